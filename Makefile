@@ -1,0 +1,56 @@
+# Everything here runs in .venv, which the first target that needs it makes: `make run` and `make test`
+# work in a fresh clone with nothing but Python 3.11 or newer.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt bench lock clean
+
+BIN := .venv/bin
+PACKAGES := balancer api config examples bench
+# More for the command behind a target: make test ARGS="-k reload -x", make lock ARGS=--upgrade
+ARGS :=
+COMPILE = @build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' $(ARGS)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/ready ## Start the demonstration: three sample servers, some traffic and the balancer
+	@exec $(BIN)/python -m examples.demo $(ARGS)
+
+# One file's tests stay in one process, which shares what is slow to start between them.
+test: .venv/ready ## Run every test
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# --no-cache: with one, import-linter does not notice a module that was removed.
+check: .venv/ready ## Check style, types and layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy $(PACKAGES)
+	@$(BIN)/lint-imports --no-logo --no-cache
+
+fmt: .venv/ready ## Format the code and fix what can be fixed safely
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/ready ## Measure the cost of a request beside other proxies
+	@exec $(BIN)/python -m bench $(ARGS)
+
+# --no-build-isolation: the build backend is the one in the lock. The stamp comes last, so that an
+# interrupted installation is done again.
+.venv/ready: requirements/dev.lock pyproject.toml balancer/__init__.py
+	@python=$$(sh .ci/find-python) && echo "Setting up .venv with $$python (a minute, the first time)" && "$$python" -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Each lock builds on the one before it, so that a package has one version everywhere.
+lock: ## Pin again what pyproject.toml asks for (ARGS=--upgrade: everything anew)
+	@python=$$(sh .ci/find-python) && "$$python" -m venv build/uv
+	@build/uv/bin/python -m pip install -qq --disable-pip-version-check uv
+	$(COMPILE) pyproject.toml -o requirements/run.lock
+	$(COMPILE) requirements/build.in -c requirements/run.lock -o requirements/build.lock
+	$(COMPILE) pyproject.toml --extra dev requirements/build.in -c requirements/run.lock -c requirements/build.lock -o requirements/dev.lock
+
+clean: ## Remove everything the tools made, the virtual environment included
+	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
