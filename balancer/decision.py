@@ -1,0 +1,69 @@
+"""The record that every finished exchange leaves; log, metrics and all other observers are views of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from balancer.server import Server
+
+
+class Decision:
+    """What was asked, what was decided and what came of it. Filled in place while the exchange runs.
+
+    Times are monotonic seconds, 0.0 for what did not happen. `outcome` is one word: "ok" (the client got the
+    server's whole answer), "answered" (the balancer's own: redirect, fixed answer, maintenance), "refused" (the
+    request was at fault), "unserved" (no server could be asked), "client-abort", "upstream-connect",
+    "upstream-reset", "upstream-timeout", "upstream-malformed", "deadline", "tunnel".
+    """
+
+    __slots__ = (
+        "attempts",
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "finished",
+        "first_byte",
+        "host",
+        "listener",
+        "method",
+        "outcome",
+        "pool",
+        "queued",
+        "reasons",
+        "request_id",
+        "reused",
+        "route",
+        "sent",
+        "server",
+        "started",
+        "status",
+        "target",
+        "user_agent",
+        "version",
+    )
+
+    def __init__(self, listener: str, client: str, started: float) -> None:
+        self.listener = listener
+        self.client = client  # the client's address, behind trusted proxies too
+        self.started = started  # head complete
+        self.method = ""
+        self.host = b""
+        self.target = b""
+        self.version = b""
+        self.user_agent = b""
+        self.request_id = b""
+        self.route = ""
+        self.pool = ""
+        self.server: Server | None = None  # the last one asked
+        self.attempts = 0
+        self.reasons: list[tuple[str, str]] | None = None  # (server name, why it was left) of failed attempts
+        self.reused = False  # the last attempt went over a pooled connection
+        self.queued = 0.0  # seconds spent waiting for a server
+        self.sent = 0.0  # the last attempt's head went out
+        self.first_byte = 0.0
+        self.finished = 0.0
+        self.status = 0
+        self.bytes_in = 0  # request body
+        self.bytes_out = 0  # response body as the client got it
+        self.outcome = ""

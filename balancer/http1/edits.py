@@ -1,0 +1,46 @@
+"""Header edits of configuration, pool and route, compiled once into what a head needs when it is sent on."""
+
+from __future__ import annotations
+
+from config.schema import HeaderEdits, Headers
+
+
+class Edits:
+    """Which fields go, which come, and what is said about the client. Built per route and pool, read per request."""
+
+    __slots__ = (
+        "forwarded",
+        "host",
+        "pass_server",
+        "request_add",
+        "request_drop",
+        "request_id",
+        "response_add",
+        "response_drop",
+        "trace",
+        "via",
+        "x_forwarded",
+    )
+
+    def __init__(self, headers: Headers) -> None:
+        self.request_drop, self.request_add = _compile(headers.request)
+        self.response_drop, self.response_add = _compile(headers.response)
+        self.host: bytes | None = None
+        for name, value in headers.request.set.items():
+            if name.lower() == "host":
+                self.host = value.encode("latin-1")
+        self.x_forwarded = headers.forwarded in ("x-forwarded", "both")
+        self.forwarded = headers.forwarded in ("forwarded", "both")
+        self.via = headers.via.encode("ascii") if headers.via else b""
+        self.request_id = headers.request_id.encode("ascii") if headers.request_id else b""
+        if self.request_id and self.request_id.lower() != b"x-request-id":
+            self.request_drop |= {self.request_id.lower()}
+        self.pass_server = headers.server == "pass"
+        self.trace = headers.trace
+
+
+def _compile(edits: HeaderEdits) -> tuple[frozenset[bytes], bytes]:
+    """Lower-cased names to leave out, and complete lines to put in."""
+    drop = frozenset(name.lower().encode("ascii") for name in (*edits.remove, *edits.set))
+    pairs = [(n, v) for n, v in (*edits.set.items(), *edits.add.items()) if n.lower() != "host"]
+    return drop, b"".join(b"%b: %b\r\n" % (n.encode("ascii"), v.encode("latin-1")) for n, v in pairs)

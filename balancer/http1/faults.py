@@ -1,0 +1,23 @@
+"""Whose fault it was: the two errors of the data path."""
+
+from __future__ import annotations
+
+
+class ClientFault(Exception):
+    """The request cannot be served as it came; `status` is the answer it deserves.
+
+    The connection closes after it, because nothing after a doubtful message may be read as a request.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class UpstreamFault(Exception):
+    """A server sent what is no HTTP/1.x response."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

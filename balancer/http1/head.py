@@ -1,0 +1,262 @@
+"""Message heads: what one is, and everything that is refused because it is not one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from balancer.http1.faults import ClientFault, UpstreamFault
+from balancer.http1.fields import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    HOST,
+    TOKEN,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    Field,
+    NoField,
+    parse_fields,
+)
+
+END: Final = b"\r\n\r\n"
+
+_REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.([0-9])")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#@]+)(/[^#]*|\?[^#]*)?")
+_AUTHORITY: Final = re.compile(
+    rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+)  # RFC 3986 section 3.2.2, without user information
+_DOT_SEGMENT: Final = re.compile(rb"/(?:\.|%2[eE]){1,2}(?:/|\Z)")
+_DIGITS: Final = re.compile(rb"[0-9]{1,18}")  # 18 digits stay below 2**63
+
+NO_LENGTH: Final = -1
+
+
+class RequestHead:
+    """A request's head as parsed: what is not in here was not in the message.
+
+    `target` is in origin form ("/path?query", or "*" of OPTIONS). `length` is the declared size of the body,
+    `NO_LENGTH` without one; `chunked` excludes it. `names` are those that `Connection` nominates for removal.
+    """
+
+    __slots__ = (
+        "chunked",
+        "expects_continue",
+        "fields",
+        "host",
+        "length",
+        "method",
+        "minor",
+        "names",
+        "persistent",
+        "special",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(self, method: bytes, target: bytes, minor: int, fields: list[Field], special: list[Field]) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor  # HTTP/1.minor
+        self.fields = fields
+        self.special = special
+        self.host = b""
+        self.length = NO_LENGTH
+        self.chunked = False
+        self.persistent = minor == 1
+        self.expects_continue = False
+        self.upgrade = b""
+        self.names: Sequence[bytes] = ()
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or self.length > 0
+
+    def value(self, name: bytes) -> bytes | None:
+        """See `value_of`."""
+        return value_of(self.fields, name)
+
+
+class ResponseHead:
+    """A response's head as parsed; see `RequestHead` for the shared names."""
+
+    __slots__ = ("chunked", "fields", "length", "line", "minor", "names", "persistent", "special", "status", "upgrade")
+
+    def __init__(self, status: int, line: bytes, minor: int, fields: list[Field], special: list[Field]) -> None:
+        self.status = status
+        self.line = line  # as it is sent on, with its CRLF
+        self.minor = minor
+        self.fields = fields
+        self.special = special
+        self.length = NO_LENGTH
+        self.chunked = False
+        self.persistent = minor == 1
+        self.upgrade = b""
+        self.names: Sequence[bytes] = ()
+
+    def value(self, name: bytes) -> bytes | None:
+        """See `value_of`."""
+        return value_of(self.fields, name)
+
+
+def parse_request(head: bytes, most_fields: int, longest_target: int) -> RequestHead:
+    """Parse a request's head, without the empty line that ends it; raises ClientFault for whatever is not one."""
+    lines = head.split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(lines.pop(0))
+    if match is None:
+        raise ClientFault(400, "the request line is not METHOD SP target SP HTTP/1.1")
+    method, target, major, minor = match.groups()
+    if major != b"1" or minor not in b"01":
+        raise ClientFault(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    if len(target) > longest_target:
+        raise ClientFault(414, f"the request target is longer than {longest_target} bytes")
+    if len(lines) > most_fields:
+        raise ClientFault(431, f"more than {most_fields} header fields")
+    try:
+        fields, special = parse_fields(lines)
+    except NoField as wrong:
+        raise ClientFault(400, f"header line {lines.index(wrong.args[0]) + 1} is not a field line") from None
+    request = RequestHead(method, target, 1 if minor == b"1" else 0, fields, special)
+    _interpret_request(request)
+    if target[:1] != b"/":
+        _normalise_target(request)
+    if b"/." in request.target or b"%2" in target:
+        _refuse_dot_segments(request.target)
+    return request
+
+
+def _refuse_dot_segments(target: bytes) -> None:
+    """A path that a server might read as another one is no base for routing (RFC 3986 section 5.2.4).
+
+    Clients resolve dot segments before they send; only who wants to get around a rule sends them.
+    """
+    if _DOT_SEGMENT.search(target.partition(b"?")[0]):
+        raise ClientFault(400, "the path must not contain the segments . and ..")
+
+
+def _interpret_request(request: RequestHead) -> None:
+    """Read the fields that decide framing and persistence, refusing what is ambiguous (RFC 9112 sections 3.2, 6.3)."""
+    hosts = 0
+    codings = 0
+    for field in request.special:
+        kind = field[3]
+        if kind == HOST:
+            hosts += 1
+            request.host = field[1]
+        elif kind == CONNECTION:
+            _read_connection(request, field[1])
+        elif kind == CONTENT_LENGTH:
+            # Identical duplicates and lists could be collapsed (RFC 9112 section 6.3); refusing is simpler and safer.
+            if request.length != NO_LENGTH or _DIGITS.fullmatch(field[1]) is None:
+                raise ClientFault(400, "Content-Length must be one number")
+            request.length = int(field[1])
+        elif kind == TRANSFER_ENCODING:
+            codings += 1
+            if field[1].lower() != b"chunked":
+                raise ClientFault(501, "the only transfer coding understood here is chunked")
+            request.chunked = True
+        elif kind == UPGRADE:
+            request.upgrade = field[1] if not request.upgrade else request.upgrade + b", " + field[1]
+        elif kind == EXPECT:
+            if field[1].lower() != b"100-continue":
+                raise ClientFault(417, "the only expectation understood here is 100-continue")
+            request.expects_continue = request.minor == 1
+    if codings and (codings > 1 or request.length != NO_LENGTH or request.minor == 0):
+        raise ClientFault(400, "Transfer-Encoding must come once, alone and with HTTP/1.1")
+    if hosts != 1 and (hosts > 1 or request.minor == 1):
+        raise ClientFault(400, "exactly one Host field is required")
+    if request.host and _AUTHORITY.fullmatch(request.host) is None:
+        raise ClientFault(400, "the Host field is not a host")
+    if request.upgrade and b"upgrade" not in request.names:
+        request.upgrade = b""
+
+
+def _normalise_target(request: RequestHead) -> None:
+    """Bring a target that does not begin with a slash into origin form, or refuse it (RFC 9112 section 3.2)."""
+    if request.method == b"CONNECT":
+        raise ClientFault(405, "CONNECT is not offered here")
+    if request.target == b"*":
+        if request.method != b"OPTIONS":
+            raise ClientFault(400, "the target * is for OPTIONS only")
+        return
+    match = _ABSOLUTE.fullmatch(request.target)
+    if match is None or _AUTHORITY.fullmatch(match[1]) is None:
+        raise ClientFault(400, "the request target must begin with a slash or be an http URL")
+    # The absolute form overrides Host (RFC 9112 section 3.2.2).
+    request.host = match[1]
+    path = match[2] or b"/"
+    request.target = path if path[:1] == b"/" else b"/" + path
+
+
+def _read_connection(head: RequestHead | ResponseHead, value: bytes) -> None:
+    lower = value.lower()
+    if lower == b"keep-alive":  # what nearly every client says
+        head.persistent = b"close" not in head.names
+        return
+    names = [name for part in lower.split(b",") if (name := part.strip(b" \t"))]
+    head.names = (*head.names, *names)
+    if b"close" in head.names:
+        head.persistent = False
+    elif b"keep-alive" in head.names:
+        head.persistent = True
+
+
+_status_memory: dict[bytes, tuple[int, int, bytes]] = {}
+
+
+def parse_response(head: bytes, most_fields: int) -> ResponseHead:
+    """Parse a response's head, without the empty line that ends it; raises UpstreamFault for whatever is not one."""
+    lines = head.split(b"\r\n")
+    first = lines.pop(0)
+    known = _status_memory.get(first)
+    if known is None:
+        match = _STATUS_LINE.fullmatch(first)
+        if match is None:
+            raise UpstreamFault("the status line is not HTTP/1.1 SP status SP reason")
+        known = int(match[2]), int(match[1]), b"HTTP/1.1 %b %b\r\n" % (match[2], match[3] or b"")
+        if len(_status_memory) < 256 and len(first) < 64:
+            _status_memory[first] = known
+    if len(lines) > most_fields:
+        raise UpstreamFault(f"more than {most_fields} header fields")
+    try:
+        fields, special = parse_fields(lines)
+    except NoField as wrong:
+        raise UpstreamFault(f"header line {lines.index(wrong.args[0]) + 1} is not a field line") from None
+    response = ResponseHead(known[0], known[2], known[1], fields, special)
+    codings = 0
+    for field in special:
+        kind = field[3]
+        if kind == CONTENT_LENGTH:
+            if _DIGITS.fullmatch(field[1]) is None or response.length not in (NO_LENGTH, int(field[1])):
+                raise UpstreamFault("Content-Length must be one number")
+            response.length = int(field[1])
+        elif kind == CONNECTION:
+            _read_connection(response, field[1])
+        elif kind == TRANSFER_ENCODING:
+            codings += 1
+            if field[1].lower() != b"chunked":
+                raise UpstreamFault("the only transfer coding understood here is chunked")
+            response.chunked = True
+        elif kind == UPGRADE:
+            response.upgrade = field[1]
+    if codings and (codings > 1 or response.length != NO_LENGTH or response.minor == 0):
+        raise UpstreamFault("Transfer-Encoding must come once, alone and with HTTP/1.1")
+    return response
+
+
+def value_of(fields: list[Field], name: bytes) -> bytes | None:
+    """The value of a field by lower-cased name; several lines are joined (RFC 9110 section 5.3); None without any."""
+    values = [field[1] for field in fields if field[0] == name]
+    if not values:
+        return None
+    return values[0] if len(values) == 1 else b", ".join(values)
+
+
+def without(fields: list[Field], names: Sequence[bytes] | frozenset[bytes]) -> list[Field]:
+    """The fields whose names are not among these lower-cased ones."""
+    return [field for field in fields if field[0] not in names]
+
+
+__all__ = ["END", "NO_LENGTH", "RequestHead", "ResponseHead", "parse_request", "parse_response", "value_of", "without"]

@@ -1,0 +1,220 @@
+"""The heads that are sent on: always built from what was parsed, never copied around it."""
+
+from __future__ import annotations
+
+import re
+from operator import itemgetter
+from typing import Final, Protocol
+
+from balancer.http1.edits import Edits
+from balancer.http1.fields import (
+    DATE,
+    EXPECT,
+    FORWARDED,
+    FORWARDED_FOR,
+    FORWARDED_HOST,
+    FORWARDED_PROTO,
+    PLAIN,
+    REQUEST_ID,
+    SERVER,
+    TRACEPARENT,
+    TRACESTATE,
+    TRAILER,
+    VIA,
+    Field,
+)
+from balancer.http1.framing import CHUNKED, UNTIL_CLOSE
+from balancer.http1.head import NO_LENGTH, RequestHead, ResponseHead, without
+
+_WIRE: Final = itemgetter(2)
+_ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
+# Version 00 exactly as W3C Trace Context section 3.2 has it; all-zero ids are invalid.
+_TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_OWN_CONNECTION_NAMES: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
+_FORBIDDEN_UPGRADES: Final = re.compile(rb"(?i)\bh2c\b|\btls/|\bhttp/2")
+
+
+class Client(Protocol):
+    """What a head says about the client that sent it."""
+
+    address: str
+    trusted: bool
+    """The connection comes from one of `trusted_proxies`."""
+    scheme: bytes
+    about: bytes
+    """Complete X-Forwarded-For and -Proto lines for a client that is no trusted proxy."""
+    node: bytes
+    """The client as a node of `Forwarded`: for=192.0.2.1 or for="[2001:db8::1]"."""
+
+
+def may_upgrade(protocol: bytes) -> bool:
+    """Whether a tunnel may be asked for: not to another HTTP, which would carry requests past every rule."""
+    return bool(protocol) and _FORBIDDEN_UPGRADES.search(protocol) is None
+
+
+def encode_request(
+    head: RequestHead, target: bytes, edits: Edits, client: Client, fresh_id: bytes
+) -> tuple[bytes, bytes]:
+    """The head for a server, and the request's id. `fresh_id` is 32 hexadecimal digits, used for what is begun here."""
+    fields = head.fields
+    if edits.request_drop:
+        fields = without(fields, edits.request_drop)
+    if head.names and not _OWN_CONNECTION_NAMES.issuperset(head.names):
+        fields = without(fields, head.names)
+    host = edits.host or head.host
+    parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method, target, host)]
+    parts += map(_WIRE, fields)
+    request_id = fresh_id
+    begin_trace = edits.trace
+    said: list[Field] | None = None  # what the client said about itself and the way it came
+    for field in head.special:
+        kind = field[3]
+        if kind < EXPECT:
+            continue  # host, framing, connection and hop-by-hop: written anew below
+        if kind >= DATE:
+            parts.append(field[4])
+        elif kind == REQUEST_ID:
+            if _ID.fullmatch(field[1]):
+                request_id = field[1]
+        elif kind == TRACEPARENT:
+            if _TRACEPARENT.fullmatch(field[1]):
+                begin_trace = False
+                parts.append(field[4])
+        elif kind == EXPECT:
+            if head.expects_continue:
+                parts.append(field[4])
+        elif said is None:
+            said = [field]
+        else:
+            said.append(field)
+    if said is None:
+        if edits.x_forwarded:
+            parts.append(b"%bX-Forwarded-Host: %b\r\n" % (client.about, head.host))
+        if edits.forwarded:
+            parts.append(b'Forwarded: %b;host="%b";proto=%b\r\n' % (client.node, head.host, client.scheme))
+        if edits.via:
+            parts.append(b"Via: 1.%d %b\r\n" % (head.minor, edits.via))
+    else:
+        _say_about_client(parts, head, said, edits, client, keep_tracestate=not begin_trace)
+    if edits.request_id:
+        parts.append(b"%b: %b\r\n" % (edits.request_id, request_id))
+    if begin_trace:
+        parts.append(b"traceparent: 00-%b-%b-00\r\n" % (fresh_id, fresh_id[8:24]))
+    if head.chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif head.length != NO_LENGTH:
+        parts.append(b"Content-Length: %d\r\n" % head.length)
+    if head.upgrade and may_upgrade(head.upgrade):
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
+    parts.append(edits.request_add)
+    parts.append(b"\r\n")
+    return b"".join(parts), request_id
+
+
+def _say_about_client(
+    parts: list[bytes], head: RequestHead, said: list[Field], edits: Edits, client: Client, *, keep_tracestate: bool
+) -> None:
+    """Forwarding fields when the client sent some of its own: a trusted proxy's are continued, others replaced."""
+    came: dict[int, list[bytes]] = {}
+    for field in said:
+        came.setdefault(field.kind, []).append(field.value)
+    if TRACESTATE in came and keep_tracestate:  # without a traceparent it means nothing (W3C Trace Context section 3.3)
+        parts.append(b"tracestate: %b\r\n" % b",".join(came[TRACESTATE]))
+    if edits.via or VIA in came:
+        own = [b"1.%d %b" % (head.minor, edits.via)] if edits.via else []
+        parts.append(b"Via: %b\r\n" % b", ".join(came.get(VIA, []) + own))
+    if not client.trusted:
+        if edits.x_forwarded:
+            parts.append(b"%bX-Forwarded-Host: %b\r\n" % (client.about, head.host))
+        if edits.forwarded:
+            parts.append(b'Forwarded: %b;host="%b";proto=%b\r\n' % (client.node, head.host, client.scheme))
+        return
+    if edits.x_forwarded:
+        chain = [*came.get(FORWARDED_FOR, []), client.address.encode("ascii")]
+        proto = came.get(FORWARDED_PROTO, [client.scheme])[0]
+        host = came.get(FORWARDED_HOST, [head.host])[0]
+        parts.append(
+            b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+            % (b", ".join(chain), proto, host)
+        )
+    if edits.forwarded:
+        own = [b'%b;host="%b";proto=%b' % (client.node, head.host, client.scheme)]
+        parts.append(b"Forwarded: %b\r\n" % b", ".join(came.get(FORWARDED, []) + own))
+
+
+def encode_response(
+    response: ResponseHead, edits: Edits, length: int, *, minor: int, persistent: bool, request_id: bytes, date: bytes
+) -> bytes:
+    """The head for a client of HTTP/1.`minor`. `length` is as `framing.response_length` gives it for what will be sent.
+
+    `persistent` says whether the client's connection stays open; `date` is used when the server sent none.
+    """
+    fields = response.fields
+    if edits.response_drop:
+        fields = without(fields, edits.response_drop)
+    if response.names and not _OWN_CONNECTION_NAMES.issuperset(response.names):
+        fields = without(fields, response.names)
+    parts = [response.line]
+    parts += map(_WIRE, fields)
+    dated = False
+    named = not edits.request_id
+    for field in response.special:
+        kind = field[3]
+        if kind == DATE:
+            dated = True
+        elif kind == REQUEST_ID:
+            named = True
+        elif kind == SERVER:
+            if not edits.pass_server:
+                continue
+        elif kind == TRAILER:
+            if length != CHUNKED or minor == 0:
+                continue
+        elif kind < EXPECT:
+            continue
+        if field[0] not in edits.response_drop:
+            parts.append(field[4])
+    if not dated:
+        parts.append(b"Date: %b\r\n" % date)
+    if not named:
+        parts.append(b"%b: %b\r\n" % (edits.request_id, request_id))
+    if length >= 0:
+        parts.append(_length_line(response, length))
+    elif minor == 1:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    if not persistent:
+        parts.append(b"Connection: close\r\n")
+    elif minor == 0:
+        parts.append(b"Connection: keep-alive\r\n")
+    parts.append(edits.response_add)
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def _length_line(response: ResponseHead, length: int) -> bytes:
+    if response.status == 204 or response.status < 200:
+        return b""
+    if length == 0:
+        # No body follows, but the length that a GET would have had may be told (RFC 9110 section 8.6).
+        return b"Content-Length: %d\r\n" % response.length if response.length != NO_LENGTH else b""
+    return b"Content-Length: %d\r\n" % length
+
+
+def encode_interim(response: ResponseHead) -> bytes:
+    """A 1xx response on its way through (RFC 9110 section 15.2)."""
+    kept = [field.line for field in response.fields if field.kind in (PLAIN, DATE)]
+    return b"%b%b\r\n" % (response.line, b"".join(kept))
+
+
+def encode_switch(response: ResponseHead, edits: Edits) -> bytes:
+    """A 101 response: the last thing said in HTTP on this connection."""
+    kept = [field.line for field in response.fields if field.kind in (PLAIN, DATE, SERVER)]
+    return b"%b%bConnection: Upgrade\r\nUpgrade: %b\r\n%b\r\n" % (
+        response.line,
+        b"".join(kept),
+        response.upgrade,
+        edits.response_add,
+    )
+
+
+__all__ = ["CHUNKED", "UNTIL_CLOSE", "encode_interim", "encode_request", "encode_response", "encode_switch", "may_upgrade"]

@@ -1,0 +1,167 @@
+"""A listener: aiohttp's server machinery, making our connections instead of its own request handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from balancer.http1.head import RequestHead
+from balancer.proxy.client_connection import ClientConnection
+from balancer.tally import ListenerTally
+from config.schema import Config
+from config.schema import Listener as ListenerSettings
+
+if TYPE_CHECKING:
+    from balancer.proxy.exchange import Exchange
+
+BACKLOG = 1024
+Opener = Callable[["Listener", ClientConnection, RequestHead], "Exchange | None"]
+
+
+class _Server(web.Server):
+    """aiohttp's server with our protocol in the place of its request handler."""
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(_never_called)
+        self._listener = listener
+
+    def __call__(self) -> ClientConnection:  # type: ignore[override]  # our own protocol is the whole point
+        return ClientConnection(self._listener)
+
+    def pre_shutdown(self) -> None:
+        self._listener.close_connections()
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        for connection in list(self._listener.connections):
+            connection.cut()
+
+
+async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("requests of a traffic listener do not pass through aiohttp")
+
+
+class Listener:
+    """One address that takes traffic, and the door its clients' connections see."""
+
+    scheme = b"http"
+
+    def __init__(self, name: str, settings: ListenerSettings, config: Config, tally: ListenerTally, open_: Opener) -> None:
+        self.name = name
+        self.tally = tally
+        self.connections: set[ClientConnection] = set()
+        self.closing = False
+        self.date = b""
+        self._opener = open_
+        self._runner: web.ServerRunner | None = None
+        self._site: web.BaseSite | None = None
+        self.configure(settings, config)
+
+    def configure(self, settings: ListenerSettings, config: Config) -> None:
+        """Take over a new configuration of the same address."""
+        self.settings = settings
+        limits, timeouts = config.limits, config.timeouts
+        self.longest_head = limits.head
+        self.longest_target = limits.uri
+        self.most_fields = limits.header_count
+        self.most_connections = limits.connections
+        self.head_time = timeouts.request_head
+        self.keep_alive = timeouts.keep_alive
+        self.body_idle = timeouts.request_body_idle
+        self.write_idle = timeouts.idle
+        self._trusted = config.trusted_proxies
+
+    async def start(self) -> None:
+        """Bind and accept; raises OSError."""
+        runner = web.ServerRunner(_Server(self))
+        await runner.setup()
+        address = self.settings.address
+        try:
+            if address.path:
+                _remove_stale_socket(address.path)
+                self._site = web.UnixSite(runner, address.path, backlog=BACKLOG)
+            else:
+                host = address.host or None
+                self._site = web.TCPSite(runner, host, address.port, backlog=BACKLOG, reuse_address=True)
+            await self._site.start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+
+    @property
+    def port(self) -> int:
+        """The port that is really bound, when the configured one is 0."""
+        addresses = self._runner.addresses if self._runner else []
+        return int(addresses[0][1]) if addresses and isinstance(addresses[0], tuple) else 0
+
+    async def stop(self) -> None:
+        """Accept no more; connections close when what is under way on them is done."""
+        self.closing = True
+        if self._site is not None:
+            site, self._site = self._site, None
+            await site.stop()
+        self.close_connections()
+
+    async def close(self) -> None:
+        """End what is still open."""
+        await self.stop()
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+            await asyncio.sleep(0)  # aborted transports report on the loop's next turn
+        if self.settings.address.path:
+            _remove_stale_socket(self.settings.address.path)
+
+    def close_connections(self) -> None:
+        for connection in list(self.connections):
+            connection.close()
+
+    # The door's side.
+
+    def admit(self, connection: ClientConnection) -> bool:
+        tally = self.tally
+        self.connections.add(connection)
+        tally.connections += 1
+        tally.open += 1
+        if self.closing or tally.open > self.most_connections:
+            tally.rejected["too-many-connections"] += 1
+            return False
+        return True
+
+    def left(self, connection: ClientConnection) -> None:
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self.tally.open -= 1
+
+    def trusts(self, address: str) -> bool:
+        if not self._trusted:
+            return False
+        try:
+            ip = ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        return any(ip in network for network in self._trusted)
+
+    def open(self, client: ClientConnection, head: RequestHead) -> Exchange | None:
+        return self._opener(self, client, head)
+
+
+def _remove_stale_socket(path: str) -> None:
+    """A socket left behind by a process that was killed keeps the address busy; one that is served is left alone."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)

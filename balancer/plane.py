@@ -1,0 +1,425 @@
+"""A plane: one event loop of proxying. It is handed snapshots and makes them so."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from ipaddress import ip_address
+from random import Random
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from balancer.decision import Decision
+from balancer.ewma import PeakEwma
+from balancer.http1 import canned
+from balancer.http1.fields import FORWARDED_FOR
+from balancer.http1.head import RequestHead
+from balancer.listening import Listener
+from balancer.pool import Pool
+from balancer.proxy.client_connection import ClientConnection
+from balancer.proxy.dialer import Dialer
+from balancer.proxy.exchange import QUEUED, Exchange
+from balancer.proxy.sweeper import Sweeper
+from balancer.routing import Route, RouteTable, build_table
+from balancer.server import Server, ServerKey
+from balancer.snapshot import Snapshot
+from balancer.strategy import StrategyError, load_strategy
+from balancer.tally import METHODS, ListenerTally, RouteTally, ServerTally
+from balancer.telemetry.report import Report, of_pool
+from balancer.telemetry.sums import merge
+
+if TYPE_CHECKING:
+    from config.schema import Config
+    from config.schema import Pool as PoolSettings
+
+UNROUTED = "-"
+"""The route's name in figures and logs for requests that match none."""
+
+
+class Observer(Protocol):
+    """Reads finished decisions: the access log, the memory of last errors."""
+
+    def observe(self, decision: Decision) -> None: ...
+
+
+class PlaneError(Exception):
+    """A snapshot cannot be made so; nothing has changed. `problems` are sentences for the operator."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass
+class Views:
+    """What looks at finished decisions. `every` sees all of them, `failures` those that went wrong."""
+
+    every: Observer | None = None
+    failures: Observer | None = None
+    on_event: Callable[[str, str, str], None] = field(default=lambda event, where, detail: None)
+
+
+class Plane:
+    """Listeners, pools, connections and the route table of one loop.
+
+    `apply` builds everything new before it changes anything, then swaps `table`, then retires what has left.
+    """
+
+    def __init__(self, views: Views, secret: bytes, rng: Random | None = None) -> None:
+        """`secret` keys sticky cookies: the same in all planes and over restarts."""
+        self.rng = rng or Random(os.urandom(16))
+        self.views = views
+        self.table: RouteTable
+        self.pools: dict[str, Pool] = {}
+        self.listeners: dict[str, Listener] = {}
+        self.snapshot: Snapshot | None = None
+        self.closing = False
+        self.date = b""
+        self.started = monotonic()
+        self._secret = secret
+        self._servers: dict[ServerKey, Server] = {}
+        self._retired: dict[str, ServerTally] = {}  # by pool: what servers that have left it had counted
+        self._leaving: dict[Server, float] = {}  # removed servers that still have tunnels, and until when
+        self._route_tallies: dict[str, RouteTally] = {UNROUTED: RouteTally()}
+        self._listener_tallies: dict[str, ListenerTally] = {}
+        self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
+        self.connect = self.dialer.connect
+        self.gave_up = self.dialer.gave_up
+        self._refresh_date()
+        self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
+        self._sweeper.start()
+
+    # Becoming what a snapshot says.
+
+    async def apply(self, snapshot: Snapshot) -> None:
+        """Make it so, or raise PlaneError and change nothing."""
+        current = self.snapshot
+        if current is not None and snapshot.config is current.config:
+            self._mark(snapshot)
+            return
+        _check_strategies(snapshot.config)
+        opened = await self._open_listeners(snapshot.config)
+        self._configure_pools(snapshot)
+        self.table = build_table(snapshot.config, self.pools, self._route_tallies, self.rng, self._secret)
+        self.dialer.longest_head = snapshot.config.limits.head
+        self.dialer.most_fields = snapshot.config.limits.header_count
+        self.snapshot = snapshot
+        await self._retire_listeners(snapshot.config, opened)
+
+    async def _open_listeners(self, config: Config) -> dict[str, Listener]:
+        """Bind what is new; on any failure close it again."""
+        opened: dict[str, Listener] = {}
+        problems = []
+        for name, settings in config.listeners.items():
+            present = self.listeners.get(name)
+            if present is not None and present.settings.address == settings.address:
+                continue
+            tally = self._listener_tallies.setdefault(name, ListenerTally())
+            listener = Listener(name, settings, config, tally, self.open)
+            listener.date = self.date
+            try:
+                await listener.start()
+            except OSError as error:
+                why = os.strerror(error.errno) if error.errno else str(error)
+                problems.append(f"listeners.{name}.address: cannot listen on {settings.address}: {why}")
+            else:
+                opened[name] = listener
+        if problems:
+            for listener in opened.values():
+                await listener.close()
+            raise PlaneError(problems)
+        return opened
+
+    async def _retire_listeners(self, config: Config, opened: dict[str, Listener]) -> None:
+        old = self.listeners
+        self.listeners = {name: opened.get(name) or old[name] for name in config.listeners}
+        for name, listener in self.listeners.items():
+            listener.configure(config.listeners[name], config)
+        for listener in old.values():
+            if listener not in self.listeners.values():
+                await listener.stop()
+
+    def _configure_pools(self, snapshot: Snapshot) -> None:
+        now = monotonic()
+        config = snapshot.config
+        keys = {(pool, name) for pool, settings in config.pools.items() for name in settings.servers}
+        for key, server in list(self._servers.items()):
+            if key not in keys or config.pools[key[0]].servers[key[1]].url != server.url:
+                self._remove(server, now + config.shutdown.tunnel_grace)
+        old, self.pools = self.pools, {}
+        for name, settings in config.pools.items():
+            pool = self.pools[name] = old.pop(name, None) or Pool(
+                name, self.rng, self._secret, self.views.on_event
+            )
+            servers = [self._server((name, member), settings) for member in settings.servers]
+            for server in servers:
+                _set_marks(server, snapshot)
+            pool.configure(settings, servers, now)
+        for pool in old.values():
+            pool.retire()
+
+    def _server(self, key: ServerKey, pool: PoolSettings) -> Server:
+        """The server of this key, as it was or new, with the configuration's values."""
+        settings = pool.servers[key[1]]
+        server = self._servers.get(key)
+        if server is None:
+            parts = urlsplit(settings.url)
+            host = settings.url.removeprefix("unix:") if parts.scheme == "unix" else parts.hostname or ""
+            port = 0 if parts.scheme == "unix" else parts.port or 80
+            latency = PeakEwma(pool.response_time.decay, pool.response_time.start)
+            server = self._servers[key] = Server(key, settings.url, host, port, latency)
+        server.latency.decay = pool.response_time.decay
+        server.weight_set = settings.weight
+        server.backup = settings.backup
+        cap = settings.max_connections
+        server.cap = pool.connections.per_server if cap is None else cap
+        server.keeping = pool.connections
+        return server
+
+    def _remove(self, server: Server, until: float) -> None:
+        """Forget a server; what is under way on it finishes, tunnels have until `until`."""
+        del self._servers[server.key]
+        server.removed = True
+        self.dialer.close_idle(server)
+        pool = server.key[0]
+        self._retired[pool] = merge([self._retired.get(pool, ServerTally()), server.tally])
+        if server.inflight:
+            self._leaving[server] = until
+
+    def _mark(self, snapshot: Snapshot) -> None:
+        """Only marks have changed: nothing is rebuilt but the rotations they change."""
+        self.snapshot = snapshot
+        now = monotonic()
+        changed = set()
+        for server in self._servers.values():
+            before = server.state
+            _set_marks(server, snapshot)
+            if server.state != before:
+                changed.add(server.key[0])
+                if server.maintenance:
+                    self.dialer.close_idle(server)
+        for name in changed:
+            self.pools[name].refresh(now)
+
+    # A request.
+
+    def open(self, listener: Listener, client: ClientConnection, head: RequestHead) -> Exchange | None:
+        """Take a request: the exchange to start, or None when it has been answered here."""
+        decision = Decision(listener.name, client.address, monotonic())
+        decision.method = head.method.decode("ascii")
+        decision.host = head.host
+        decision.target = head.target
+        decision.version = b"1.1" if head.minor else b"1.0"
+        if self.views.every is not None:
+            decision.user_agent = head.value(b"user-agent") or b""
+        if client.trusted:
+            decision.client = self._behind_proxies(listener, client, head)
+        redirect = listener.settings.redirect
+        if redirect is not None:
+            self._redirect(listener, client, head, decision, redirect)
+            return None
+        route = self.table.match(head)
+        if route is None:
+            decision.route = UNROUTED
+            body = canned.problem(404, "no route of this site takes this request", b"")
+            self._answer(listener, client, head, decision, 404, body, outcome="refused")
+            return None
+        decision.route = route.name
+        fixed = route.fixed
+        if route.maintenance is not None and not _allowed(route, decision.client):
+            fixed = route.maintenance
+        if fixed is not None:
+            self._answer(
+                listener, client, head, decision, fixed.status, fixed.body, fixed.content_type, fixed.fields(head)
+            )
+            return None
+        lane_cookie = None
+        if route.split is not None:
+            lane, lane_cookie = route.split.pick(head.value(b"cookie") or b"")
+            route = route.lanes[lane]
+        decision.pool = route.pool.name
+        return Exchange(self, client, head, route, decision, listener.tally, lane_cookie)
+
+    def _behind_proxies(self, listener: Listener, client: ClientConnection, head: RequestHead) -> str:
+        """The nearest address that is no trusted proxy, read from the right of X-Forwarded-For."""
+        values = [field.value for field in head.special if field.kind == FORWARDED_FOR]
+        for part in reversed(b",".join(values).split(b",")):
+            try:
+                address = str(ip_address(part.strip(b' \t"').decode("ascii", "replace")))
+            except ValueError:
+                break  # whoever wrote this cannot be believed further
+            if not listener.trusts(address):
+                return address
+        return client.address
+
+    def _redirect(
+        self, listener: Listener, client: ClientConnection, head: RequestHead, decision: Decision, to: str
+    ) -> None:
+        """A listener that only sends its clients to another one, or to another site."""
+        if to in self.listeners:
+            host = head.host.rpartition(b":")[0] if head.host[-1:].isdigit() and b":" in head.host else head.host
+            target = self.listeners[to]
+            place = b"http://%b:%d" % (host, target.port)
+        else:
+            place = to.encode("utf-8").rstrip(b"/")
+        decision.route = UNROUTED
+        self._answer(listener, client, head, decision, 308, b"", extra=b"Location: %b%b\r\n" % (place, head.target))
+
+    def _answer(
+        self,
+        listener: Listener,
+        client: ClientConnection,
+        head: RequestHead,
+        decision: Decision,
+        status: int,
+        body: bytes,
+        content_type: bytes = canned.TEXT,
+        extra: bytes = b"",
+        outcome: str = "answered",
+    ) -> None:
+        """Answer without a server. An unread body spoils the connection for further requests."""
+        persistent = head.persistent and not head.has_body and not self.closing
+        client.send(
+            canned.answer(
+                status,
+                body,
+                date=self.date,
+                content_type=content_type,
+                extra=extra,
+                without_body=head.method == b"HEAD",
+                persistent=persistent,
+                minor=head.minor,
+            )
+        )
+        decision.status = status
+        decision.outcome = outcome
+        decision.bytes_out = 0 if head.method == b"HEAD" else len(body)
+        decision.finished = monotonic()
+        self._count(decision, listener.tally, self._route_tallies[decision.route])
+        client.finished(persistent)
+
+    # What an exchange asks of its surroundings.
+
+    def over(self, exchange: Exchange) -> None:
+        self._count(exchange.decision, exchange.listener, exchange.route.tally)
+
+    def _count(self, decision: Decision, listener: ListenerTally, route: RouteTally) -> None:
+        method = decision.method
+        status = decision.status
+        listener.requests[method if method in METHODS else "OTHER", status] += 1
+        listener.bytes_in += decision.bytes_in
+        listener.bytes_out += decision.bytes_out
+        route.codes[status] += 1
+        outcome = decision.outcome
+        if outcome != "tunnel":
+            route.latency.observe(decision.finished - decision.started)
+        views = self.views
+        if views.every is not None:
+            views.every.observe(decision)
+        if views.failures is not None and (status >= 500 or (outcome != "ok" and outcome not in _UNREMARKABLE)):
+            views.failures.observe(decision)
+
+    # Time.
+
+    def _deadlines(self) -> Iterable[Iterable[ClientConnection]]:
+        groups: list[Iterable[object]] = [listener.connections for listener in self.listeners.values()]
+        groups += [self.dialer.connections, self.dialer.dials.values()]
+        return groups  # type: ignore[return-value]  # all of them have a deadline and `overdue`; sets are invariant
+
+    def _tick(self, now: float) -> None:
+        for pool in self.pools.values():
+            if pool.waiting:
+                for waiter in [w for w in pool.waiting if isinstance(w, Exchange)]:
+                    if waiter.state == QUEUED and min(waiter.wait_until, waiter.deadline) <= now:
+                        waiter.wait_expired()
+
+    def _second(self, now: float) -> None:
+        self._refresh_date()
+        for pool in self.pools.values():
+            pool.tick(now)
+        for server, until in list(self._leaving.items()):
+            if server.inflight == 0:
+                del self._leaving[server]
+            elif until <= now:
+                for connection in [c for c in self.dialer.connections if c.server is server]:
+                    connection.cut()
+
+    def _refresh_date(self) -> None:
+        self.date = formatdate(usegmt=True).encode("ascii")
+        for listener in self.listeners.values():
+            listener.date = self.date
+
+    # Figures.
+
+    def report(self) -> Report:
+        """How things stand, with the live tallies in it."""
+        now = monotonic()
+        return Report(
+            generation=self.snapshot.generation if self.snapshot else 0,
+            started=self.started,
+            now=now,
+            listeners=self._listener_tallies,
+            routes=self._route_tallies,
+            pools={name: of_pool(pool, now, self._retired.get(name)) for name, pool in self.pools.items()},
+        )
+
+    @property
+    def busy(self) -> int:
+        """Client connections that have something under way."""
+        return sum(c.exchange is not None for listener in self.listeners.values() for c in listener.connections)
+
+    # The end.
+
+    async def drain(self) -> None:
+        """Stop accepting; every answer from now on is the last one of its connection."""
+        self.closing = True
+        for listener in self.listeners.values():
+            await listener.stop()
+
+    async def close(self) -> None:
+        """End what is still under way and let everything go."""
+        self.closing = self.dialer.closing = True
+        for listener in self.listeners.values():
+            await listener.close()
+        for dial in list(self.dialer.dials.values()):
+            self.dialer.gave_up(dial.exchange)
+        for connection in list(self.dialer.connections):
+            connection.cut()
+        self._sweeper.stop()
+        await asyncio.sleep(0)
+
+
+_UNREMARKABLE = frozenset(("answered", "tunnel", "refused", "client-abort"))
+
+
+def _set_marks(server: Server, snapshot: Snapshot) -> None:
+    server.checking = server.key in snapshot.checking
+    server.down = server.key in snapshot.down
+    server.drained = server.key in snapshot.drained
+    server.maintenance = server.key in snapshot.maintenance
+
+
+def _allowed(route: Route, client: str) -> bool:
+    assert route.maintenance is not None
+    if not route.maintenance.allow:
+        return False
+    try:
+        address = ip_address(client.partition("%")[0])
+    except ValueError:
+        return False
+    return any(address in network for network in route.maintenance.allow)
+
+
+def _check_strategies(config: Config) -> None:
+    problems = []
+    for name, pool in config.pools.items():
+        try:
+            load_strategy(pool.strategy)
+        except StrategyError as error:
+            problems.append(f"pools.{name}.strategy: {error}")
+    if problems:
+        raise PlaneError(problems)

@@ -1,0 +1,124 @@
+"""Connections to servers: found idle, or opened. Opening one is the only task in a request's path."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from balancer.proxy.sides import NEVER
+from balancer.proxy.upstream_connection import UpstreamConnection
+from balancer.server import Server
+
+if TYPE_CHECKING:
+    from balancer.proxy.exchange import Exchange
+
+RECENT: Final = 1.0
+"""Seconds. An idle connection may be closed by its server at any moment, and a request that must not be sent twice
+would be lost with it. Servers keep idle connections for two seconds and more (gunicorn 2, node 5, nginx 75), so
+one that was in use this recently is safe."""
+
+
+class Dial:
+    """A connection being opened for an exchange."""
+
+    __slots__ = ("deadline", "exchange", "task")
+
+    def __init__(self, exchange: Exchange, deadline: float) -> None:
+        self.exchange = exchange
+        self.deadline = deadline
+        self.task: asyncio.Task[None] | None = None
+
+    def overdue(self) -> None:
+        self.deadline = NEVER
+        self.exchange.deadline_passed()
+
+
+class Dialer:
+    """Keeps one plane's connections to servers: each idle, or of one exchange, or half of a tunnel, or closing."""
+
+    def __init__(self, longest_head: int, most_fields: int) -> None:
+        self.longest_head = longest_head
+        self.most_fields = most_fields
+        self.connections: set[UpstreamConnection] = set()
+        self.dials: dict[Exchange, Dial] = {}
+        self.closing = False
+
+    def connect(self, server: Server, exchange: Exchange, *, recent_only: bool, fresh: bool) -> None:
+        """Give the exchange an idle connection at once, last used first, or begin to open one."""
+        idle = cast("list[UpstreamConnection]", server.idle)
+        if idle and not fresh and not (recent_only and monotonic() - idle[-1].idle_since > RECENT):
+            connection = idle.pop()  # only open ones are in it: `closed` takes the others out
+            connection.begin(exchange)
+            exchange.upstream_ready(connection, True)
+            return
+        dial = Dial(exchange, min(monotonic() + exchange.pool.settings.timeouts.connect, exchange.deadline))
+        self.dials[exchange] = dial
+        dial.task = asyncio.get_running_loop().create_task(self._open(server, dial))
+
+    async def _open(self, server: Server, dial: Dial) -> None:
+        loop = asyncio.get_running_loop()
+        exchange = dial.exchange
+        try:
+            if server.port:
+                _, connection = await loop.create_connection(
+                    lambda: UpstreamConnection(self, server), server.host, server.port
+                )
+            else:
+                _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self, server), server.host)
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that no resolver takes
+            if self.dials.pop(exchange, None) is dial:
+                exchange.upstream_failed("connect", _why(error))
+            return
+        if self.dials.pop(exchange, None) is not dial:
+            connection.close()  # the exchange gave up while this task was about to run
+            return
+        server.tally.connects += 1
+        connection.begin(exchange)
+        exchange.upstream_ready(connection, False)
+
+    def gave_up(self, exchange: Exchange) -> None:
+        dial = self.dials.pop(exchange, None)
+        if dial is not None and dial.task is not None:
+            dial.task.cancel()
+
+    # The keeper's side.
+
+    def opened(self, connection: UpstreamConnection) -> None:
+        self.connections.add(connection)
+
+    def closed(self, connection: UpstreamConnection) -> None:
+        self.connections.discard(connection)
+        if connection in connection.server.idle:
+            connection.server.idle.remove(connection)
+
+    def idle(self, connection: UpstreamConnection) -> None:
+        server = connection.server
+        keeping = server.keeping
+        now = monotonic()
+        if (
+            self.closing
+            or server.removed
+            or server.maintenance
+            or len(server.idle) >= keeping.idle_per_server
+            or now - connection.born > keeping.lifetime
+        ):
+            connection.close()
+            return
+        connection.idle_since = now
+        connection.deadline = now + keeping.idle
+        server.idle.append(connection)
+
+    def close_idle(self, server: Server) -> None:
+        """The server has left the rotation for good, or for maintenance."""
+        for connection in cast("list[UpstreamConnection]", list(server.idle)):
+            connection.close()
+
+
+def _why(error: OSError | UnicodeError) -> str:
+    """A few words for the client and the log, without addresses."""
+    if isinstance(error, ConnectionRefusedError):
+        return "it refused the connection"
+    if isinstance(error, OSError) and error.strerror:
+        return f"connecting failed ({error.strerror})"
+    return f"connecting failed ({type(error).__name__})"

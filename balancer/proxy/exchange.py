@@ -1,0 +1,575 @@
+"""One request and its answer: the only place where the client's side and the server's side meet.
+
+It takes every decision and holds no socket. The client's connection calls `start`, `request_body`, `request_end`
+and `client_gone`; the server's calls `upstream_ready`, `response_head`, `response_body`, `response_end` and
+`upstream_failed`; the sweeper calls `deadline_passed`. A server's side ends each turn with `flush`, so that a head
+and the first piece of its body leave in one write.
+
+States:
+
+    QUEUED ──> CONNECTING ──> SENT ──> ANSWERING ──> OVER
+       ^            |           |           |
+       └── another server ──────┘           └──> TUNNEL
+
+Up to SENT the request may go to another server (`_again` says when). From the first byte that has gone to the
+client there is neither a second try nor an error page: a broken answer is cut, so that it looks broken.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Final
+
+from balancer.decision import Decision
+from balancer.http1 import canned
+from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, chunk, last_chunk, response_length
+from balancer.http1.fields import Field
+from balancer.http1.head import RequestHead, ResponseHead
+from balancer.http1.outgoing import encode_interim, encode_request, encode_response, encode_switch, may_upgrade
+from balancer.pool import Pool
+from balancer.proxy.sides import NEVER, ClientSide, Surroundings, UpstreamSide
+from balancer.routing import Route
+from balancer.server import Server
+from balancer.tally import ListenerTally
+
+QUEUED: Final = 0
+CONNECTING: Final = 1
+SENT: Final = 2
+ANSWERING: Final = 3
+TUNNEL: Final = 4
+OVER: Final = 5
+
+MOST_DIALS: Final = 5  # servers that may refuse the connection before the client is told
+SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+
+
+class Exchange:
+    """See the module. `deadline` is the monotonic time by which the whole exchange must be over."""
+
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_bound",
+        "_dials",
+        "_key",
+        "_lane_cookie",
+        "_out",
+        "_request",
+        "_request_over",
+        "_server",
+        "_spent",
+        "_stale_retried",
+        "_tried",
+        "_upstream",
+        "around",
+        "client",
+        "chunked_out",
+        "deadline",
+        "decision",
+        "head",
+        "listener",
+        "persistent",
+        "pool",
+        "route",
+        "state",
+        "wait_until",
+    )
+
+    def __init__(
+        self,
+        around: Surroundings,
+        client: ClientSide,
+        head: RequestHead,
+        route: Route,
+        decision: Decision,
+        listener: ListenerTally,
+        lane_cookie: bytes | None = None,
+    ) -> None:
+        """`lane_cookie` is a Set-Cookie value for the answer, from the split that chose `route`."""
+        self.around = around
+        self.client = client
+        self.head = head
+        self.route = route
+        self.pool: Pool = route.pool
+        self.decision = decision
+        self.listener = listener
+        self.state = QUEUED
+        self.persistent = head.persistent
+        self.deadline = decision.started + route.total if route.total else NEVER
+        self.wait_until = NEVER  # while queued
+        self.chunked_out = False  # the answer's body goes out in chunks
+        self._request_over = not head.has_body
+        self._request = b""  # the encoded head
+        self._body: list[bytes] | None = None if self._request_over else []  # as sent, kept for sending again
+        self._body_size = 0
+        self._key = 0
+        self._lane_cookie = lane_cookie
+        self._bound: Server | None = None  # the server that the client's sticky cookie names
+        self._server: Server | None = None  # the one being asked; `inflight` is counted while it is set
+        self._upstream: UpstreamSide | None = None
+        self._tried: list[Server] = []
+        self._dials = 0  # connections that could not be opened
+        self._spent = 0  # attempts that a server may have worked on
+        self._stale_retried = False
+        self._out: list[bytes] = []  # what this turn has for the client
+
+    # The way to a server.
+
+    def start(self) -> None:
+        """Begin: answer at once, or find a server."""
+        route = self.route
+        decision = self.decision
+        around = self.around
+        pool = self.pool
+        head = self.head
+        if head.length > route.body_limit:
+            self.refuse(413, f"the request body is larger than {route.body_limit} bytes")
+            return
+        target = head.target if route.rewrite is None else route.rewrite(head.target)
+        self._request, decision.request_id = encode_request(
+            head, target, route.edits, self.client, b"%032x" % around.rng.getrandbits(128)
+        )
+        pool.budget.deposit()
+        if route.key is not None:
+            self._key = route.key(head, self.client.address)
+        if pool.waiting and pool.may_wait(()):
+            self._queue(decision.started)
+        else:
+            self.dispatch()
+
+    def dispatch(self) -> None:
+        """Pick a server and ask it; wait, or answer that there is none."""
+        pool = self.pool
+        now = monotonic()
+        if self.wait_until != NEVER:
+            self.decision.queued += now - (self.wait_until - pool.settings.connections.queue_wait)
+            self.wait_until = NEVER
+        if pool.sticky is not None:
+            self._bound = pool.bound(self.head.value(b"cookie") or b"", self._tried)
+        server = self._bound
+        if server is None:
+            server = pool.pick(self._key, now, self._tried)
+        if server is not None:
+            self._ask(server)
+        elif pool.may_wait(self._tried):
+            self._queue(now)
+        elif self._tried:
+            self._give_up(502, "no other server could be asked", "upstream-connect")
+        else:
+            self._give_up(503, "no server of this site can be asked at the moment", "unserved")
+
+    def _queue(self, now: float) -> None:
+        pool = self.pool
+        self.state = QUEUED
+        self.wait_until = now + pool.settings.connections.queue_wait
+        pool.wait(self)
+
+    def _ask(self, server: Server, *, fresh: bool = False) -> None:
+        self.state = CONNECTING
+        self._server = server
+        pool = self.pool
+        pool.take(server)
+        decision = self.decision
+        decision.server = server
+        decision.attempts += 1
+        # Only what may be repeated risks a pooled connection that its server may just be closing.
+        repeatable = self.head.method in self.route.retry_methods
+        self.around.connect(server, self, recent_only=not repeatable, fresh=fresh)
+
+    def upstream_ready(self, upstream: UpstreamSide, reused: bool) -> None:
+        """A connection is there: send all that has come in so far."""
+        self._upstream = upstream
+        self.state = SENT
+        decision = self.decision
+        decision.reused = reused
+        body = self._body
+        if body:
+            data = b"".join((self._request, *body))
+        else:
+            data = self._request
+        decision.sent = now = monotonic()
+        self._server.tally.bytes_out += len(data)  # type: ignore[union-attr]  # set by _ask, which led here
+        upstream.send(data)
+        if self._request_over:
+            upstream.deadline = min(now + self.route.first_byte, self.deadline)
+        else:
+            upstream.deadline = self.deadline
+            self.client.resume()
+
+    # The request's body.
+
+    def request_body(self, pieces: list[bytes]) -> None:
+        """The next pieces of the client's body, unframed."""
+        size = sum(map(len, pieces))
+        self.decision.bytes_in += size
+        if self.decision.bytes_in > self.route.body_limit:
+            self._too_large()
+            return
+        self._pass_on(chunk(pieces) if self.head.chunked else b"".join(pieces))
+
+    def request_end(self, trailers: list[Field]) -> None:
+        """The client's body is complete."""
+        self._request_over = True
+        if self.head.chunked:
+            self._pass_on(last_chunk(trailers))
+        upstream = self._upstream
+        if upstream is not None and self.state == SENT:
+            self.decision.sent = now = monotonic()
+            upstream.deadline = min(now + self.route.first_byte, self.deadline)
+
+    def _pass_on(self, data: bytes) -> None:
+        """Send a piece on, and keep it as long as the request may have to be sent again."""
+        if self.state in (OVER, TUNNEL):
+            return
+        body = self._body
+        if body is not None:
+            self._body_size += len(data)
+            if self._body_size <= self.route.replay_body or self._upstream is None:
+                body.append(data)
+            else:
+                self._body = None
+        if self._upstream is None:
+            self.client.hold()  # there is no connection yet: what was read is kept, no more is read
+        else:
+            self._server.tally.bytes_out += len(data)  # type: ignore[union-attr]  # set with _upstream
+            self._upstream.send(data)
+
+    def _too_large(self) -> None:
+        if self.state == ANSWERING:
+            self._cut("refused")
+        else:
+            self._drop_attempt()
+            self.refuse(413, f"the request body is larger than {self.route.body_limit} bytes")
+
+    # The answer.
+
+    def response_head(self, response: ResponseHead) -> None:
+        """A head has come from the server."""
+        status = response.status
+        if status < 200:
+            self._interim(response)
+            return
+        decision = self.decision
+        server = self._server
+        pool = self.pool
+        assert server is not None
+        now = monotonic()
+        decision.first_byte = now
+        failed = status >= 500 or status == 429
+        server.tally.codes[status] += 1
+        server.tally.latency.observe(now - decision.sent)
+        if failed:
+            server.latency.punish(pool.settings.response_time.penalty, now)
+        else:
+            server.latency.observe(now - decision.sent, now)
+        pool.observe(server, status not in self.route.failure_statuses, now)
+        if status in self.route.retry_statuses and self._may_repeat() and self._again("status"):
+            return
+        self.state = ANSWERING
+        decision.status = status
+        head = self.head
+        length = response_length(head.method, response)
+        persistent = self.persistent and self._request_over and not self.around.closing
+        if length < 0:
+            if head.minor == 0:
+                persistent = False
+                length = UNTIL_CLOSE
+            else:
+                self.chunked_out = True
+                length = CHUNKED
+        self.persistent = persistent
+        data = encode_response(
+            response,
+            self.route.edits,
+            length,
+            minor=head.minor,
+            persistent=persistent,
+            request_id=decision.request_id,
+            date=self.around.date,
+        )
+        if self._lane_cookie is not None or (pool.sticky is not None and server is not self._bound):
+            data = self._with_cookies(data, server)
+        self._out.append(data)
+        self._upstream.deadline = min(now + self.route.idle, self.deadline)  # type: ignore[union-attr]  # it called
+
+    def _with_cookies(self, data: bytes, server: Server) -> bytes:
+        """The head with the cookies that bring the client back to its lane and its server."""
+        cookies = [self._lane_cookie]
+        if self.pool.sticky is not None and server is not self._bound:
+            cookies.append(self.pool.sticky.cookie(server))
+        lines = b"".join(b"Set-Cookie: %b\r\n" % cookie for cookie in cookies if cookie)
+        return b"%b%b\r\n" % (data[:-2], lines)
+
+    def _interim(self, response: ResponseHead) -> None:
+        """A 1xx response: a switch of protocols that was asked for, or one to pass through."""
+        if response.status != 101:
+            if self.head.minor == 1:
+                self._out.append(encode_interim(response))
+            return
+        if not (self.head.upgrade and may_upgrade(self.head.upgrade) and response.upgrade):
+            self.upstream_failed("malformed", "it switched protocols without being asked")
+            return
+        self.state = TUNNEL
+        decision = self.decision
+        decision.first_byte = monotonic()
+        decision.status = 101
+        upstream, server = self._upstream, self._server
+        assert upstream is not None
+        assert server is not None
+        server.tally.codes[101] += 1
+        server.tally.latency.observe(decision.first_byte - decision.sent)
+        self._out.append(encode_switch(response, self.route.edits))
+        self.flush()
+        server.tunnels += 1
+        self.listener.tunnels += 1
+        self.client.tunnel(upstream, self.route.tunnel)
+        upstream.tunnel(self.client, self.route.tunnel)
+
+    def response_body(self, pieces: list[bytes]) -> None:
+        """The next pieces of the server's body, unframed."""
+        if self.chunked_out:
+            data = chunk(pieces)
+            self.decision.bytes_out += sum(map(len, pieces))
+            self._out.append(data)
+        else:
+            for piece in pieces:
+                self.decision.bytes_out += len(piece)
+                self._out.append(piece)
+
+    def flush(self) -> None:
+        """The server's side has nothing more this turn."""
+        out = self._out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self.client.send(data)
+
+    def response_end(self, trailers: list[Field], reusable: bool) -> None:
+        """The server's answer is complete."""
+        if self.chunked_out:
+            self._out.append(last_chunk(trailers))
+        self.flush()
+        upstream = self._upstream
+        self._upstream = None
+        decision = self.decision
+        server = self._server
+        assert upstream is not None
+        assert server is not None
+        server.tally.bytes_in += decision.bytes_out
+        upstream.release(reusable and self._request_over)
+        self._leave_server()
+        self._over("ok")
+        self.client.finished(self.persistent)
+
+    # What goes wrong.
+
+    def upstream_failed(self, kind: str, reason: str) -> None:
+        """The server's side is lost: kind is connect, connect-timeout, reset, timeout or malformed."""
+        if self.state in (OVER, TUNNEL):
+            return
+        now = monotonic()
+        server = self._server
+        pool = self.pool
+        assert server is not None
+        stale = kind == "reset" and self.decision.reused and self.state == SENT
+        if not stale:
+            server.tally.failures[kind] += 1
+            server.latency.punish(pool.settings.response_time.penalty, now)
+            pool.observe(server, ok=False, now=now)
+        if self.state == ANSWERING:
+            self._cut("upstream-timeout" if kind == "timeout" else "upstream-reset")
+            return
+        if kind in ("connect", "connect-timeout"):
+            self._dials += 1
+            if "connect" in self.route.retry_when and self._dials < MOST_DIALS and self._again(kind):
+                return
+        elif stale and "stale-connection" in self.route.retry_when and not self._stale_retried and self._may_repeat():
+            # It was closing while we sent: the same server on a new connection, which is no second attempt.
+            self._stale_retried = True
+            self._drop_attempt()
+            self.decision.attempts -= 1
+            self._ask(server, fresh=True)
+            return
+        elif kind == "reset" and "reset-before-response" in self.route.retry_when and self._may_repeat():
+            if self._again(kind):
+                return
+        timed_out = kind in ("timeout", "connect-timeout")
+        outcome = {"connect": "upstream-connect", "connect-timeout": "upstream-timeout"}.get(kind, f"upstream-{kind}")
+        self._give_up(504 if timed_out else 502, f"the server failed: {reason}", outcome)
+
+    def _may_repeat(self) -> bool:
+        """Whether the request can be sent again, and doing so can do no harm (RFC 9110 section 9.2.2)."""
+        return self.head.method in self.route.retry_methods and (self._body is not None or not self.head.has_body)
+
+    def _again(self, reason: str) -> bool:
+        """Try another server, when one is left and bounds and budget grant it.
+
+        A connection that could not be opened cost no server anything, so neither `attempts` nor the budget count it.
+        """
+        pool = self.pool
+        server = self._server
+        assert server is not None
+        now = monotonic()
+        if not reason.startswith("connect"):
+            self._spent += 1
+            if self._spent >= self.route.attempts:
+                return False
+            if not pool.budget.withdraw(now):
+                pool.tally.budget_exhausted += 1
+                return False
+        tried = [*self._tried, server]
+        another = pool.pick(self._key, now, tried)
+        if another is None and not pool.may_wait(tried):
+            return False
+        server.tally.retries[reason] += 1
+        decision = self.decision
+        if decision.reasons is None:
+            decision.reasons = []
+        decision.reasons.append((server.name, reason))
+        self._tried = tried
+        self._drop_attempt()
+        if another is None:
+            self._queue(now)
+        else:
+            self._ask(another)
+        return True
+
+    def _drop_attempt(self) -> None:
+        """Leave the server being asked, whatever it is doing."""
+        self._out.clear()
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.release(False)
+        elif self.state == CONNECTING:
+            self.around.gave_up(self)
+        elif self.state == QUEUED:
+            self.pool.leave(self)
+        self._leave_server()
+
+    def _leave_server(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            self.pool.give(server)
+
+    def _give_up(self, status: int, reason: str, outcome: str) -> None:
+        """No server will answer: the balancer does."""
+        self._drop_attempt()
+        self._answer(status, reason, outcome)
+
+    def refuse(self, status: int, reason: str) -> None:
+        """The request itself is at fault."""
+        self._answer(status, reason, "refused")
+
+    def _answer(self, status: int, reason: str, outcome: str) -> None:
+        decision = self.decision
+        decision.status = status
+        body = canned.problem(status, reason, decision.request_id)
+        persistent = self.persistent and self._request_over and not self.around.closing
+        extra = b"Retry-After: 1\r\n" if status == 503 else b""
+        if self.route.edits.request_id and decision.request_id:
+            extra += b"%b: %b\r\n" % (self.route.edits.request_id, decision.request_id)
+        self.client.send(
+            canned.answer(
+                status,
+                body,
+                date=self.around.date,
+                extra=extra,
+                without_body=self.head.method == b"HEAD",
+                persistent=persistent,
+                minor=self.head.minor,
+            )
+        )
+        decision.bytes_out = len(body)
+        if outcome != "refused":
+            self.pool.tally.unserved[status] += 1
+        self._over(outcome)
+        self.client.finished(persistent)
+
+    def _cut(self, outcome: str) -> None:
+        """The answer cannot be completed, and its beginning is with the client already."""
+        self.flush()
+        self._drop_attempt()
+        self._over(outcome)
+        self.client.cut()
+
+    def queue_closed(self) -> None:
+        """The pool has left the configuration while this request waited."""
+        self._give_up(503, "this site has just been reconfigured", "unserved")
+
+    def wait_expired(self) -> None:
+        """The sweeper says that `wait_until` has passed."""
+        pool = self.pool
+        pool.tally.queue_timeouts += 1
+        self.decision.queued += pool.settings.connections.queue_wait
+        self._give_up(503, "all servers of this site are busy", "unserved")
+
+    def deadline_passed(self) -> None:
+        """The server's side has not done in time what was awaited, or the whole exchange takes too long."""
+        if self.state == ANSWERING:
+            self.upstream_failed("timeout", "it stopped in the middle of its answer")
+        elif monotonic() >= self.deadline:
+            self._give_up(504, "the time for this request is over", "deadline")
+        elif self.state == CONNECTING:
+            self.upstream_failed("connect-timeout", "it did not accept a connection in time")
+        else:
+            self.upstream_failed("timeout", "it did not answer in time")
+
+    def client_gone(self) -> None:
+        """The client has closed its connection, or broken the rules in the middle of its body."""
+        if self.state == OVER:
+            return
+        if self.state == TUNNEL:
+            self.tunnel_closed()
+            return
+        self._drop_attempt()
+        self.decision.status = self.decision.status or 499
+        self._over("client-abort")
+
+    def client_fault(self, status: int, reason: str) -> None:
+        """The client broke its framing in mid-body: nothing after it can be understood."""
+        if self.state == ANSWERING:
+            self._cut("refused")
+        elif self.state != OVER:
+            self._drop_attempt()
+            self.persistent = False
+            self.refuse(status, reason)
+
+    def tunnel_closed(self) -> None:
+        """Both halves of the tunnel are closed."""
+        if self.state == TUNNEL:
+            self._upstream = None
+            self.listener.tunnels -= 1
+            if self._server is not None:
+                self._server.tunnels -= 1
+            self._leave_server()
+            self._over("tunnel")
+
+    # Back-pressure: one side's full buffer stops the other side's reading.
+
+    def client_full(self) -> None:
+        if self._upstream is not None:
+            self._upstream.hold()
+            self._upstream.deadline = self.deadline  # it cannot be blamed; the client has its own
+
+    def client_drained(self) -> None:
+        if self._upstream is not None:
+            self._upstream.resume()
+            if self.state == ANSWERING:
+                self._upstream.deadline = min(monotonic() + self.route.idle, self.deadline)
+
+    def upstream_full(self) -> None:
+        self.client.hold()
+        if self._upstream is not None:
+            self._upstream.deadline = min(monotonic() + self.route.idle, self.deadline)
+
+    def upstream_drained(self) -> None:
+        self.client.resume()
+        if self._upstream is not None and not self._request_over:
+            self._upstream.deadline = self.deadline
+
+    def _over(self, outcome: str) -> None:
+        self.state = OVER
+        decision = self.decision
+        decision.outcome = outcome
+        decision.finished = monotonic()
+        self.around.over(self)

@@ -1,0 +1,84 @@
+"""The seams of an exchange: what it asks of the client's side, of the server's side and of the plane."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Protocol
+
+from balancer.http1.outgoing import Client
+from balancer.server import Server
+
+if TYPE_CHECKING:
+    from balancer.proxy.exchange import Exchange
+
+NEVER = float("inf")
+
+
+class ClientSide(Client, Protocol):
+    """The connection a request came in by."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def hold(self) -> None:
+        """Stop reading: the server does not take more for now. Idempotent, as is `resume`."""
+
+    def resume(self) -> None: ...
+
+    def finished(self, reusable: bool) -> None:
+        """The answer is complete. Without `reusable` the connection closes once it has been sent."""
+
+    def cut(self) -> None:
+        """Close at once, so that an incomplete answer looks incomplete."""
+
+    def tunnel(self, upstream: UpstreamSide, idle: float) -> None:
+        """From now on everything that comes is for the other side, untouched; `idle` seconds of silence end it."""
+
+    def end(self) -> None:
+        """Of a tunnel: the other side will send no more."""
+
+    def shut(self) -> None:
+        """Of a tunnel: the other side is gone."""
+
+
+class UpstreamSide(Protocol):
+    """A connection to a server."""
+
+    deadline: float
+    """Monotonic; `NEVER` when nothing is awaited. The sweeper calls the exchange's `deadline_passed`."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def hold(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def release(self, reusable: bool) -> None:
+        """The exchange has no more business with it: it becomes idle, or closes."""
+
+    def end(self) -> None: ...
+
+    def shut(self) -> None: ...
+
+    def tunnel(self, client: ClientSide, idle: float) -> None: ...
+
+
+class Surroundings(Protocol):
+    """What an exchange finds in its plane."""
+
+    rng: Random
+    date: bytes
+    """The Date field's value, refreshed by the plane's tick."""
+    closing: bool
+    """The plane is shutting down: connections do not stay open for another request."""
+
+    def connect(self, server: Server, exchange: Exchange, *, recent_only: bool, fresh: bool) -> None:
+        """Find or open a connection; `upstream_ready` or `upstream_failed` follows, perhaps before this returns.
+
+        `recent_only` takes a pooled connection only when it was in use a moment ago; `fresh` takes none at all.
+        """
+
+    def gave_up(self, exchange: Exchange) -> None:
+        """The exchange no longer wants the connection that is being opened for it."""
+
+    def over(self, exchange: Exchange) -> None:
+        """The exchange is over and its decision complete."""

@@ -1,0 +1,294 @@
+"""A connection to a server: bytes in and out, and where one response ends and the next begins."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from balancer.http1.faults import UpstreamFault
+from balancer.http1.fields import Field
+from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, BadChunk, ChunkedReader, response_length
+from balancer.http1.head import END, parse_response
+from balancer.proxy.sides import NEVER, ClientSide
+from balancer.server import Server
+
+if TYPE_CHECKING:
+    from balancer.proxy.exchange import Exchange
+
+NO_TRAILERS: Final[list[Field]] = []
+
+
+class Keeper(Protocol):
+    """Who keeps the plane's connections to servers."""
+
+    longest_head: int
+    most_fields: int
+
+    def opened(self, connection: UpstreamConnection) -> None: ...
+
+    def closed(self, connection: UpstreamConnection) -> None:
+        """It is closed or closing; may be said more than once."""
+
+    def idle(self, connection: UpstreamConnection) -> None:
+        """It may carry another request: keep it or close it."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to a server: idle, or of exactly one exchange, or half of a tunnel, or closing."""
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_feed",
+        "_half_closed",
+        "_held",
+        "_keeper",
+        "_left",
+        "_other",
+        "_reusable",
+        "_transport",
+        "born",
+        "deadline",
+        "exchange",
+        "idle_since",
+        "server",
+        "tunnel_idle",
+    )
+
+    def __init__(self, keeper: Keeper, server: Server) -> None:
+        # For the connection's life.
+        self._keeper = keeper
+        self.server = server
+        self._transport: asyncio.Transport | None = None
+        self.born = 0.0
+        self._held = False
+        # For one exchange; None while idle and in a tunnel.
+        self.exchange: Exchange | None = None
+        self.deadline = NEVER
+        self.idle_since = 0.0
+        # For one response.
+        self._feed = UpstreamConnection._head  # a plain function: a bound method would make a cycle
+        self._buffer = b""  # an incomplete head
+        self._left = 0
+        self._chunks: ChunkedReader | None = None
+        self._reusable = False
+        # For a tunnel.
+        self._other: ClientSide | None = None
+        self.tunnel_idle = 0.0
+        self._half_closed = False  # the server will send no more
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.born = monotonic()
+        self._keeper.opened(self)
+
+    # What comes from the server.
+
+    def data_received(self, data: bytes) -> None:
+        if self._other is not None:
+            self.deadline = monotonic() + self.tunnel_idle
+            self.server.tally.bytes_in += len(data)
+            if self.exchange is not None:
+                self.exchange.decision.bytes_out += len(data)
+            self._other.send(data)
+            return
+        exchange = self.exchange
+        if exchange is None:
+            self.close()  # nobody asked: an idle connection that speaks is of no use
+            return
+        try:
+            self._feed(self, data)
+        except (UpstreamFault, BadChunk) as fault:
+            self.close()
+            exchange.upstream_failed("malformed", str(fault))
+            return
+        if self.exchange is exchange:
+            exchange.flush()
+
+    def _head(self, data: bytes) -> None:
+        exchange = self.exchange
+        assert exchange is not None
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            end = data.find(END)
+            if end < 0 or end > self._keeper.longest_head:
+                if len(data) > self._keeper.longest_head:
+                    raise UpstreamFault(f"its response head is longer than {self._keeper.longest_head} bytes")
+                self._buffer = data
+                return
+            response = parse_response(data[:end], self._keeper.most_fields)
+            data = data[end + 4 :]
+            length = response_length(exchange.head.method, response)
+            self._reusable = response.persistent and length != UNTIL_CLOSE
+            exchange.response_head(response)
+            if self.exchange is not exchange:
+                return  # it has gone to another server
+            if response.status >= 200:
+                break
+            if self._other is not None:  # the tunnel is open, and the server was quick to speak
+                if data:
+                    self.data_received(data)
+                return
+        self._left = length
+        if length == 0:
+            self._end(NO_TRAILERS, data)
+            return
+        if length == CHUNKED:
+            self._chunks = ChunkedReader()
+            self._feed = UpstreamConnection._chunked
+        elif length == UNTIL_CLOSE:
+            self._feed = UpstreamConnection._all
+        else:
+            self._feed = UpstreamConnection._counted
+        if data:
+            self._feed(self, data)
+
+    def _counted(self, data: bytes) -> None:
+        left = self._left - len(data)
+        exchange = self.exchange
+        assert exchange is not None
+        if left > 0:
+            self._left = left
+            exchange.response_body([data])
+            return
+        if left < 0:
+            exchange.response_body([data[:left]])
+            self._end(NO_TRAILERS, data[left:])
+        else:
+            exchange.response_body([data])
+            self._end(NO_TRAILERS, b"")
+
+    def _chunked(self, data: bytes) -> None:
+        chunks, exchange = self._chunks, self.exchange
+        assert chunks is not None
+        assert exchange is not None
+        pieces = chunks.feed(data)
+        if pieces:
+            exchange.response_body(pieces)
+        if chunks.done:
+            self._chunks = None
+            self._end(chunks.trailers, chunks.rest)
+
+    def _all(self, data: bytes) -> None:
+        assert self.exchange is not None
+        self.exchange.response_body([data])
+
+    def _end(self, trailers: list[Field], rest: bytes) -> None:
+        """The response is complete; whatever comes after it was not asked for, so it spoils the connection."""
+        exchange = self.exchange
+        assert exchange is not None
+        self._feed = UpstreamConnection._head
+        exchange.response_end(trailers, self._reusable and not rest)
+
+    def eof_received(self) -> bool:
+        """The server will send no more: in a tunnel the other half goes on."""
+        if self._other is not None:
+            self._half_closed = True
+            self._other.end()
+            return True
+        exchange = self.exchange
+        if exchange is None:
+            self._keeper.closed(self)  # nobody may take it from the idle ones any more
+        elif self._feed is UpstreamConnection._all:
+            self._end(NO_TRAILERS, b"")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._keeper.closed(self)
+        self._transport = None
+        other, self._other = self._other, None
+        if other is not None:
+            other.shut()
+            return
+        exchange = self.exchange
+        if exchange is None:
+            return
+        if self._feed is UpstreamConnection._all and exc is None:
+            self._end(NO_TRAILERS, b"")
+            return
+        self.exchange = None
+        exchange.upstream_failed("reset", "it closed the connection before its answer was complete")
+
+    def pause_writing(self) -> None:
+        if self._other is not None:
+            self._other.hold()
+        elif self.exchange is not None:
+            self.exchange.upstream_full()
+
+    def resume_writing(self) -> None:
+        if self._other is not None:
+            self._other.resume()
+        elif self.exchange is not None:
+            self.exchange.upstream_drained()
+
+    # What the exchange asks.
+
+    def begin(self, exchange: Exchange) -> None:
+        """Belong to this exchange until it calls `release`."""
+        self.exchange = exchange
+        self.deadline = NEVER
+
+    def send(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def end(self) -> None:
+        """The client will send no more; what the server still has to say is passed on."""
+        if self._half_closed:
+            self.close()
+        elif self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def shut(self) -> None:
+        """The client is gone: send what is still to be sent, then close."""
+        self._other = None
+        self.close()
+
+    def hold(self) -> None:
+        if not self._held and self._transport is not None:
+            self._held = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._held and self._transport is not None:
+            self._held = False
+            self._transport.resume_reading()
+
+    def release(self, reusable: bool) -> None:
+        self.exchange = None
+        self.deadline = NEVER
+        if self._held:
+            self.resume()
+        if reusable and self._transport is not None and not self._transport.is_closing():
+            self._keeper.idle(self)
+        else:
+            self.close()
+
+    def tunnel(self, client: ClientSide, idle: float) -> None:
+        self._other = client
+        self.tunnel_idle = idle
+        self.deadline = monotonic() + idle
+
+    def overdue(self) -> None:
+        """The sweeper says that `deadline` has passed."""
+        self.deadline = NEVER
+        if self.exchange is not None and self._other is None:
+            self.exchange.deadline_passed()
+        elif self._other is not None:
+            self.cut()
+        else:
+            self.close()  # idle for long enough
+
+    def close(self) -> None:
+        self._keeper.closed(self)
+        if self._transport is not None:
+            self._transport.close()
+
+    def cut(self) -> None:
+        """Close at once, dropping what has not been written."""
+        self._keeper.closed(self)
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,51 @@
+"""What a pool's strategy hashes on: the client, the path, or a field, cookie or query parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
+
+from balancer.http1.head import RequestHead
+from balancer.pool import Pool
+from balancer.strategy import key_of
+
+Key = Callable[[RequestHead, str], int]
+
+
+def hash_key(pool: Pool) -> Key | None:
+    """The function from a request and its client's address to the strategy's key; None when it needs none."""
+    if not getattr(pool.strategy, "keyed", False):
+        return None
+    kind, _, name = pool.settings.hash.key.partition(":")
+    wanted = name.encode("ascii")
+    if kind == "path":
+        return lambda head, client: key_of(head.target.partition(b"?")[0])
+    if kind == "header":
+        lower = wanted.lower()
+        return lambda head, client: key_of(head.value(lower) or client.encode())
+    if kind == "cookie":
+        return lambda head, client: key_of(cookie(head, wanted) or client.encode())
+    if kind == "query":
+        return lambda head, client: key_of(query(head.target, wanted) or client.encode())
+    return lambda head, client: key_of(client.encode())
+
+
+def cookie(head: RequestHead, name: bytes) -> bytes | None:
+    """The value of a cookie, or None (RFC 6265 section 5.4)."""
+    prefix = name + b"="
+    for field in head.fields:
+        if field[0] == b"cookie":
+            for part in field[1].split(b";"):
+                pair = part.strip(b" \t")
+                if pair.startswith(prefix):
+                    return pair[len(prefix) :].strip(b'"')
+    return None
+
+
+def query(target: bytes, name: bytes) -> bytes | None:
+    """The value of a query parameter, percent-decoded, or None."""
+    for pair in target.partition(b"?")[2].split(b"&"):
+        key, _, value = pair.partition(b"=")
+        if unquote_to_bytes(key) == name:
+            return unquote_to_bytes(value)
+    return None

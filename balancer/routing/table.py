@@ -1,0 +1,235 @@
+"""Which route a request takes. Everything a request needs to know of its route is worked out when the table is built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Final, NamedTuple
+
+from balancer.http1.edits import Edits
+from balancer.http1.head import RequestHead
+from balancer.pool import Pool
+from balancer.routing.answers import FixedAnswer, rewriter
+from balancer.routing.keys import hash_key
+from balancer.strategy.split import Split
+from balancer.tally import RouteTally
+from config.schema import Config, Match
+from config.schema import Pool as PoolSettings
+from config.schema import Route as RouteSettings
+
+_PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+class Route:
+    """One route over one pool, with everything precompiled. A split route has one of these for each of its pools."""
+
+    __slots__ = (
+        "attempts",
+        "body_limit",
+        "edits",
+        "failure_statuses",
+        "first_byte",
+        "fixed",
+        "idle",
+        "key",
+        "lanes",
+        "maintenance",
+        "name",
+        "pool",
+        "replay_body",
+        "retry_methods",
+        "retry_statuses",
+        "retry_when",
+        "rewrite",
+        "split",
+        "tally",
+        "total",
+        "tunnel",
+    )
+
+    def __init__(self, name: str, settings: RouteSettings, pool: Pool, tally: RouteTally) -> None:
+        timeouts = settings.timeouts or pool.settings.timeouts
+        retries = settings.retries or pool.settings.retries
+        self.name = name
+        self.pool = pool
+        self.tally = tally
+        self.edits = Edits(settings.headers)
+        self.rewrite = rewriter(settings.rewrite, settings.match.path) if settings.rewrite else None
+        self.body_limit = settings.limits.body
+        self.total = timeouts.total
+        self.first_byte = timeouts.first_byte
+        self.idle = timeouts.idle
+        self.tunnel = timeouts.tunnel
+        self.attempts = retries.attempts
+        self.retry_when = retries.when
+        self.retry_statuses = retries.statuses
+        self.retry_methods = frozenset(method.encode("ascii") for method in retries.methods)
+        self.replay_body = retries.replay_body
+        passive = pool.settings.health.passive
+        self.failure_statuses = passive.statuses if passive else frozenset[int]()
+        self.key: Callable[[RequestHead, str], int] | None = hash_key(pool)
+        # Set on the route that the table holds, not on its lanes.
+        self.fixed: FixedAnswer | None = None  # a redirect or a fixed answer
+        self.maintenance: FixedAnswer | None = None
+        self.split: Split | None = None
+        self.lanes: dict[str, Route] = {}
+
+
+class _Rule(NamedTuple):
+    route: Route
+    methods: frozenset[bytes]
+    headers: tuple[tuple[bytes, bytes | None], ...]  # None: present is enough
+
+    def takes(self, head: RequestHead) -> bool:
+        if self.methods and head.method not in self.methods:
+            return False
+        for name, wanted in self.headers:
+            value = head.value(name)
+            if value is None or (wanted is not None and value != wanted):
+                return False
+        return True
+
+
+class _Node:
+    """A step of paths: its literal successors, one for any segment, and the rules that end here."""
+
+    __slots__ = ("any", "below", "here", "literal")
+
+    def __init__(self) -> None:
+        self.literal: dict[bytes, _Node] = {}
+        self.any: _Node | None = None
+        self.here: list[_Rule] = []
+        self.below: list[_Rule] = []  # of patterns that end in /**
+
+    def add(self, pattern: str, rule: _Rule) -> None:
+        node = self
+        segments = pattern[1:].encode("utf-8").split(b"/")
+        below = segments[-1] == b"**"
+        for segment in segments[:-1] if below else segments:
+            if segment[:1] == b"{" and segment[-1:] == b"}":
+                node.any = node.any or _Node()
+                node = node.any
+            else:
+                node = node.literal.setdefault(segment, _Node())
+        rules = node.below if below else node.here
+        rules.append(rule)
+        # More conditions are more specific.
+        rules.sort(key=lambda r: -(len(r.headers) * 2 + bool(r.methods)))
+
+    def find(self, segments: list[bytes], at: int, head: RequestHead) -> Route | None:
+        """The most specific rule: a literal segment beats {name}, which beats /**; conditions that fail fall back."""
+        if at == len(segments):
+            for rule in self.here:
+                if rule.takes(head):
+                    return rule.route
+        else:
+            found = None
+            literal = self.literal.get(segments[at])
+            if literal is not None:
+                found = literal.find(segments, at + 1, head)
+            if found is None and self.any is not None and segments[at]:
+                found = self.any.find(segments, at + 1, head)
+            if found is not None:
+                return found
+        for rule in self.below:
+            if rule.takes(head):
+                return rule.route
+        return None
+
+
+class RouteTable:
+    """All routes of a configuration. `match` is the only thing a request asks."""
+
+    def __init__(self, routes: Mapping[str, tuple[Route, Match]]) -> None:
+        self.routes = {name: route for name, (route, _) in routes.items()}
+        self._hosts: dict[bytes, _Node] = {}
+        self._wildcards: dict[bytes, _Node] = {}  # by suffix with its dot: b".example.com"
+        self._rest = _Node()
+        self._only: Route | None = None
+        for route, match in routes.values():
+            self._add(route, match)
+        if len(routes) == 1:
+            route, match = next(iter(routes.values()))
+            if match == Match():
+                self._only = route
+
+    def _add(self, route: Route, match: Match) -> None:
+        headers = tuple((n.lower().encode(), None if v == "*" else v.encode("latin-1")) for n, v in match.headers.items())
+        rule = _Rule(route, frozenset(m.encode("ascii") for m in match.methods), headers)
+        for host in match.host:
+            name = host.lower().encode("ascii")
+            if name.startswith(b"*."):
+                self._wildcards.setdefault(name[1:], _Node()).add(match.path, rule)
+            else:
+                self._hosts.setdefault(name, _Node()).add(match.path, rule)
+        if not match.host:
+            self._rest.add(match.path, rule)
+
+    def match(self, head: RequestHead) -> Route | None:
+        """The route of a request, or None. An exact host beats a wildcard, a longer wildcard a shorter one."""
+        if self._only is not None:
+            return self._only
+        path = match_path(head.target)
+        segments = path[1:].split(b"/")
+        if self._hosts or self._wildcards:
+            host = _host_name(head.host)
+            node = self._hosts.get(host)
+            if node is not None and (found := node.find(segments, 0, head)) is not None:
+                return found
+            if self._wildcards:
+                dot = host.find(b".", 1)
+                while dot > 0:
+                    node = self._wildcards.get(host[dot:])
+                    if node is not None and (found := node.find(segments, 0, head)) is not None:
+                        return found
+                    dot = host.find(b".", dot + 1)
+        return self._rest.find(segments, 0, head)
+
+
+def match_path(target: bytes) -> bytes:
+    """The path that patterns are held against: without the query, and with needless percent-encoding undone, so
+    that "/%61dmin" is no way around a rule for "/admin" (RFC 3986 section 6.2.2.2)."""
+    path = target.partition(b"?")[0]
+    if b"%" in path:
+        path = _PERCENT.sub(_decode_unreserved, path)
+    return path if path[:1] == b"/" else b"/"
+
+
+def _decode_unreserved(match: re.Match[bytes]) -> bytes:
+    code = int(match[1], 16)
+    return bytes((code,)) if code in _UNRESERVED else match[0].upper()
+
+
+def _host_name(host: bytes) -> bytes:
+    """A Host field's value without port, in lower case and without the root's dot."""
+    if host[:1] == b"[":
+        return host[: host.find(b"]") + 1].lower()
+    return host.partition(b":")[0].rstrip(b".").lower()
+
+
+def build_table(
+    config: Config, pools: Mapping[str, Pool], tallies: dict[str, RouteTally], rng: Random, secret: bytes
+) -> RouteTable:
+    """Compile a configuration. `tallies` keeps the counts of routes by name over reloads; `secret` keys the cookies."""
+    routes: dict[str, tuple[Route, Match]] = {}
+    nowhere = Pool("", rng, secret, lambda *_: None)  # for routes that answer by themselves
+    nowhere.configure(PoolSettings(servers={}), (), 0.0)
+    for name, settings in config.routes.items():
+        tally = tallies.setdefault(name, RouteTally())
+        names = [settings.pool] if settings.pool else list(settings.split or ())
+        lanes = {pool: Route(name, settings, pools[pool], tally) for pool in names}
+        if lanes:
+            route = lanes[names[0]]
+        else:
+            route = Route(name, settings, nowhere, tally)
+            route.fixed = FixedAnswer.of(settings)
+        if settings.split:
+            route = Route(name, settings, pools[names[0]], tally)
+            route.lanes = lanes
+            route.split = Split(name, settings.split, rng, settings.sticky, secret)
+        if settings.maintenance is not None and settings.maintenance.enabled:
+            route.maintenance = FixedAnswer.for_maintenance(settings.maintenance)
+        routes[name] = route, settings.match
+    return RouteTable(routes)

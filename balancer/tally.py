@@ -1,0 +1,94 @@
+"""Plain integers that the request path counts in; control turns them into Prometheus text and JSON when somebody asks."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+
+EXPORTED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""The upper bounds, in seconds, that Prometheus is shown."""
+
+
+def _finer(bounds: tuple[float, ...], steps: int) -> tuple[float, ...]:
+    """Put geometric steps between the bounds, so that a quantile is off by a few per cent and not by half."""
+    fine = [bounds[0] / 4, bounds[0] / 2]
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        fine += [low * (high / low) ** (step / steps) for step in range(steps)]
+    return (*fine, bounds[-1])
+
+
+BOUNDS = _finer(EXPORTED, 6)
+"""The upper bounds that are counted; holds every one of `EXPORTED`."""
+
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
+"""Label values for methods; every other one counts as OTHER."""
+
+
+class Histogram:
+    """Latencies by bucket. `counts[i]` are those at most `BOUNDS[i]` and above the bound before; the last is the rest."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+
+class ServerTally:
+    """What one server was asked and answered."""
+
+    __slots__ = ("bytes_in", "bytes_out", "codes", "connects", "ejections", "failures", "latency", "requests", "retries")
+
+    def __init__(self) -> None:
+        self.requests = 0  # exchanges sent to it, retries included
+        self.codes: defaultdict[int, int] = defaultdict(int)  # answers by status
+        self.failures: defaultdict[str, int] = defaultdict(int)  # by kind: connect, connect-timeout, reset, timeout, malformed
+        self.retries: defaultdict[str, int] = defaultdict(int)  # requests taken away from it, by reason
+        self.latency = Histogram()  # last request byte to first response byte
+        self.connects = 0
+        self.ejections = 0
+        self.bytes_in = 0  # from the server
+        self.bytes_out = 0  # to the server
+
+
+class RouteTally:
+    """What came of one route's requests."""
+
+    __slots__ = ("codes", "latency")
+
+    def __init__(self) -> None:
+        self.codes: defaultdict[int, int] = defaultdict(int)
+        self.latency = Histogram()  # first request byte to last response byte
+
+
+class PoolTally:
+    """What happened to a pool as a whole; the sums over its servers are taken when somebody asks."""
+
+    __slots__ = ("budget_exhausted", "panics", "plugin_errors", "queue_timeouts", "queued", "unserved")
+
+    def __init__(self) -> None:
+        self.queued = 0  # requests that had to wait
+        self.queue_timeouts = 0
+        self.unserved: defaultdict[int, int] = defaultdict(int)  # answers that no server gave, by status
+        self.panics = 0  # times the pool began to fail open
+        self.plugin_errors = 0
+        self.budget_exhausted = 0  # retries that the budget refused
+
+
+class ListenerTally:
+    """What one listener took in and gave out."""
+
+    __slots__ = ("bytes_in", "bytes_out", "connections", "open", "rejected", "requests", "tunnels")
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.open = 0
+        self.rejected: defaultdict[str, int] = defaultdict(int)  # connections closed or heads refused, by reason
+        self.requests: defaultdict[tuple[str, int], int] = defaultdict(int)  # by method (of METHODS or OTHER) and status
+        self.bytes_in = 0  # request bodies
+        self.bytes_out = 0  # response bodies
+        self.tunnels = 0  # open now

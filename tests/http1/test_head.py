@@ -1,0 +1,225 @@
+"""What is a head, what is refused, and what survives parsing."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancer.http1.faults import ClientFault, UpstreamFault
+from balancer.http1.fields import KINDS, MEMORY_LINES, SECRET, NoField, learn, parse_line, recall
+from balancer.http1.head import RequestHead, ResponseHead, parse_request, parse_response
+
+TOKEN = st.text("!#$%&'*+-.^_`|~0123456789ABCXYZabcxyz", min_size=1, max_size=20).map(str.encode)
+VALUE = st.text(
+    st.characters(min_codepoint=0x21, max_codepoint=0x7E) | st.just(" ") | st.just("\t"), max_size=40
+).map(lambda text: text.strip(" \t").encode())
+
+
+def request(text: bytes, fields: int = 100, target: int = 8000) -> RequestHead:
+    return parse_request(text, fields, target)
+
+
+def response(text: bytes) -> ResponseHead:
+    return parse_response(text, 100)
+
+
+def test_a_plain_request_is_read_as_it_is_written() -> None:
+    head = request(b"POST /a?b=c HTTP/1.1\r\nHost: Example.com:8080\r\nX-Odd:\t v w \t\r\nContent-Length: 12")
+    assert (head.method, head.target, head.minor, head.host) == (b"POST", b"/a?b=c", 1, b"Example.com:8080")
+    assert head.length == 12
+    assert head.persistent
+    assert head.value(b"x-odd") == b"v w"
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (b"GET /", 400),
+        (b"GET  / HTTP/1.1\r\nHost: a", 400),
+        (b"GET / HTTP/1.1 \r\nHost: a", 400),
+        (b" GET / HTTP/1.1\r\nHost: a", 400),
+        (b"GE(T / HTTP/1.1\r\nHost: a", 400),
+        (b"GET /a b HTTP/1.1\r\nHost: a", 400),
+        (b"GET /a#b HTTP/1.1\r\nHost: a", 400),
+        (b"GET /\xff HTTP/1.1\r\nHost: a", 400),
+        (b"GET / HTTP/1.2\r\nHost: a", 505),
+        (b"GET / HTTP/2.0\r\nHost: a", 505),
+        (b"GET / http/1.1\r\nHost: a", 400),
+        (b"GET / HTTP/1.1", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a", 400),
+        (b"GET / HTTP/1.1\r\nHost: a, b", 400),
+        (b"GET / HTTP/1.1\r\nHost: user@a", 400),
+        (b"GET / HTTP/1.1\r\nHost: a/b", 400),
+        (b"GET / HTTP/1.1\r\nHost : a", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n folded: b", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\nY: b", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\rY: b", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\x00b", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n: b", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nnocolon", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: +1", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length:", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 400),
+        (b"GET / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked", 501),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked", 501),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: magic", 417),
+        (b"GET /a/../b HTTP/1.1\r\nHost: a", 400),
+        (b"GET /a/%2e%2E HTTP/1.1\r\nHost: a", 400),
+        (b"GET /./a HTTP/1.1\r\nHost: a", 400),
+        (b"GET * HTTP/1.1\r\nHost: a", 400),
+        (b"GET a HTTP/1.1\r\nHost: a", 400),
+        (b"GET ftp://a/b HTTP/1.1\r\nHost: a", 400),
+        (b"GET http://u@a/b HTTP/1.1\r\nHost: a", 400),
+        (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443", 405),
+    ],
+)
+def test_what_is_doubtful_is_refused(text: bytes, status: int) -> None:
+    with pytest.raises(ClientFault) as refused:
+        request(text)
+    assert refused.value.status == status
+
+
+def test_limits_have_their_own_statuses() -> None:
+    many = b"".join(b"\r\nx%d: y" % n for n in range(11))
+    with pytest.raises(ClientFault) as refused:
+        request(b"GET / HTTP/1.1\r\nHost: a" + many, fields=11)
+    assert refused.value.status == 431
+    with pytest.raises(ClientFault) as refused:
+        request(b"GET /" + b"a" * 20 + b" HTTP/1.1\r\nHost: a", target=20)
+    assert refused.value.status == 414
+
+
+def test_an_absolute_target_overrides_host_and_is_sent_on_in_origin_form() -> None:
+    head = request(b"GET http://b.example:81/x?y HTTP/1.1\r\nHost: a")
+    assert (head.host, head.target) == (b"b.example:81", b"/x?y")
+    assert request(b"GET http://b?q HTTP/1.1\r\nHost: a").target == b"/?q"
+    assert request(b"GET HTTP://b HTTP/1.1\r\nHost: a").target == b"/"
+
+
+def test_dots_that_are_no_segment_are_fine() -> None:
+    for target in (b"/.well-known/x", b"/a/..b/c.", b"/a?b=/../c", b"/%2f", b"/.a", b"/..."):
+        assert request(b"GET %b HTTP/1.1\r\nHost: a" % target).target == target
+
+
+@pytest.mark.parametrize(
+    ("line", "persistent"),
+    [
+        (b"1.1\r\nHost: a", True),
+        (b"1.1\r\nHost: a\r\nConnection: close", False),
+        (b"1.1\r\nHost: a\r\nConnection: Close, X-Y", False),
+        (b"1.1\r\nHost: a\r\nConnection: keep-alive, close", False),
+        (b"1.1\r\nHost: a\r\nConnection: close\r\nConnection: keep-alive", False),
+        (b"1.0", False),
+        (b"1.0\r\nConnection: keep-alive", True),
+        (b"1.0\r\nConnection: Keep-Alive\r\nConnection: close", False),
+    ],
+)
+def test_persistence_follows_version_and_connection(line: bytes, persistent: bool) -> None:
+    assert request(b"GET / HTTP/" + line).persistent is persistent
+
+
+def test_connection_names_fields_to_remove() -> None:
+    head = request(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: X-One , x-two\r\nX-One: 1")
+    assert set(head.names) == {b"x-one", b"x-two"}
+
+
+def test_an_upgrade_counts_only_when_connection_names_it() -> None:
+    assert request(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket").upgrade == b""
+    assert request(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket").upgrade == b"websocket"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1 2000 OK",
+        b"HTTP/1.1 099 No",
+        b"HTTP/2 200",
+        b"ICY 200 OK",
+        b"HTTP/1.1 200 OK\r\nbad line",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip",
+        b"HTTP/1.1 200 OK\r\nX: a\x0bb",
+        b"HTTP/1.1 200 O\x01K",
+    ],
+)
+def test_a_lying_server_is_found_out(text: bytes) -> None:
+    with pytest.raises(UpstreamFault):
+        response(text)
+
+
+def test_a_status_without_a_reason_is_valid() -> None:
+    assert response(b"HTTP/1.1 200").line == b"HTTP/1.1 200 \r\n"
+    assert response(b"HTTP/1.1 200 ").status == 200
+    assert response(b"HTTP/1.0 404 Not Found").line == b"HTTP/1.1 404 Not Found\r\n"
+
+
+@given(st.lists(st.tuples(TOKEN, VALUE), max_size=12))
+def test_h11_reads_the_same_fields(fields: list[tuple[bytes, bytes]]) -> None:
+    fields = [(name, value) for name, value in fields if name.lower() not in KINDS]
+    text = b"GET /x HTTP/1.1\r\nHost: a" + b"".join(b"\r\n%b: %b" % pair for pair in fields)
+    judge = h11.Connection(h11.SERVER)
+    judge.receive_data(text + b"\r\n\r\n")
+    event = judge.next_event()
+    assert isinstance(event, h11.Request)
+    assert [(f.name, f.value) for f in request(text).fields] == [tuple(pair) for pair in event.headers]
+
+
+@given(st.binary(max_size=60))
+def test_a_remembered_line_is_the_parsed_line(line: bytes) -> None:
+    try:
+        parsed = parse_line(line)
+    except NoField:
+        with pytest.raises(NoField):
+            learn(line)
+        assert recall(line) is None
+        return
+    assert learn(line) == parsed
+    assert recall(line) in (parsed, None)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_the_request_parser(text: bytes) -> None:
+    for head in (text, b"GET / HTTP/1.1\r\nHost: a\r\n" + text):
+        try:
+            parsed = request(head)
+        except ClientFault as fault:
+            assert 400 <= fault.status < 600
+        else:
+            assert parsed.target[:1] in (b"/", b"*")
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_the_response_parser(text: bytes) -> None:
+    for head in (text, b"HTTP/1.1 200 OK\r\n" + text):
+        try:
+            assert response(head).status >= 100
+        except UpstreamFault as fault:
+            assert fault.reason
+
+
+@pytest.mark.parametrize("name", sorted(SECRET))
+def test_a_line_with_a_secret_is_never_remembered(name: bytes) -> None:
+    line = name + b": tell-nobody"
+    learn(line)
+    assert recall(line) is None
+
+
+def test_the_memory_of_lines_is_bounded() -> None:
+    for n in range(MEMORY_LINES * 2 + 1):
+        learn(b"x-n: %d" % n)
+    from balancer.http1 import fields
+
+    assert len(fields._memory) <= MEMORY_LINES

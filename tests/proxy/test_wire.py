@@ -1,0 +1,443 @@
+"""What the proxy does with bytes: real sockets, raw clients, scripted servers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.proxy.wire import Peer, config, ok, replies, serving, site
+
+GET = b"GET /x HTTP/1.1\r\nHost: site\r\n\r\n"
+GET_LAST = b"GET /x HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n"
+
+
+async def test_an_answer_comes_back_and_both_connections_stay_open() -> None:
+    async with serving(replies(ok(b"hello"))) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        for _ in range(3):
+            await client.send(GET)
+            status, fields, body = await client.answer()
+            assert (status, body) == (200, b"hello")
+            assert "connection" not in fields
+        assert server.connections == 1
+        assert [d.outcome for d in here.decisions] == ["ok"] * 3
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async def script(peer: Peer) -> None:
+        while True:
+            head = await peer.head()
+            await peer.send(ok(head.split()[1]))
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(b"".join(b"GET /%d HTTP/1.1\r\nHost: s\r\n\r\n" % n for n in range(50)))
+        assert [(await client.answer())[2] for _ in range(50)] == [b"/%d" % n for n in range(50)]
+
+
+async def test_a_request_may_arrive_a_byte_at_a_time() -> None:
+    async with serving(replies(ok())) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        for byte in GET:
+            await client.send(bytes((byte,)))
+            await asyncio.sleep(0)
+        assert (await client.answer())[0] == 200
+
+
+async def test_the_server_sees_a_rebuilt_head_with_what_is_known_of_the_client() -> None:
+    seen: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        seen.append(await peer.head())
+        await peer.send(ok())
+
+    request = (
+        b"GET /x HTTP/1.1\r\nhost: Site:80\r\nX-Kept:  a b \r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\n"
+        b"Keep-Alive: 5\r\nTE: trailers\r\nProxy-Connection: x\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n"
+        b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nUpgrade: h2c\r\nX-Request-Id: mine-1\r\n"
+        b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=b\r\nVia: 1.0 edge\r\n\r\n"
+    )
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(request)
+        _, fields, _ = await client.answer()
+        assert fields["x-request-id"] == "mine-1"
+    lines = seen[0].split(b"\r\n")
+    assert lines[0] == b"GET /x HTTP/1.1"
+    assert b"Host: Site:80" in lines
+    assert b"X-Kept: a b" in lines
+    assert b"X-Forwarded-For: 127.0.0.1" in lines
+    assert b"X-Forwarded-Proto: http" in lines
+    assert b"X-Forwarded-Host: Site:80" in lines
+    assert b'Forwarded: for=127.0.0.1;host="Site:80";proto=http' in lines
+    assert b"Via: 1.0 edge, 1.1 balancer" in lines
+    assert b"X-Request-Id: mine-1" in lines
+    assert b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in lines
+    assert b"tracestate: a=b" in lines
+    lower = seen[0].lower()
+    for gone in (b"x-mine", b"keep-alive", b"\r\nte:", b"proxy-connection", b"6.6.6.6", b"evil", b"upgrade", b"h2c"):
+        assert gone not in lower
+
+
+async def test_an_invalid_traceparent_is_replaced_and_its_tracestate_dropped() -> None:
+    seen: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        seen.append(await peer.head())
+        await peer.send(ok())
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(b"GET / HTTP/1.1\r\nHost: s\r\ntraceparent: 00-0-0-01\r\ntracestate: a=b\r\n\r\n")
+        await client.answer()
+    assert seen[0].count(b"traceparent: 00-") == 1
+    assert b"00-0-0-01" not in seen[0]
+    assert b"tracestate" not in seen[0]
+
+
+async def test_a_trusted_proxy_is_believed() -> None:
+    seen: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        seen.append(await peer.head())
+        await peer.send(ok())
+
+    settings = config({}, whole={"trusted_proxies": ["127.0.0.0/8", "10.0.0.0/8"]})
+    async with serving(script) as (server,):
+        settings = config({"a": server}, whole={"trusted_proxies": ["127.0.0.0/8", "10.0.0.0/8"]})
+        async with site(settings) as here:
+            client = await here.connect()
+            await client.send(
+                b"GET / HTTP/1.1\r\nHost: s\r\nX-Forwarded-For: 1.1.1.1, 203.0.113.9, 10.0.0.1\r\n"
+                b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: site.example\r\n\r\n"
+            )
+            await client.answer()
+            assert here.decisions[0].client == "203.0.113.9"
+    assert b"X-Forwarded-For: 1.1.1.1, 203.0.113.9, 10.0.0.1, 127.0.0.1\r\n" in seen[0]
+    assert b"X-Forwarded-Proto: https\r\n" in seen[0]
+    assert b"X-Forwarded-Host: site.example\r\n" in seen[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "body", "chunked"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", b"abcde", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde", b"abcde", False),
+        (b"HTTP/1.0 200 OK\r\n\r\nabcde", b"abcde", True),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"", True),
+    ],
+)
+async def test_every_framing_of_a_server_reaches_the_client_whole(answer: bytes, body: bytes, chunked: bool) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(answer)
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        status, fields, got = await client.answer()
+        assert (status, got) == (200, body)
+        assert (fields.get("transfer-encoding") == "chunked") is chunked
+        await client.send(GET)
+        assert (await client.answer())[0] == 200
+
+
+async def test_an_http_1_0_client_gets_no_chunks_and_a_closed_connection() -> None:
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    async with serving(replies(chunks)) as (server,), site(config({"a": server})) as here:
+        answer = await here.ask(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert body == b"abc"
+        assert b"Transfer-Encoding" not in head
+        assert b"Connection: close" in head
+
+
+async def test_an_http_1_0_client_may_keep_its_connection_for_answers_of_known_length() -> None:
+    async with serving(replies(ok())) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        for _ in range(2):
+            await client.send(b"GET / HTTP/1.0\r\nHost: s\r\nConnection: keep-alive\r\n\r\n")
+            status, fields, _ = await client.answer()
+            assert (status, fields["connection"]) == (200, "keep-alive")
+
+
+async def test_head_has_a_length_and_no_body() -> None:
+    async with serving(replies(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")) as (server,):
+        async with site(config({"a": server})) as here:
+            answer = await here.ask(b"HEAD / HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n")
+            assert b"\r\nContent-Length: 1000\r\n" in answer
+            assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_bodies_go_up_as_they_come_and_in_their_framing() -> None:
+    got: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        head = await peer.head()
+        got.append(head)
+        assert b"Transfer-Encoding: chunked\r\n" in head
+        assert b"Content-Length" not in head
+        assert await peer.exactly(8) == b"3\r\nabc\r\n"  # before the client has sent the rest
+        got.append(b"first")
+        assert await peer.exactly(12) == b"2\r\nde\r\n0\r\n\r\n"
+        await peer.send(ok(b"thanks"))
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n3;ext=1\r\nabc\r\n")
+        await here.until(lambda: b"first" in got)
+        await client.send(b"2\r\nde\r\n0\r\n\r\n")
+        assert (await client.answer())[2] == b"thanks"
+
+
+async def test_a_request_behind_a_body_is_not_mistaken_for_it() -> None:
+    async def script(peer: Peer) -> None:
+        while True:
+            head = await peer.head()
+            body = await peer.exactly(5) if b"Content-Length: 5" in head else b""
+            await peer.send(ok(head.split()[0] + body))
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 5\r\n\r\nhello" + GET)
+        assert (await client.answer())[2] == b"POSThello"
+        assert (await client.answer())[2] == b"GET"
+
+
+async def test_expect_continue_is_the_servers_to_answer() -> None:
+    async def script(peer: Peer) -> None:
+        head = await peer.head()
+        assert b"Expect: 100-continue\r\n" in head
+        await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert await peer.exactly(2) == b"hi"
+        await peer.send(ok())
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert (await client.head()).startswith(b"HTTP/1.1 100 Continue\r\n")
+        await client.send(b"hi")
+        assert (await client.answer())[0] == 200
+
+
+async def test_early_hints_pass_through() -> None:
+    script = replies(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + ok())
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        assert await client.head() == b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+        assert (await client.answer())[0] == 200
+
+
+async def test_an_early_final_answer_ends_the_connection_but_arrives() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+        await peer.rest()
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 100000\r\n\r\nabc")
+        status, fields, body = await client.answer()
+        assert (status, body, fields["connection"]) == (413, b"big", "close")
+        await client.send(b"x" * 1000)
+        assert await client.rest() == b""
+
+
+async def test_a_tunnel_carries_bytes_both_ways_and_half_closes() -> None:
+    async def script(peer: Peer) -> None:
+        head = await peer.head()
+        assert b"Connection: Upgrade\r\nUpgrade: websocket\r\n" in head
+        await peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nfirst")
+        assert await peer.exactly(4) == b"ping"
+        await peer.send(b"pong")
+        assert await peer.rest() == b"tail"
+        await peer.send(b"bye")
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(b"GET / HTTP/1.1\r\nHost: s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nping")
+        assert (await client.head()).startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+        assert await client.exactly(9) == b"firstpong"
+        assert here.plane.report().listeners["main"].tunnels == 1
+        await client.send(b"tail")
+        client.writer.write_eof()
+        assert await client.rest() == b"bye"
+        await here.until(lambda: here.decisions)
+        assert here.decisions[0].outcome == "tunnel"
+        assert here.plane.pools["app"].servers["a"].inflight == 0
+        assert here.plane.report().listeners["main"].tunnels == 0
+
+
+async def test_a_switch_nobody_asked_for_is_a_bad_gateway() -> None:
+    async with serving(replies(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")) as (server,):
+        async with site(config({"a": server})) as here:
+            assert (await here.ask(GET_LAST)).startswith(b"HTTP/1.1 502 ")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"what?\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+    ],
+)
+async def test_a_lying_server_is_a_bad_gateway(answer: bytes) -> None:
+    async with serving(replies(answer)) as (server,), site(config({"a": server})) as here:
+        reply = await here.ask(GET_LAST)
+        assert reply.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+        assert here.decisions[0].outcome == "upstream-malformed"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+    ],
+)
+async def test_an_answer_that_breaks_off_looks_broken(answer: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(answer)
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        reply = await client.rest()  # the connection has been closed although it was kept alive
+        assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert not reply.endswith(b"0\r\n\r\n")
+        assert here.decisions[0].outcome == "upstream-reset" or here.decisions[0].outcome.startswith("upstream")
+
+
+async def test_what_a_server_says_unasked_is_no_answer() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(ok(b"mine") + ok(b"not yours"))
+        await peer.rest()
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        assert (await client.answer())[2] == b"mine"
+        await client.send(GET)
+        assert (await client.answer())[2] == b"mine"
+        assert server.connections == 2
+
+
+async def test_a_refused_request_closes_and_nothing_behind_it_is_served() -> None:
+    async with serving(replies(ok())) as (server,), site(config({"a": server})) as here:
+        reply = await here.ask(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n" + GET)
+        assert reply.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert reply.count(b"Content-Length: ") == 1
+        assert b"Traceback" not in reply
+        assert server.connections == 0
+
+
+async def test_a_broken_chunk_in_mid_body_ends_the_connection() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.rest()
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        reply = await here.ask(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + GET)
+        assert reply.startswith(b"HTTP/1.1 400 ")
+        assert reply.count(b"Content-Length: ") == 1
+
+
+async def test_limits_of_heads_and_bodies_have_their_statuses() -> None:
+    limits = {"head": "2KiB", "uri": "1KiB"}
+    async with serving(replies(ok())) as (server,):
+        settings = config({"a": server}, route={"limits": {"body": 10}}, whole={"limits": limits})
+        async with site(settings) as here:
+            assert (await here.ask(b"GET / HTTP/1.1\r\nHost: s\r\nX: " + b"y" * 4000)).startswith(b"HTTP/1.1 431 ")
+            assert (await here.ask(b"GET /" + b"y" * 4000)).startswith(b"HTTP/1.1 414 ")
+            large = b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 11\r\n\r\nhello world"
+            assert (await here.ask(large)).startswith(b"HTTP/1.1 413 ")
+            streamed = b"POST / HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n"
+            assert (await here.ask(streamed)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_slow_reader_holds_the_server_back() -> None:
+    sent = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal sent
+        await peer.head()
+        size = 64 * 2**20
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        while sent < size:
+            await peer.send(b"x" * 65536)
+            sent += 65536
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        await client.head()
+        before = -1
+        while before != sent:
+            before = sent
+            await asyncio.sleep(0.1)
+        assert sent < 32 * 2**20  # what sockets and buffers hold, not the answer
+        assert len(await client.exactly(64 * 2**20)) == 64 * 2**20
+
+
+async def test_a_slow_server_holds_the_client_back() -> None:
+    go = asyncio.Event()
+    size = 64 * 2**20
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await go.wait()
+        left = size
+        while left:
+            left -= len(await peer.exactly(min(left, 65536)))
+        await peer.send(ok(b"all"))
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n" % size)
+        sending = asyncio.ensure_future(client.send(b"x" * size))
+        await asyncio.sleep(0.3)
+        assert not sending.done()
+        go.set()
+        assert (await client.answer())[2] == b"all"
+        await sending
+
+
+async def test_a_client_that_leaves_frees_the_server() -> None:
+    closed = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.rest()
+        closed.set()
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        await here.until(lambda: here.plane.pools["app"].servers["a"].inflight == 1)
+        client.cut()
+        await asyncio.wait_for(closed.wait(), 5)
+        assert here.plane.pools["app"].servers["a"].inflight == 0
+        assert here.decisions[0].outcome == "client-abort"
+
+
+async def test_too_many_connections_are_closed_and_counted() -> None:
+    async with serving(replies(ok())) as (server,):
+        async with site(config({"a": server}, whole={"limits": {"connections": 2}})) as here:
+            first, second = await here.connect(), await here.connect()
+            await first.send(GET)
+            await first.answer()
+            await second.send(GET)
+            await second.answer()
+            third = await here.connect()
+            assert await third.rest() == b""
+            assert here.plane.report().listeners["main"].rejected["too-many-connections"] == 1
+            first.cut()
+            await here.until(lambda: here.plane.report().listeners["main"].open == 1)
+            assert (await here.ask(GET_LAST)).startswith(b"HTTP/1.1 200")
