@@ -1,0 +1,1 @@
+"""A little traffic for the sample site, as a few dozen people would make it."""

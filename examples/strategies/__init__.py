@@ -1,0 +1,1 @@
+"""Strategies of one's own, in about ten lines each."""
