@@ -36,7 +36,7 @@ class _Server(web.Server):
         return ClientConnection(self._listener)
 
     def pre_shutdown(self) -> None:
-        self._listener.close_connections()
+        """Connections have had their last call already."""
 
     async def shutdown(self, timeout: float | None = None) -> None:
         for connection in list(self._listener.connections):
@@ -102,12 +102,13 @@ class Listener:
         return int(addresses[0][1]) if addresses and isinstance(addresses[0], tuple) else 0
 
     async def stop(self) -> None:
-        """Accept no more; connections close when what is under way on them is done."""
+        """Accept no more; every connection closes after its next answer, or soon when none is asked for."""
         self.closing = True
         if self._site is not None:
             site, self._site = self._site, None
             await site.stop()
-        self.close_connections()
+            for connection in self.connections:
+                connection.last_call()
 
     async def close(self) -> None:
         """End what is still open."""
@@ -118,10 +119,6 @@ class Listener:
             await asyncio.sleep(0)  # aborted transports report on the loop's next turn
         if self.settings.address.path:
             _remove_stale_socket(self.settings.address.path)
-
-    def close_connections(self) -> None:
-        for connection in list(self.connections):
-            connection.close()
 
     # The door's side.
 

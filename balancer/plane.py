@@ -77,7 +77,6 @@ class Plane:
         self.pools: dict[str, Pool] = {}
         self.listeners: dict[str, Listener] = {}
         self.snapshot: Snapshot | None = None
-        self.closing = False
         self.date = b""
         self.started = monotonic()
         self._secret = secret
@@ -86,6 +85,7 @@ class Plane:
         self._leaving: dict[Server, float] = {}  # removed servers that still have tunnels, and until when
         self._route_tallies: dict[str, RouteTally] = {UNROUTED: RouteTally()}
         self._listener_tallies: dict[str, ListenerTally] = {}
+        self._old_listeners: list[Listener] = []  # closed, with connections that are not yet done
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
         self.connect = self.dialer.connect
         self.gave_up = self.dialer.gave_up
@@ -142,6 +142,7 @@ class Plane:
         for listener in old.values():
             if listener not in self.listeners.values():
                 await listener.stop()
+                self._old_listeners.append(listener)
 
     def _configure_pools(self, snapshot: Snapshot) -> None:
         now = monotonic()
@@ -152,9 +153,8 @@ class Plane:
                 self._remove(server, now + config.shutdown.tunnel_grace)
         old, self.pools = self.pools, {}
         for name, settings in config.pools.items():
-            pool = self.pools[name] = old.pop(name, None) or Pool(
-                name, self.rng, self._secret, self.views.on_event
-            )
+            pool = old.pop(name) if name in old else Pool(name, self.rng, self._secret, self.views.on_event)
+            self.pools[name] = pool
             servers = [self._server((name, member), settings) for member in settings.servers]
             for server in servers:
                 _set_marks(server, snapshot)
@@ -185,10 +185,15 @@ class Plane:
         del self._servers[server.key]
         server.removed = True
         self.dialer.close_idle(server)
-        pool = server.key[0]
-        self._retired[pool] = merge([self._retired.get(pool, ServerTally()), server.tally])
         if server.inflight:
             self._leaving[server] = until
+        else:
+            self._retire_tally(server)
+
+    def _retire_tally(self, server: Server) -> None:
+        """Nothing more will be counted for it: add its counts to those of its pool's earlier servers."""
+        pool = server.key[0]
+        self._retired[pool] = merge([self._retired.get(pool, ServerTally()), server.tally])
 
     def _mark(self, snapshot: Snapshot) -> None:
         """Only marks have changed: nothing is rebuilt but the rotations they change."""
@@ -282,7 +287,7 @@ class Plane:
         outcome: str = "answered",
     ) -> None:
         """Answer without a server. An unread body spoils the connection for further requests."""
-        persistent = head.persistent and not head.has_body and not self.closing
+        persistent = head.persistent and not head.has_body and not client.last
         client.send(
             canned.answer(
                 status,
@@ -326,7 +331,7 @@ class Plane:
     # Time.
 
     def _deadlines(self) -> Iterable[Iterable[ClientConnection]]:
-        groups: list[Iterable[object]] = [listener.connections for listener in self.listeners.values()]
+        groups: list[Iterable[object]] = [l.connections for l in (*self.listeners.values(), *self._old_listeners)]
         groups += [self.dialer.connections, self.dialer.dials.values()]
         return groups  # type: ignore[return-value]  # all of them have a deadline and `overdue`; sets are invariant
 
@@ -341,9 +346,11 @@ class Plane:
         self._refresh_date()
         for pool in self.pools.values():
             pool.tick(now)
+        self._old_listeners = [listener for listener in self._old_listeners if listener.connections]
         for server, until in list(self._leaving.items()):
             if server.inflight == 0:
                 del self._leaving[server]
+                self._retire_tally(server)
             elif until <= now:
                 for connection in [c for c in self.dialer.connections if c.server is server]:
                     connection.cut()
@@ -364,26 +371,32 @@ class Plane:
             now=now,
             listeners=self._listener_tallies,
             routes=self._route_tallies,
-            pools={name: of_pool(pool, now, self._retired.get(name)) for name, pool in self.pools.items()},
+            pools={name: of_pool(pool, now, self._past(name)) for name, pool in self.pools.items()},
         )
 
+    def _past(self, pool: str) -> ServerTally | None:
+        """What servers had counted that have left the pool, or are leaving it."""
+        tallies = [server.tally for server in self._leaving if server.key[0] == pool]
+        if pool in self._retired:
+            tallies.append(self._retired[pool])
+        return merge(tallies) if tallies else None
+
     @property
-    def busy(self) -> int:
-        """Client connections that have something under way."""
-        return sum(c.exchange is not None for listener in self.listeners.values() for c in listener.connections)
+    def connections(self) -> int:
+        """Client connections that are open, on listeners that have left the configuration too."""
+        return sum(tally.open for tally in self._listener_tallies.values())
 
     # The end.
 
     async def drain(self) -> None:
         """Stop accepting; every answer from now on is the last one of its connection."""
-        self.closing = True
         for listener in self.listeners.values():
             await listener.stop()
 
     async def close(self) -> None:
         """End what is still under way and let everything go."""
-        self.closing = self.dialer.closing = True
-        for listener in self.listeners.values():
+        self.dialer.closing = True
+        for listener in (*self.listeners.values(), *self._old_listeners):
             await listener.close()
         for dial in list(self.dialer.dials.values()):
             self.dialer.gave_up(dial.exchange)

@@ -123,8 +123,9 @@ class Pool:
         self.sticky = StickySessions(self.name, self.rotation, sticky, self._secret) if sticky else None
 
     def _plugin_failed(self, error: Exception) -> None:
-        self.tally.plugin_errors += 1
-        self._on_event("strategy_failed", self.name, f"{type(error).__name__}: {error}")
+        self.tally.plugin_errors = count = self.tally.plugin_errors + 1
+        if count & (count - 1) == 0:  # the first, the second, the fourth ...: a broken one must not flood the log
+            self._on_event("strategy_failed", self.name, f"{type(error).__name__}: {error} ({count} times so far)")
 
     # A request's way through.
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NO_TRAILERS: Final[list[Field]] = []
 LINGER: Final = 2.0  # seconds to go on reading after a last answer, so that a reset does not overtake it (RFC 9112 9.6)
+LAST_CALL: Final = 1.0  # seconds that a closing listener's idle connections have left
 LINGER_BYTES: Final = 1024 * 1024
 PIPELINE_BYTES: Final = 64 * 1024  # of requests read ahead while one is under way
 
@@ -38,9 +39,6 @@ class Door(Protocol):
     body_idle: float
     write_idle: float
     date: bytes
-    closing: bool
-    """No further requests: connections close after the one under way."""
-
     def admit(self, connection: ClientConnection) -> bool:
         """A client has connected; False when there are too many."""
 
@@ -75,6 +73,7 @@ class ClientConnection(asyncio.Protocol):
         "address",
         "deadline",
         "exchange",
+        "last",
         "node",
         "scheme",
         "trusted",
@@ -88,6 +87,7 @@ class ClientConnection(asyncio.Protocol):
         self.scheme = door.scheme
         self.address = ""
         self.trusted = False
+        self.last = False
         self.about = b""
         self.node = b""
         self._buffer = b""  # an incomplete head, or requests read ahead
@@ -197,7 +197,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _rest(self) -> None:
         """Nothing is under way and nothing half read: wait for the next request, unless there will be none."""
-        if self._door.closing:
+        if self.last:
             self._end()
         else:
             self.deadline = monotonic() + self._door.keep_alive
@@ -340,7 +340,7 @@ class ClientConnection(asyncio.Protocol):
     def finished(self, reusable: bool) -> None:
         self.exchange = None
         self.resume()
-        if not reusable or self._reading_body or self._door.closing:
+        if not reusable or self._reading_body or self.last:
             self._end()
             return
         if self._held_ahead and self._transport is not None:
@@ -374,11 +374,14 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def close(self) -> None:
-        """The listener closes: at once when nothing is under way, otherwise after the answer."""
-        if self.exchange is None and self._other is None and not self._ended and self._transport is not None:
-            self._ended = True
-            self._transport.close()
+    def last_call(self) -> None:
+        """The listener closes: what comes within LAST_CALL is still answered, as the last of this connection.
+
+        Closing an idle connection at once would lose the request that may be on its way (RFC 9112 section 9.6).
+        """
+        self.last = True
+        if self.exchange is None and not self._ended:
+            self.deadline = min(self.deadline, monotonic() + LAST_CALL)
 
     def tunnel(self, upstream: UpstreamSide, idle: float) -> None:
         self._other = upstream

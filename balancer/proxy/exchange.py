@@ -269,7 +269,7 @@ class Exchange:
         decision.status = status
         head = self.head
         length = response_length(head.method, response)
-        persistent = self.persistent and self._request_over and not self.around.closing
+        persistent = self.persistent and self._request_over and not self.client.last
         if length < 0:
             if head.minor == 0:
                 persistent = False
@@ -464,7 +464,7 @@ class Exchange:
         decision = self.decision
         decision.status = status
         body = canned.problem(status, reason, decision.request_id)
-        persistent = self.persistent and self._request_over and not self.around.closing
+        persistent = self.persistent and self._request_over and not self.client.last
         extra = b"Retry-After: 1\r\n" if status == 503 else b""
         if self.route.edits.request_id and decision.request_id:
             extra += b"%b: %b\r\n" % (self.route.edits.request_id, decision.request_id)

@@ -17,6 +17,9 @@ NEVER = float("inf")
 class ClientSide(Client, Protocol):
     """The connection a request came in by."""
 
+    last: bool
+    """The listener is closing: the answer under way is the last one of this connection."""
+
     def send(self, data: bytes) -> None: ...
 
     def hold(self) -> None:
@@ -68,8 +71,6 @@ class Surroundings(Protocol):
     rng: Random
     date: bytes
     """The Date field's value, refreshed by the plane's tick."""
-    closing: bool
-    """The plane is shutting down: connections do not stay open for another request."""
 
     def connect(self, server: Server, exchange: Exchange, *, recent_only: bool, fresh: bool) -> None:
         """Find or open a connection; `upstream_ready` or `upstream_failed` follows, perhaps before this returns.

@@ -13,6 +13,7 @@ from config.schema import Route as RouteSettings
 from config.values import Network
 
 _NAME: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_MANY_SLASHES: Final = re.compile(rb"\A/{2,}")
 _UNSAFE_IN_FIELD: Final = re.compile(rb"[^\x21-\x7e]")
 
 
@@ -58,7 +59,11 @@ class FixedAnswer:
         values = {"host": head.host, "path": path, "query": query}
         if self._captures is not None and (match := self._captures.fullmatch(path)):
             values |= match.groupdict()
-        return b"Location: %b\r\n" % _UNSAFE_IN_FIELD.sub(b"", _fill(self._location, values))
+        place = _UNSAFE_IN_FIELD.sub(b"", _fill(self._location, values)).replace(b"\\", b"%5C")
+        if self._location[:1] in ("/", "{") and not self._location.startswith("//"):
+            # What the client wrote must not turn a path into another site's address ("//evil.example").
+            place = _MANY_SLASHES.sub(b"/", place)
+        return b"Location: %b\r\n" % place
 
 
 def captures_of(pattern: str) -> re.Pattern[bytes]:

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from balancer.http1.head import RequestHead
-from balancer.pool import Pool
-from balancer.strategy import key_of
+from balancer.strategy import Strategy, key_of
 
 Key = Callable[[RequestHead, str], int]
 
 
-def hash_key(pool: Pool) -> Key | None:
-    """The function from a request and its client's address to the strategy's key; None when it needs none."""
-    if not getattr(pool.strategy, "keyed", False):
+def hash_key(strategy: Strategy, source: str) -> Key | None:
+    """The function from a request and its client's address to the strategy's key; None when it needs none.
+
+    `source` is as `config.schema.HashKey.key` has it. What is missing is hashed by client, so that the requests
+    without it do not all go to one server.
+    """
+    if not strategy.keyed:
         return None
-    kind, _, name = pool.settings.hash.key.partition(":")
+    kind, _, name = source.partition(":")
     wanted = name.encode("ascii")
     if kind == "path":
         return lambda head, client: key_of(head.target.partition(b"?")[0])

@@ -69,7 +69,7 @@ class Route:
         self.replay_body = retries.replay_body
         passive = pool.settings.health.passive
         self.failure_statuses = passive.statuses if passive else frozenset[int]()
-        self.key: Callable[[RequestHead, str], int] | None = hash_key(pool)
+        self.key: Callable[[RequestHead, str], int] | None = hash_key(pool.strategy, pool.settings.hash.key)
         # Set on the route that the table holds, not on its lanes.
         self.fixed: FixedAnswer | None = None  # a redirect or a fixed answer
         self.maintenance: FixedAnswer | None = None

@@ -1,0 +1,58 @@
+"""The figures of this moment, from all the rooms that know a part of them."""
+
+from __future__ import annotations
+
+import platform
+from datetime import datetime
+
+import balancer
+from api.overview import DatabaseFigures
+from api.services import Services
+from balancer.telemetry.families import Vitals
+from balancer.telemetry.figures import Figures
+from balancer.telemetry.report import Report
+from balancer.telemetry.summary import figures, process_use
+
+
+def figures_now(services: Services, report: Report) -> Figures:
+    return figures(
+        report,
+        services.recent,
+        services.control.monitor.report(),
+        process_use(services.process.figures(), services.lag, services.loop),
+        services.errors,
+        services.moment(report.now),
+    )
+
+
+def redis_figures(services: Services) -> DatabaseFigures:
+    state = services.redis.state
+    return DatabaseFigures(
+        ok=state.ok,
+        latency=state.latency,
+        reason=state.reason,
+        checked=state.checked,
+        info=dict(state.digest),
+    )
+
+
+def vitals(services: Services) -> Vitals:
+    """What Prometheus is told beside the planes' report."""
+    reloads = services.control.reloads
+    return Vitals(
+        version=balancer.__version__,
+        python=platform.python_version(),
+        loop=services.loop,
+        loop_lag=services.lag.worst,
+        reloads={"success": reloads.success, "failure": reloads.failure},
+        last_reload_ok=reloads.last_ok,
+        last_reload_success=_unix(reloads.last_success),
+        admin_requests=services.requests,
+        log_lines_dropped=services.dropped(),
+        redis_up=services.redis.state.ok,
+        checks=services.control.monitor.report(),
+    )
+
+
+def _unix(moment: datetime | None) -> float:
+    return moment.timestamp() if moment is not None else 0.0

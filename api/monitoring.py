@@ -1,0 +1,126 @@
+"""/api/monitoring and what orchestrators and Prometheus ask: is it alive, is it ready, how is it doing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from api.auth import Role
+from api.figures import figures_now, redis_figures, vitals
+from api.operation import Call, Operation, Reply, Text
+from api.overview import Alive, Health, HealthCheckState, MetricsAnswer, Readiness
+from api.services import Services
+from balancer.telemetry.report import PoolReport, Report
+from config.schema import Config
+
+LATE = 0.2
+"""Seconds of event-loop lag from which everything feels slow."""
+RANK = ("ok", "degraded", "down")
+
+
+class Monitoring:
+    """Nothing here changes anything, whoever asks."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._control = services.control
+        path = self._control.snapshot.config.metrics.path
+        self.prometheus_operation = Operation(
+            "GET",
+            path,
+            _metrics_role,
+            self.prometheus,
+            {200: "In the Prometheus text format, or OpenMetrics when Accept asks for it."},
+            content_type="text/plain",
+        )
+
+    def operations(self) -> tuple[Operation, ...]:
+        return (
+            Operation("GET", "/livez", None, self.livez, {200: "The process is alive."}),
+            Operation("GET", "/readyz", None, self.readyz, {200: "Send traffic here.", 503: "Send it elsewhere."}),
+            Operation(
+                "GET",
+                "/api/monitoring/health",
+                None,
+                self.health,
+                {200: "Traffic can be served.", 503: "It can not."},
+                key_shows_more=True,
+            ),
+            Operation("GET", "/api/monitoring/metrics", "viewer", self.metrics, {200: "The figures."}),
+            self.prometheus_operation,
+        )
+
+    async def livez(self, call: Call) -> Alive:
+        """Whether the process is alive; restart it when this does not answer."""
+        return Alive()
+
+    async def readyz(self, call: Call) -> Reply[Readiness]:
+        """Whether to send traffic here.
+
+        Not before every server has been checked once, and not any more once a shutdown has begun.
+        """
+        if self._control.ready:
+            return Reply(Readiness(status="ready", detail=None))
+        detail = "a shutdown has begun" if self._control.closing else "servers are being checked for the first time"
+        return Reply(Readiness(status="not ready", detail=detail), 503)
+
+    async def health(self, call: Call) -> Reply[Health]:
+        """Whether traffic can be served, and how well; the single checks only with a key."""
+        report = await self._control.report()
+        checks = self._checks(report)
+        worst = max((check.status for check in checks.values() if check.status in RANK), key=RANK.index)
+        pools = [check.status for name, check in checks.items() if name.startswith("pool ")]
+        # A pool without servers is bad for its routes; nothing can be served only when all are.
+        down = bool(pools) and all(status == "down" for status in pools)
+        status: Literal["ok", "degraded", "down"] = "down" if down else "ok" if worst == "ok" else "degraded"
+        shown = checks if call.caller is not None else None
+        return Reply(Health(status=status, checks=shown), 503 if down else 200)
+
+    def _checks(self, report: Report) -> dict[str, HealthCheckState]:
+        checks = {f"pool {name}": _pool(pool) for name, pool in report.pools.items()}
+        redis = self._services.redis.state
+        checks["redis"] = HealthCheckState(
+            status="unknown" if redis.ok is None else "ok" if redis.ok else "degraded", reason=redis.reason
+        )
+        lag = self._services.lag.worst
+        checks["event loop"] = HealthCheckState(
+            status="unknown" if lag is None else "degraded" if lag > LATE else "ok",
+            reason=f"it was {lag:.3f} s late in the last minute" if lag is not None and lag > LATE else None,
+        )
+        reloads = self._control.reloads
+        checks["configuration"] = HealthCheckState(
+            status="ok" if reloads.last_ok else "degraded",
+            reason=None if reloads.last_ok else "the last reload was refused; an older configuration is in force",
+        )
+        closing = self._control.closing
+        checks["shutdown"] = HealthCheckState(
+            status="degraded" if closing else "ok", reason="a shutdown has begun" if closing else None
+        )
+        return checks
+
+    async def metrics(self, call: Call) -> MetricsAnswer:
+        """The figures of this moment: rates, latencies, errors, per listener, route, pool and server."""
+        figures = figures_now(self._services, await self._control.report())
+        parts = {name: getattr(figures, name) for name in type(figures).model_fields}
+        return MetricsAnswer(**parts, databases={"redis": redis_figures(self._services)})
+
+    async def prometheus(self, call: Call) -> Text:
+        """The figures for Prometheus."""
+        report = await self._control.report()
+        accept = ", ".join(call.request.headers.getall("Accept", []))
+        body, content_type = self._services.metrics.page(report, vitals(self._services), accept)
+        return Text(body, content_type)
+
+
+def _metrics_role(config: Config) -> Role | None:
+    return None if config.metrics.open else "viewer"
+
+
+def _pool(pool: PoolReport) -> HealthCheckState:
+    up = sum(server.state == "up" for server in pool.servers)
+    count = f"{up} of {len(pool.servers)} servers are up"
+    if not any(server.in_rotation for server in pool.servers):
+        return HealthCheckState(status="down", reason=f"no server has traffic: {count}")
+    if pool.panic:
+        return HealthCheckState(status="degraded", reason=f"{count}: traffic goes to all that were ever checked")
+    ailing = [server for server in pool.servers if server.state in ("down", "ejected")]
+    return HealthCheckState(status="degraded" if ailing else "ok", reason=count if ailing else None)

@@ -1,0 +1,132 @@
+"""The OpenAPI 3.1 document, from the operations and the very models that they validate and answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api.operation import Operation
+from api.problems import CONTENT_TYPE, ProblemDetails
+
+Mode = Literal["validation", "serialization"]
+Json = dict[str, object]
+Schemas = Callable[[type[BaseModel], Mode], Json]
+
+REFS = "#/components/schemas/{model}"
+ANYWHERE = {
+    400: "The request can not be read.",
+    403: "From a web page of another site, or the key's role is too low.",
+}
+WITH_KEY = {
+    401: "No key, or one that is not known or has expired.",
+    429: "Too many wrong keys; see Retry-After.",
+}
+WITH_PATH = {404: "No such pool or server."}
+WITH_BODY = {413: "The body is larger than 1 MiB.", 415: "Another Content-Type is needed."}
+WITH_FIELDS = {422: "A field is not as expected; `errors` names each."}
+ALWAYS = {421: "The Host is no name of this listener.", 500: "A fault of the balancer's own; the log has it."}
+
+
+def document(operations: Iterable[Operation], version: str) -> Json:
+    operations = tuple(operations)
+    wanted: list[tuple[type[BaseModel], Mode]] = [(ProblemDetails, "serialization")]
+    for operation in operations:
+        wanted += [(operation.body, "validation")] if operation.body else []
+        wanted += [(operation.answer, "serialization")] if operation.answer else []
+    references, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=REFS)
+
+    def schema(model: type[BaseModel], mode: Mode) -> Json:
+        return references[model, mode]
+
+    paths: dict[str, Json] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, schema)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Balancer admin API",
+            "version": version,
+            "description": "Times are RFC 3339 in UTC, durations seconds, sizes bytes, ratios 0 to 1. "
+            "What is not known is null. Errors are problem details (RFC 9457).",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": definitions.get("$defs", {}),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+def _operation(operation: Operation, schemas: Schemas) -> Json:
+    summary, _, description = (operation.handle.__doc__ or "").partition("\n")
+    described: Json = {
+        "operationId": operation.handle.__name__,
+        "summary": summary,
+        "parameters": _parameters(operation),
+        "responses": _responses(operation, schemas),
+    }
+    if description.strip():
+        described["description"] = " ".join(description.split())
+    if isinstance(operation.role, str):
+        described["security"] = [{"bearer": []}, {"key": []}]
+        described["x-role"] = operation.role
+    else:
+        described["security"] = [{}, {"bearer": []}, {"key": []}]
+    if operation.body is not None or operation.raw_body:
+        schema: Json = schemas(operation.body, "validation") if operation.body else {"type": "string"}
+        described["requestBody"] = {
+            "required": not operation.body_optional,
+            "content": {name: {"schema": schema} for name in operation.body_types},
+        }
+    return described
+
+
+def _parameters(operation: Operation) -> list[Json]:
+    names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
+    found: list[Json] = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    if operation.query is not None:
+        schema = operation.query.model_json_schema(ref_template=REFS)
+        for name, property_ in schema["properties"].items():
+            shown = {key: value for key, value in property_.items() if key != "description"}
+            found.append(
+                {
+                    "name": name,
+                    "in": "query",
+                    "required": name in schema.get("required", ()),
+                    "description": property_.get("description", ""),
+                    "schema": shown,
+                }
+            )
+    return found
+
+
+def _responses(operation: Operation, schemas: Schemas) -> Json:
+    responses: Json = {}
+    for status, when in operation.statuses.items():
+        response: Json = {"description": when}
+        if status != 204:
+            schema = schemas(operation.answer, "serialization") if operation.answer else {"type": "string"}
+            response["content"] = {operation.content_type: {"schema": schema}}
+        responses[str(status)] = response
+    problem = {CONTENT_TYPE: {"schema": schemas(ProblemDetails, "serialization")}}
+    for status, when in sorted(problems_of(operation).items()):
+        responses[str(status)] = {"description": when, "content": problem}
+    return responses
+
+
+def problems_of(operation: Operation) -> dict[int, str]:
+    """Every problem that the operation may answer with."""
+    found = {**ANYWHERE, **ALWAYS}
+    if operation.role is not None:
+        found |= WITH_KEY
+    if "{" in operation.path:
+        found |= WITH_PATH
+    if operation.body is not None or operation.raw_body:
+        found |= WITH_BODY
+    return {**found, **WITH_FIELDS, **operation.problems}

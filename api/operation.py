@@ -1,0 +1,189 @@
+"""One operation of the API: its path, who may call it, and the models that bind requests and answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Generic, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from api.auth import Caller, Role
+from api.problems import Problem, of_validation
+from config.schema import Config
+
+
+class Model(BaseModel):
+    """The base of requests and answers: unknown fields are refused, and a docstring is a description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+Answer_co = TypeVar("Answer_co", bound=BaseModel, covariant=True)
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[Answer_co]):
+    """An answer whose status is not 200, or that needs a header."""
+
+    body: Answer_co
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An answer that is not JSON."""
+
+    body: bytes
+    content_type: str
+    status: int = 200
+
+
+Result = BaseModel | Reply[BaseModel] | Text | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request of an operation, after every check."""
+
+    caller: Caller | None
+    """None where no key is needed and none came."""
+    path: Mapping[str, str]
+    """The values of the names in the path."""
+    request: web.Request
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A method at a path, and the function behind it.
+
+    The function's annotations are the contract: a parameter `query` or `body` is a model that the request
+    must fit, and the result is a model, `Reply` of one, `Text` or None (204). The same annotations make the
+    OpenAPI document, so that the two can not differ.
+    """
+
+    method: str
+    path: str
+    role: Role | Callable[[Config], Role | None] | None
+    """None: open to everybody; a function: by the configuration in force."""
+    handle: Callable[..., Awaitable[Result]]
+    statuses: Mapping[int, str] = field(default_factory=lambda: {200: "Done."})
+    """Every status that is not a problem, with when it comes."""
+    problems: Mapping[int, str] = field(default_factory=dict)
+    """The operation's own problems; those that any operation may have are known."""
+    content_type: str = "application/json"
+    """Of the answer."""
+    body_types: tuple[str, ...] = ("application/json",)
+    key_shows_more: bool = False
+    """An open operation that tells more to a caller with a key; elsewhere in the open, keys are not looked at."""
+
+    @cached_property
+    def query(self) -> type[BaseModel] | None:
+        return _model(self._hints.get("query"))
+
+    @cached_property
+    def body(self) -> type[BaseModel] | None:
+        return _model(self._hints.get("body"))
+
+    @cached_property
+    def raw_body(self) -> bool:
+        """Whether the function takes the body as it came."""
+        return self._hints.get("body") is bytes
+
+    @cached_property
+    def body_optional(self) -> bool:
+        return type(None) in get_args(self._hints.get("body"))
+
+    @cached_property
+    def answer(self) -> type[BaseModel] | None:
+        result = self._hints["return"]
+        return _model(get_args(result)[0] if get_origin(result) is Reply else result)
+
+    @cached_property
+    def _hints(self) -> dict[str, object]:
+        return get_type_hints(self.handle)
+
+    async def respond(self, request: web.Request, caller: Caller | None) -> web.StreamResponse:
+        """Validate, act, and turn the result into a response."""
+        arguments: dict[str, object] = {}
+        query = dict(request.query)
+        if len(query) != len(request.query):
+            raise Problem(422, "a query parameter was given twice")
+        if self.query is not None:
+            try:
+                arguments["query"] = self.query.model_validate_strings(query, strict=True)
+            except ValidationError as error:
+                raise of_validation(error, query=True) from None
+        elif query:
+            raise Problem(422, f"this operation takes no query, not {next(iter(query))[:80]!r}")
+        if self.body is not None or self.raw_body:
+            arguments["body"] = await self._read(request)
+        elif request.can_read_body:
+            raise Problem(400, "this operation takes no body")
+        call = Call(caller, request.match_info, request)
+        return _response(await self.handle(call, **arguments))
+
+    async def _read(self, request: web.Request) -> object:
+        if not request.can_read_body and self.body_optional:
+            return None
+        if request.content_type not in self.body_types:
+            types = " or ".join(self.body_types)
+            raise Problem(415, f"the body must be {types}, by its Content-Type, not {request.content_type}")
+        content = await request.read()
+        if self.body is None:
+            return content
+        return parse(content, self.body)
+
+
+def parse(content: bytes, model: type[Asked]) -> Asked:
+    """Read strict JSON into `model`: no field twice, no NaN, no number where a truth value belongs."""
+    try:
+        # pydantic's own parser takes the last of two equal names; the standard library's lets us refuse them.
+        json.loads(content, object_pairs_hook=_distinct, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise Problem(400, f"the body is not JSON as it should be: {reason}") from None
+    try:
+        return model.model_validate_json(content, strict=True)
+    except ValidationError as error:
+        raise of_validation(error) from None
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in members if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:80]!r} is there twice")
+    return members
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _model(hint: object) -> type[BaseModel] | None:
+    """The model in an annotation, with or without `| None`."""
+    for candidate in (hint, *get_args(hint)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _response(result: Result) -> web.Response:
+    if result is None:
+        return web.Response(status=204)
+    if isinstance(result, Text):
+        return web.Response(status=result.status, body=result.body, headers={"Content-Type": result.content_type})
+    reply = result if isinstance(result, Reply) else Reply(result)
+    return web.Response(
+        status=reply.status,
+        body=reply.body.model_dump_json().encode(),
+        content_type="application/json",
+        headers=dict(reply.headers),
+    )

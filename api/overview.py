@@ -1,0 +1,176 @@
+"""What is told beside the load balancer itself: health, databases, configuration, and everything at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import JsonValue
+
+from api.answers import Status
+from api.operation import Model
+from balancer.telemetry.figures import (
+    Errors,
+    FailedRequest,
+    Figures,
+    Latency,
+    ListenerFigures,
+    ProcessUse,
+    Rate,
+    Traffic,
+    Volume,
+)
+
+
+class Alive(Model):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(Model):
+    """Whether to send traffic here."""
+
+    status: Literal["ready", "not ready"]
+    detail: str | None
+    """Why not; null when ready."""
+
+
+class HealthCheckState(Model):
+    """One thing that has to be well."""
+
+    status: Literal["ok", "degraded", "down", "unknown"]
+    """unknown: not configured or not asked yet; it does not count."""
+    reason: str | None
+    """null when there is nothing to say."""
+
+
+class Health(Model):
+    """Whether traffic can be served, and how well."""
+
+    status: Literal["ok", "degraded", "down"]
+    checks: dict[str, HealthCheckState] | None
+    """null for callers without a key."""
+
+
+class DatabaseFigures(Model):
+    """One database that the balancer uses."""
+
+    ok: bool | None
+    """null: not configured or not asked yet."""
+    latency: float | None
+    """Seconds that a PING took; null unless ok."""
+    reason: str | None
+    """Why not ok; null when it is."""
+    checked: datetime | None
+    info: dict[str, str | int | float]
+    """What it says of itself; empty unless ok."""
+
+
+class MetricsAnswer(Figures):
+    """How much, how fast and how well, as numbers of this moment."""
+
+    databases: dict[str, DatabaseFigures]
+
+
+class ReloadFigures(Model):
+    """The configuration in force."""
+
+    file: str | None
+    """null: there is none, the environment says everything."""
+    success: int
+    """Reloads taken since the start."""
+    failure: int
+    """Reloads refused since the start."""
+    last_ok: bool
+    last: datetime | None
+    """The last reload; null before the first."""
+    last_success: datetime | None
+    """When the configuration in force was taken."""
+    changed_by_api: bool
+    restart_required: list[str]
+
+
+class AdminFigures(Model):
+    """The admin API itself."""
+
+    requests: dict[str, int]
+    """By status."""
+
+
+class Stats(Model):
+    """One page with everything on it."""
+
+    at: datetime
+    version: str
+    python: str
+    uptime: float
+    ready: bool
+    shutting_down: bool
+    load_balancer: Status
+    requests: Rate
+    errors: Errors
+    latency: Latency
+    bytes: Volume
+    listeners: dict[str, ListenerFigures]
+    routes: dict[str, Traffic]
+    process: ProcessUse
+    redis: DatabaseFigures
+    configuration: ReloadFigures
+    admin: AdminFigures
+    last_errors: list[FailedRequest]
+
+
+class ConfigChange(Model):
+    """One value that differs; credentials are masked."""
+
+    path: str
+    before: str | None
+    """null: it was not there."""
+    after: str | None
+    """null: it is not there any more."""
+    stale: bool
+    """It changes nothing, as what it is about is no longer in the file."""
+
+
+class ConfigWarning(Model):
+    """What is allowed in a configuration and yet probably not meant."""
+
+    path: str
+    message: str
+    line: int | None
+    column: int | None
+
+
+class ReloadAnswer(Model):
+    """What a reload has changed."""
+
+    generation: int
+    changes: list[ConfigChange]
+    restart_required: list[str]
+    """Settings that differ from those the process started with and take effect only at the next start."""
+    warnings: list[ConfigWarning]
+
+
+class CheckAnswer(Model):
+    """What a reload with this configuration would say; nothing has been changed."""
+
+    valid: bool
+    problems: list[ConfigWarning]
+    """Everything that is wrong."""
+    warnings: list[ConfigWarning]
+    changed: list[str]
+    """Paths of what would change; empty unless valid."""
+
+
+class ConfigAnswer(Model):
+    """The configuration in force."""
+
+    generation: int
+    file: str | None
+    config: dict[str, JsonValue]
+    """In the keys of balancer.yaml, defaults included; credentials are masked."""
+    overlay: list[ConfigChange]
+    """What the API changed over the file."""
+    restart_required: list[str]
+    warnings: list[ConfigWarning]

@@ -1,0 +1,101 @@
+"""Errors as the admin API tells them: problem details (RFC 9457) that name the field at fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Fault(BaseModel):
+    """One thing that is wrong, and where."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pointer: str
+    """A JSON pointer into the body ("/servers/2/weight"), or "?name" for a query parameter."""
+    message: str
+    line: int | None = Field(default=None, ge=1)
+    """In a configuration file."""
+    column: int | None = Field(default=None, ge=1)
+
+
+class ProblemDetails(BaseModel):
+    """The body of every answer that is an error."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = "about:blank"
+    """Always "about:blank": the status says which kind of problem it is."""
+    title: str
+    status: int
+    detail: str
+    errors: tuple[Fault, ...] = ()
+
+
+class Problem(Exception):
+    """Raised by a handler, or by a check before it, to answer with problem details."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        errors: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = headers or {}
+
+    def response(self) -> web.Response:
+        details = ProblemDetails(
+            title=HTTPStatus(self.status).phrase, status=self.status, detail=self.detail, errors=self.errors
+        )
+        return web.Response(
+            status=self.status,
+            body=details.model_dump_json(exclude_none=True).encode(),
+            content_type=CONTENT_TYPE,
+            headers=dict(self.headers),
+        )
+
+
+def of_validation(error: ValidationError, *, query: bool = False) -> Problem:
+    """What pydantic found, as one problem."""
+    faults = [Fault(pointer=_pointer(found["loc"], query), message=_message(found)) for found in error.errors()]
+    count = "1 field is" if len(faults) == 1 else f"{len(faults)} fields are"
+    return Problem(422, f"{count} not as expected; nothing was changed", faults)
+
+
+def of_http(error: web.HTTPException) -> Problem:
+    """What aiohttp itself refused: an unknown path, a method that a path does not take, too large a body."""
+    details = {
+        404: "there is nothing at this path; /openapi.json lists every one",
+        413: "the body must be at most 1 MiB",
+    }
+    detail = details.get(error.status, error.reason)
+    headers = {}
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        detail = f"this path takes {allowed}, not {error.method}"
+        headers["Allow"] = allowed
+    return Problem(error.status, detail, headers=headers)
+
+
+def _pointer(place: Sequence[int | str], query: bool) -> str:
+    if query:
+        return f"?{place[0]}" if place else "?"
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in place)
+
+
+def _message(found: Mapping[str, object]) -> str:
+    """pydantic's sentence, without the prefix that it puts before ours."""
+    message = str(found["msg"]).removeprefix("Value error, ")
+    if found["type"] == "extra_forbidden":
+        return "is not a field that is known here"
+    return message[:1].lower() + message[1:]

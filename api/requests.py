@@ -1,0 +1,168 @@
+"""What callers may ask the load balancer for: bodies and queries, held to these models before anything happens."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Annotated, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from api.operation import Model
+from config.addresses import server_address
+from config.patterns import NAME, PLUGIN
+from config.problems import Unfit
+from config.schema import Health, Server, StrategyName
+from config.values import seconds
+
+LONGEST_WAIT = 600.0
+"""Seconds that a caller may be kept waiting; a longer drain is better asked for again."""
+STRATEGIES: tuple[str, ...] = get_args(StrategyName)
+
+
+def _url(text: str) -> str:
+    url = text[:-1] if text.startswith("http") and text.endswith("/") else text
+    try:
+        server_address(url)
+    except Unfit as error:
+        raise ValueError(error.expected) from None
+    return url
+
+
+def _strategy(name: str) -> str:
+    if name not in STRATEGIES and not PLUGIN.fullmatch(name):
+        raise ValueError(f"must be one of {', '.join(STRATEGIES)}, or your own as package.module:Class")
+    return name
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise ValueError("must be an address such as 192.0.2.7") from None
+
+
+def _said(value: object) -> object:
+    """Left out means "as it is"; null would mean nothing."""
+    if value is None:
+        raise ValueError("must have a value, or be left out")
+    return value
+
+
+Name = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$", examples=["a", "10.0.0.11:8000"])]
+Url = Annotated[str, AfterValidator(_url), Field(max_length=500, examples=["http://10.0.0.11:8000"])]
+Strategy = Annotated[str, AfterValidator(_strategy), Field(max_length=200, examples=["round-robin"])]
+Weight = Annotated[int, Field(ge=1, le=1000)]
+Cap = Annotated[int, Field(ge=0, le=1_000_000)]
+Wait = Annotated[
+    float,
+    BeforeValidator(seconds),
+    Field(le=LONGEST_WAIT),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m)$", "examples": ["30s"]}),
+]
+
+
+class NewServer(Model):
+    """A server to add."""
+
+    url: Url
+    """http://host:port, or unix:/path of a socket."""
+    name: Name | None = None
+    """By default host:port of the URL, or the last part of the socket's path."""
+    weight: Weight = 1
+    max_connections: Cap | None = None
+    """Requests in flight it may have; null takes the pool's, 0 means no cap."""
+    backup: bool = False
+    """Used only when no other server of the pool may be."""
+
+    @property
+    def called(self) -> str:
+        """Its name; the URL's if it was given none, as in a file."""
+        if self.name is not None:
+            return self.name
+        address = server_address(self.url)
+        return address.path.rpartition("/")[2] if address.path else str(address)
+
+    @property
+    def settings(self) -> Server:
+        return Server(url=self.url, weight=self.weight, max_connections=self.max_connections, backup=self.backup)
+
+
+def _short(value: object) -> object:
+    """A URL alone stands for a server with nothing else said of it."""
+    return {"url": value} if isinstance(value, str) else value
+
+
+class Initialize(Model):
+    """A pool's servers from now on. What is left out stays as it is."""
+
+    servers: Annotated[
+        list[Annotated[NewServer, BeforeValidator(_short, json_schema_input_type=str | NewServer)]],
+        Field(min_length=1, max_length=10_000),
+    ]
+    """URLs, or objects with more to say."""
+    pool: Name | None = None
+    """By default the only pool, or the one called `default`."""
+    strategy: Strategy | None = None
+    health: Health | None = None
+    """In place of the pool's whole health settings."""
+
+
+class ServerChange(Model):
+    """Other settings for a server. What is left out stays as it is; at least one must be there."""
+
+    weight: Weight | None = None
+    max_connections: Cap | None = None
+    """Requests in flight it may have; null takes the pool's, 0 means no cap."""
+    backup: bool | None = None
+
+    @field_validator("weight", "backup", mode="before")
+    @classmethod
+    def _not_null(cls, value: object) -> object:
+        return _said(value)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> ServerChange:
+        if not self.model_fields_set:
+            raise ValueError("must have weight, max_connections or backup")
+        return self
+
+
+class CheckRequest(Model):
+    """Which servers to check; by default all of them."""
+
+    pool: Name | None = None
+    server: Name | None = None
+    """One server of `pool`."""
+
+    @model_validator(mode="after")
+    def _with_pool(self) -> CheckRequest:
+        if self.server is not None and self.pool is None:
+            raise ValueError("must have pool beside server")
+        return self
+
+
+class WaitQuery(Model):
+    """How long to wait for an answer."""
+
+    wait: Wait | None = None
+    """Answer when nothing is in flight on the server any more, or after this long; up to 10m."""
+
+
+class NextQuery(Model):
+    """The request that would come next."""
+
+    pool: Name | None = None
+    """By default the only pool, or the one called `default`."""
+    strategy: Strategy | None = None
+    """One of the built-in names, or the pool's own; by default every one is asked."""
+    client: Annotated[str, AfterValidator(_address), Field(max_length=45)] = "127.0.0.1"
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2000)] = "/"
+    """With its query, if it matters."""
+    header: Annotated[str | None, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*$", max_length=2000)] = None
+    """One field that matters, such as "Cookie: lb=..."."""
+
+
+class PoolQuery(Model):
+    """One pool or all of them."""
+
+    pool: Name | None = None

@@ -1,0 +1,49 @@
+"""Everything the operations are given to work with; the composition root puts it together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+
+from api.auth import Keyring
+from balancer.control import Control
+from balancer.redis_link import RedisLink
+from balancer.telemetry.last_errors import Failed
+from balancer.telemetry.metrics import Metrics
+from balancer.telemetry.process import LoopLag, Process
+from balancer.telemetry.rates import Recent
+
+
+def _nothing_dropped() -> Mapping[str, int]:
+    return {}
+
+
+@dataclass
+class Services:
+    """The rooms that the API looks into. It changes things through `control` alone."""
+
+    control: Control
+    keyring: Keyring
+    recent: Recent
+    """Sampled once a second by whoever owns the loop."""
+    metrics: Metrics
+    process: Process
+    lag: LoopLag
+    redis: RedisLink
+    errors: Iterable[Failed] = ()
+    """The last requests that went wrong, the latest first."""
+    loop: str = "asyncio"
+    """The event loop's name, for those who compare figures."""
+    dropped: Callable[[], Mapping[str, int]] = _nothing_dropped
+    """Log lines given up, by log."""
+    clock: Callable[[], float] = monotonic
+    wall: Callable[[], datetime] = lambda: datetime.now(UTC)
+    requests: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """Requests to the API by status (owner: api.app)."""
+
+    def moment(self, then: float) -> datetime:
+        """When a monotonic time was, or will be, by the wall clock."""
+        return datetime.fromtimestamp(self.wall().timestamp() + then - self.clock(), UTC)

@@ -1,0 +1,51 @@
+"""Turns what Control refuses into problems that callers understand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from api.problems import Fault, Problem
+from balancer.changes import Conflict, Unknown
+from balancer.control import PublishError
+from config.problems import ConfigError
+from config.problems import Problem as Found
+from config.state import StateError
+
+
+@contextmanager
+def as_problems(places: Mapping[str, str] | None = None) -> Iterator[None]:
+    """`places` leads from paths of the configuration to pointers into the body that asked for them."""
+    places = places or {}
+    try:
+        yield
+    except Unknown as error:
+        raise Problem(404, str(error.args[0])) from None
+    except Conflict as error:
+        raise Problem(409, str(error)) from None
+    except ConfigError as error:
+        faults = [fault_of(problem, places) for problem in error.problems]
+        raise Problem(422, "the configuration would not be valid; nothing was changed", faults) from None
+    except PublishError as error:
+        faults = [_fault_of_sentence(sentence, places) for sentence in error.problems]
+        raise Problem(422, "the configuration can not be made so; nothing was changed", faults) from None
+    except StateError as error:
+        raise Problem(507, f"{error}; nothing was changed") from None
+
+
+def fault_of(problem: Found, places: Mapping[str, str] | None = None) -> Fault:
+    """A problem of a configuration with its place: in the body, in a file, or at least by its path."""
+    return Fault(
+        pointer=(places or {}).get(problem.path, problem.path),
+        message=problem.message,
+        line=problem.line or None,
+        column=problem.column or None,
+    )
+
+
+def _fault_of_sentence(sentence: str, places: Mapping[str, str]) -> Fault:
+    """One of PublishError's: a path, a colon and what is wrong, or just that."""
+    path, colon, message = sentence.partition(": ")
+    if not colon or " " in path:
+        return Fault(pointer="", message=sentence)
+    return Fault(pointer=places.get(path, path), message=message)

@@ -1,0 +1,312 @@
+"""The composition root: the only file that knows all parts, and in which order they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from random import Random
+from time import monotonic
+from time import time as wall_time  # shown to people and written into logs; nothing is decided by it
+
+import structlog
+from aiohttp import web
+
+from api.app import make_app, make_metrics_app
+from api.auth import Keyring, new_key
+from api.services import Services
+from balancer.control import Control, PublishError
+from balancer.fleet import LocalFleet
+from balancer.plane import Plane, Views
+from balancer.redis_link import RedisLink
+from balancer.telemetry import program_log
+from balancer.telemetry.access_log import AccessLog, open_log
+from balancer.telemetry.last_errors import LastErrors
+from balancer.telemetry.metrics import Metrics
+from balancer.telemetry.process import LoopLag, Process
+from balancer.telemetry.rates import Recent
+from balancer.telemetry.sink import Sink
+from config.load import Loaded, load
+from config.problems import ConfigError
+from config.schema import Config
+from config.values import Address
+
+BEAT = 0.1  # seconds between two flushes of the access log
+GLANCE = 0.05  # seconds between two looks at what is still open during shutdown
+SECRET_SIZE = 32
+
+log = structlog.get_logger("balancer")
+
+
+def run(config_path: Path | None, environ: Mapping[str, str]) -> int:
+    """Run until told to stop; the process's exit status. A bad configuration is 2, what cannot be bound 1."""
+    try:
+        loaded = load(config_path, environ)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
+
+    async def main() -> int:
+        return await App(loaded, environ).main()
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(main())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not built for this platform: asyncio's own loop serves, at a fifth more CPU
+        return None
+    return uvloop.new_event_loop
+
+
+class App:
+    """The parts of one process. To be made on the loop that it will run on."""
+
+    def __init__(self, loaded: Loaded, environ: Mapping[str, str]) -> None:
+        config = loaded.config
+        self._sink = Sink("stderr")
+        program_log.configure(self._sink, config.logs.level, config.logs.format)
+        for warning in loaded.warnings:
+            log.warning("configuration", problem=str(warning))
+        self._access: AccessLog | None = None
+        self._access_settings: object = None
+        self._errors = LastErrors()
+        self._views = Views(failures=self._errors, on_event=_tell)
+        self._open_access_log(config)
+        state = Path(config.admin.state)
+        self.plane = Plane(self._views, _secret(state.parent / "cookie.secret", environ))
+        self.fleet = LocalFleet(self.plane)
+        self.control = Control(
+            loaded,
+            self.fleet,
+            environ=environ,
+            state=state,
+            applied=self._applied,
+        )
+        self.redis = RedisLink(config.redis)
+        self.recent = Recent()
+        self.lag = LoopLag()
+        process = Process()
+        key, fallback = (None, None) if config.admin.keys else new_key()
+        self._one_time_key = key
+        self.services = Services(
+            control=self.control,
+            keyring=Keyring(lambda: self.control.snapshot.config, fallback, monotonic),
+            recent=self.recent,
+            metrics=Metrics(config.metrics.max_series, process),
+            process=process,
+            lag=self.lag,
+            redis=self.redis,
+            errors=self._errors,
+            loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
+            dropped=self._dropped,
+        )
+        self._config = config
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def main(self) -> int:
+        """Start, serve until a signal, drain, leave."""
+        runners: list[web.AppRunner] = []
+        try:
+            try:
+                await self.control.start()
+                runners.append(await _serve(make_app(self.services), self._config.admin.listen))
+                if self._config.metrics.listen is not None:
+                    runners.append(await _serve(make_metrics_app(self.services), self._config.metrics.listen))
+            except PublishError as error:
+                for problem in error.problems:
+                    print(problem, file=sys.stderr)
+                return 1
+            except OSError as error:
+                print(f"the admin listener cannot be opened: {error.strerror or error}", file=sys.stderr)
+                return 1
+            self.redis.start()
+            self._handle_signals()
+            self._keep(self._beat())
+            self._announce()
+            gc.collect()
+            gc.freeze()  # what is here now stays: the collector need not look at it again
+            gc.set_threshold(50_000, 20, 50)  # no cycles are made per request, so there is little to find
+            await self._stop.wait()
+            await self._drain()
+            return 0
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await self.control.close()
+            await self.plane.close()
+            await self.redis.close()
+            for runner in runners:
+                await runner.cleanup()
+            if self._access is not None:
+                self._access.sink.close()
+            self._sink.flush()
+
+    def _announce(self) -> None:
+        config = self.control.snapshot.config
+        for name, listener in self.plane.listeners.items():
+            address = listener.settings.address
+            shown = str(address) if address.path else f"http://{address.host or '0.0.0.0'}:{listener.port}"
+            log.info("listening", listener=name, address=shown)
+        log.info("listening", listener="admin", address=_url(config.admin.listen))
+        if self._one_time_key is not None:
+            print(
+                f"No admin key is configured. This one is valid until the balancer stops and is shown only here:\n"
+                f"  {self._one_time_key}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    # While it runs.
+
+    async def _beat(self) -> None:
+        """Ten times a second: write the access log. Once a second: note how things stand."""
+        count = 0
+        while True:
+            await asyncio.sleep(BEAT)
+            if self._access is not None:
+                self._access.tick(wall_time())
+            count += 1
+            if count % round(1 / BEAT) == 0:
+                now = monotonic()
+                self.lag.beat(now)
+                self.recent.sample(now, self.plane.report())
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._keep(self._reload()))
+        loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
+
+    def _on_stop(self) -> None:
+        """The first signal asks to finish, a second one to hurry."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def _reload(self) -> None:
+        try:
+            await self.control.reload()
+        except (ConfigError, PublishError):
+            pass  # control has logged every problem, and nothing has changed
+
+    def _reopen_logs(self) -> None:
+        if self._access is not None:
+            self._access.sink.reopen()
+
+    async def _applied(self, config: Config) -> None:
+        """A configuration has come into force: take over what can be taken over while running."""
+        program_log.configure(self._sink, config.logs.level, config.logs.format)
+        try:
+            self._open_access_log(config)
+        except OSError as error:
+            log.error("access log cannot be opened, the old one stays", to=config.logs.access.to, reason=str(error))
+        await self.redis.change(config.redis)
+
+    def _open_access_log(self, config: Config) -> None:
+        settings = config.logs.access
+        if settings == self._access_settings:
+            return
+        opened = open_log(settings, Random(secrets.token_bytes(16)), wall_time(), _tell_of_log)
+        old, self._access = self._access, opened
+        self._access_settings = settings
+        self._views.every = opened
+        if old is not None:
+            old.sink.close()
+
+    def _dropped(self) -> Mapping[str, int]:
+        return {"access": self._access.sink.dropped if self._access is not None else 0, "program": self._sink.dropped}
+
+    def _keep(self, work: Coroutine[object, object, None]) -> None:
+        """Run it beside the rest, and hold it until it is done."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # The end.
+
+    async def _drain(self) -> None:
+        """Readiness off, wait, stop accepting, let everything finish within `shutdown.grace`."""
+        settings = self.control.snapshot.config.shutdown
+        self.control.begin_shutdown()
+        log.info("stopping", delay=settings.delay, grace=settings.grace, connections=self.plane.connections)
+        end = monotonic() + settings.delay
+        while monotonic() < end and not self._hurry.is_set():
+            await asyncio.sleep(GLANCE)
+        await self.plane.drain()
+        end = monotonic() + settings.grace
+        while self.plane.connections and monotonic() < end and not self._hurry.is_set():
+            await asyncio.sleep(GLANCE)
+        log.info("stopped", cut=self.plane.connections)
+
+
+async def _serve(app: web.Application, address: Address) -> web.AppRunner:
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    site: web.BaseSite
+    if address.path:
+        Path(address.path).unlink(missing_ok=True)
+        site = web.UnixSite(runner, address.path)
+    else:
+        site = web.TCPSite(runner, address.host or None, address.port)
+    try:
+        await site.start()
+        if address.path:
+            os.chmod(address.path, 0o660)
+    except OSError:
+        await runner.cleanup()
+        raise
+    return runner
+
+
+def _url(address: Address) -> str:
+    if address.path:
+        return str(address)
+    host = f"[{address.host}]" if ":" in address.host else address.host or "0.0.0.0"
+    return f"http://{host}:{address.port}"
+
+
+def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
+    """The key of sticky cookies: from BALANCER_SECRET where several machines share clients, else kept in a file."""
+    if given := environ.get("BALANCER_SECRET"):
+        return given.encode("utf-8").ljust(SECRET_SIZE, b"\0")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            kept = path.read_bytes()
+            if len(kept) == SECRET_SIZE:
+                return kept
+        except FileNotFoundError:
+            pass
+        secret = secrets.token_bytes(SECRET_SIZE)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+        return secret
+    except OSError as error:
+        log.warning("sticky cookies will not survive a restart", file=str(path), reason=error.strerror)
+        return secrets.token_bytes(SECRET_SIZE)
+
+
+_BAD_NEWS = frozenset(("pool_panic", "server_ejected", "strategy_failed"))
+
+
+def _tell(event: str, where: str, detail: str) -> None:
+    """What happens in a plane and an operator should read."""
+    (log.warning if event in _BAD_NEWS else log.info)(event, where=where, detail=detail)
+
+
+def _tell_of_log(message: str) -> None:
+    log.warning("access log", problem=message)
+

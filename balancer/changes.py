@@ -1,0 +1,109 @@
+"""What an operator may change while the balancer runs: functions from what holds to another overlay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from config import overlay as overlays
+from config.overlay import Overlay, ServerState
+from config.schema import Config, Health, Pool, Server
+
+
+class Unknown(LookupError):
+    """A pool or server that the configuration in force does not have."""
+
+
+class Conflict(Exception):
+    """A change that what is in force does not allow; nothing has changed."""
+
+
+class Standing(NamedTuple):
+    """What holds when a change is made."""
+
+    file: Config
+    config: Config
+    """In force: the file's with the overlay merged in."""
+    overlay: Overlay
+
+    def pool(self, name: str) -> Pool:
+        if name not in self.config.pools:
+            raise Unknown(f"there is no pool {name!r}, but {', '.join(map(repr, self.config.pools))}")
+        return self.config.pools[name]
+
+    def server(self, pool: str, name: str) -> Server:
+        servers = self.pool(pool).servers
+        if name not in servers:
+            raise Unknown(f"pool {pool!r} has no server {name!r}, but {', '.join(map(repr, servers))}")
+        return servers[name]
+
+
+Edit = Callable[[Standing], Overlay]
+"""Raises Unknown or Conflict. It is called when its turn has come, and so judges by what holds then."""
+
+
+def initialize(
+    pool: str, servers: Mapping[str, Server], strategy: str | None = None, health: Health | None = None
+) -> Edit:
+    """Replace a pool's servers and forget their marks; None leaves strategy or health as they are."""
+
+    def edit(standing: Standing) -> Overlay:
+        standing.pool(pool)
+        return overlays.initialize(standing.overlay, pool, servers, strategy, health)
+
+    return edit
+
+
+def add_server(pool: str, name: str, server: Server) -> Edit:
+    def edit(standing: Standing) -> Overlay:
+        if name in standing.pool(pool).servers:
+            raise Conflict(f"pool {pool!r} has a server {name!r} already: PATCH changes it")
+        return overlays.add_server(standing.overlay, pool, name, server)
+
+    return edit
+
+
+def change_server(pool: str, name: str, settings: Mapping[str, int | bool | None]) -> Edit:
+    """Other values for `weight`, `max_connections` and `backup`, as many of them as `settings` has."""
+
+    def edit(standing: Standing) -> Overlay:
+        server = standing.server(pool, name)
+        weight = settings.get("weight")
+        if settings.keys() == {"weight"} and weight is not None:
+            return overlays.set_weight(standing.overlay, pool, name, weight)
+        return overlays.add_server(standing.overlay, pool, name, server.model_copy(update=dict(settings)))
+
+    return edit
+
+
+def remove_server(pool: str, name: str) -> Edit:
+    """It finishes what it has. A pool's last server stays: it would leave nobody to ask."""
+
+    def edit(standing: Standing) -> Overlay:
+        standing.server(pool, name)
+        if len(standing.pool(pool).servers) == 1:
+            raise Conflict(f"{name!r} is the last server of pool {pool!r}: drain it, or initialize the pool")
+        return overlays.remove_server(standing.overlay, standing.file, pool, name)
+
+    return edit
+
+
+def set_state(pool: str, name: str, state: ServerState | None) -> Edit:
+    """Drain a server or put it into maintenance; None makes it ready again."""
+
+    def edit(standing: Standing) -> Overlay:
+        standing.server(pool, name)
+        return overlays.set_state(standing.overlay, pool, name, state)
+
+    return edit
+
+
+def clear(pool: str | None = None) -> Edit:
+    """Take back every change to a pool, or every change: the file holds again."""
+
+    def edit(standing: Standing) -> Overlay:
+        if pool is not None and pool not in standing.overlay.pools:
+            standing.pool(pool)
+        return overlays.cleared(standing.overlay, pool)
+
+    return edit

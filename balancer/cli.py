@@ -1,0 +1,304 @@
+"""The command `balancer`: its words and options. What a command does is imported only when it is given."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import balancer
+from balancer.commands.console import Console
+from balancer.commands.outcome import ERROR, INTERRUPTED, Failure
+
+if TYPE_CHECKING:
+    from balancer.commands.client import Client
+
+AFTER = """\
+environment:
+  BALANCER_CONFIG         the configuration file (-c)
+  LOAD_BALANCER_SERVERS   servers, with commas between them; a whole configuration by itself
+  BALANCER_ADMIN          where the admin API answers (--admin)
+  ADMIN_API_KEY           the key to it; BALANCER_ADMIN_KEY goes before it
+  NO_COLOR                no colours, whatever the terminal can do
+
+exit codes:
+  0 done   1 failed   2 command line or configuration not valid   3 no balancer answers
+  4 refused: key or condition   5 what was waited for did not come in time
+"""
+
+
+def main(argv: Sequence[str] | None = None, console: Console | None = None) -> int:
+    """Carry out a command line and return its exit code. `--help` and mistakes in it raise SystemExit."""
+    console = console or Console()
+    options = parser().parse_args(argv)
+    act: Callable[[Namespace, Console], int] = options.act
+    try:
+        return act(options, console)
+    except Failure as failure:
+        console.say(f"balancer: {failure}")
+        return failure.code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ERROR
+
+
+class Command(NamedTuple):
+    """One word of the command line, or two."""
+
+    name: str
+    help: str
+    act: Callable[[Namespace, Console], int]
+    options: Sequence[Callable[[ArgumentParser], object]] = ()
+
+
+def parser() -> ArgumentParser:
+    about = "A reverse-proxy load balancer."
+    top = ArgumentParser("balancer", description=about, epilog=AFTER, formatter_class=_formatter)
+    top.add_argument("-V", "--version", action="version", version=f"balancer {balancer.__version__}")
+    words = top.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        _add(words.add_parser, command)
+    for name, about, commands in GROUPS:
+        group = words.add_parser(name, help=about, description=about)
+        inner = group.add_subparsers(metavar="COMMAND", required=True)
+        for command in commands:
+            _add(inner.add_parser, command)
+    return top
+
+
+def _formatter(prog: str) -> RawDescriptionHelpFormatter:
+    return RawDescriptionHelpFormatter(prog, max_help_position=32)
+
+
+def _add(add_parser: Callable[..., ArgumentParser], command: Command) -> None:
+    own = add_parser(command.name, help=command.help, description=f"{command.help[:1].upper()}{command.help[1:]}.")
+    own.set_defaults(act=command.act)
+    for option in command.options:
+        option(own)
+
+
+# Options.
+
+
+def _config(own: ArgumentParser) -> None:
+    own.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration (default: BALANCER_CONFIG, else ./balancer.yaml, "
+        "else /etc/balancer/balancer.yaml, else what LOAD_BALANCER_SERVERS says)",
+    )
+
+
+def _admin(own: ArgumentParser) -> None:
+    own.add_argument(
+        "--admin",
+        metavar="URL",
+        help="where the admin API answers, such as http://127.0.0.1:9900 or unix:/run/balancer/admin.sock "
+        "(default: BALANCER_ADMIN, else admin.listen of the configuration)",
+    )
+    _config(own)
+
+
+def _key(own: ArgumentParser) -> None:
+    own.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="a file that holds the key to the admin API (default: BALANCER_ADMIN_KEY or ADMIN_API_KEY)",
+    )
+
+
+def _json(own: ArgumentParser) -> None:
+    own.add_argument("--json", action="store_true", help="JSON for programs instead of text for people")
+
+
+def _server(own: ArgumentParser) -> None:
+    own.add_argument("server", metavar="POOL/SERVER", help="as `balancer status` names them: default/10.0.0.11:8000")
+
+
+CLIENT = (_admin, _key)
+"""What a command that speaks to the admin API takes."""
+
+
+def _client(options: Namespace, console: Console) -> Client:
+    from balancer.commands.client import Client
+    from balancer.commands.places import admin, key
+
+    return Client(admin(options.admin, options.config, console.environ), key(options.key_file, console.environ))
+
+
+# Commands.
+
+
+def _run(options: Namespace, console: Console) -> int:
+    from balancer.commands.run import run
+
+    return run(console, options.config)
+
+
+def _check(options: Namespace, console: Console) -> int:
+    from balancer.commands.check import check
+
+    return check(console, options.file or options.config, options.format)
+
+
+def _check_options(own: ArgumentParser) -> None:
+    which = own.add_mutually_exclusive_group()
+    which.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the configuration (default: as for `run`)")
+    which.add_argument("-c", "--config", type=Path, help=SUPPRESS)  # what every other command calls it
+    own.add_argument(
+        "--format",
+        choices=("text", "json", "github"),
+        default="text",
+        help="text for people, json for programs, github for GitHub's annotations (default: %(default)s)",
+    )
+
+
+def _reload(options: Namespace, console: Console) -> int:
+    from balancer.commands.reload import reload
+
+    return reload(console, _client(options, console))
+
+
+def _status(options: Namespace, console: Console) -> int:
+    from balancer.commands.status import status, watch
+
+    return (watch if options.watch else status)(console, _client(options, console), options.json)
+
+
+def _watch(own: ArgumentParser) -> None:
+    own.add_argument("-w", "--watch", action="store_true", help="look again each second, until Ctrl-C")
+
+
+def _drain(options: Namespace, console: Console) -> int:
+    from balancer.commands.servers import change
+
+    return change(console, _client(options, console), "drain", options.server, options.wait)
+
+
+def _wait(own: ArgumentParser) -> None:
+    own.add_argument(
+        "--wait",
+        metavar="DURATION",
+        help="return once nothing is left on it, with exit code 5 after this long, such as 30s",
+    )
+
+
+def _ready(options: Namespace, console: Console) -> int:
+    from balancer.commands.servers import change
+
+    return change(console, _client(options, console), "ready", options.server)
+
+
+def _maintenance(options: Namespace, console: Console) -> int:
+    from balancer.commands.servers import change
+
+    return change(console, _client(options, console), "maintenance", options.server, options.wait)
+
+
+def _show(options: Namespace, console: Console) -> int:
+    from balancer.commands.config import show
+
+    return show(console, options.config, options.json)
+
+
+def _schema(options: Namespace, console: Console) -> int:
+    from balancer.commands.config import schema
+
+    return schema(console)
+
+
+def _example(options: Namespace, console: Console) -> int:
+    from balancer.commands.config import example
+
+    return example(console)
+
+
+def _create_key(options: Namespace, console: Console) -> int:
+    from balancer.commands.keys import create
+
+    return create(console, options.role, options.id, options.json)
+
+
+def _key_options(own: ArgumentParser) -> None:
+    own.add_argument(
+        "--role",
+        choices=("viewer", "operator", "admin"),
+        default="viewer",
+        help="what it allows: reading; draining and probing too; everything (default: %(default)s)",
+    )
+    own.add_argument("--id", help="its name in logs (default: a random one)")
+
+
+def _healthcheck(options: Namespace, console: Console) -> int:
+    from balancer.commands.healthcheck import healthcheck
+
+    return healthcheck(console, options.admin, options.config, options.ready)
+
+
+def _ready_option(own: ArgumentParser) -> None:
+    own.add_argument("--ready", action="store_true", help="ask whether it takes traffic, not only whether it lives")
+
+
+def _version(options: Namespace, console: Console) -> int:
+    from balancer.commands.version import version
+
+    return version(console, options.verbose)
+
+
+def _verbose(own: ArgumentParser) -> None:
+    own.add_argument("-v", "--verbose", action="store_true", help="with Python, the system and the packages used")
+
+
+COMMANDS = (
+    Command("run", "run the balancer in the foreground", _run, (_config,)),
+    Command("check", "find everything that is wrong with a configuration", _check, (_check_options,)),
+    Command("reload", "make the running balancer read its configuration anew", _reload, CLIENT),
+    Command("status", "show how every server is doing", _status, (_watch, _json, *CLIENT)),
+    Command("drain", "let a server finish what it has, and give it nothing new", _drain, (_server, _wait, *CLIENT)),
+    Command("ready", "give a server traffic again", _ready, (_server, *CLIENT)),
+    Command("maintenance", "drain a server and stop checking its health", _maintenance, (_server, _wait, *CLIENT)),
+    Command(
+        "healthcheck",
+        "exit with 0 if the balancer is well and 1 if not",
+        _healthcheck,
+        (_ready_option, _admin),
+    ),
+    Command("version", "print the version", _version, (_verbose,)),
+)
+GROUPS = (
+    (
+        "config",
+        "show the configuration, its schema or an example",
+        (
+            Command(
+                "show",
+                "print the configuration in effect, defaults included, secrets masked",
+                _show,
+                (_json, _config),
+            ),
+            Command("schema", "print the JSON Schema of the file, for editors", _schema),
+            Command("example", "print a commented file with every key", _example),
+        ),
+    ),
+    (
+        "key",
+        "make keys to the admin API",
+        (
+            Command(
+                "create",
+                "make a key, and print it once with its entry for admin.keys",
+                _create_key,
+                (_key_options, _json),
+            ),
+        ),
+    ),
+)

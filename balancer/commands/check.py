@@ -1,0 +1,100 @@
+"""`balancer check`: everything that is wrong with a configuration, and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from balancer.commands.console import Console, counted
+from balancer.commands.outcome import OK, USAGE
+from balancer.commands.places import needed_configuration
+from balancer.strategy import StrategyError, load_strategy
+from config.load import Loaded, load
+from config.problems import ConfigError, Problem
+from config.schema import Config
+
+Format = Literal["text", "json", "github"]
+GROUPS = ("listeners", "pools", "servers", "routes")
+
+
+def check(console: Console, file: Path | None, style: Format) -> int:
+    path = needed_configuration(file, console.environ)
+    config: Config | None = None
+    warnings: Sequence[Problem] = ()
+    try:
+        loaded = load(path, console.environ)
+        config, warnings = loaded.config, loaded.warnings
+        problems = tuple(_plugin_problems(loaded))
+    except ConfigError as error:
+        problems = error.problems
+    if style == "json":
+        console.out(json.dumps(_document(path, problems, warnings, config), indent=2))
+        return USAGE if problems else OK
+    for problem in problems:
+        console.out(str(problem) if style == "text" else _annotation("error", problem))
+    for warning in warnings:
+        softer = replace(warning, message=f"warning: {warning.message}")
+        console.out(str(softer) if style == "text" else _annotation("warning", warning))
+    name = path or "the environment"
+    if problems or config is None:
+        console.say(f"{name} has {counted(len(problems), 'problem')}")
+        return USAGE
+    told = [counted(count, noun.removesuffix("s")) for noun, count in _counts(config).items()]
+    console.out(f"{name} is good: {', '.join(told)}")
+    return OK
+
+
+def _plugin_problems(loaded: Loaded) -> Iterator[Problem]:
+    """Strategies of the user's own that cannot be loaded; the configuration's own check imports nothing."""
+    for name, pool in loaded.config.pools.items():
+        try:
+            load_strategy(pool.strategy)
+        except StrategyError as error:
+            place = loaded.where(("pools", name, "strategy"))
+            yield (Problem.at(place, str(error)) if place else Problem("", 0, 0, f"pools.{name}.strategy", str(error)))
+
+
+def _counts(config: Config) -> dict[str, int]:
+    servers = sum(len(pool.servers) for pool in config.pools.values())
+    found = (len(config.listeners), len(config.pools), servers, len(config.routes))
+    return dict(zip(GROUPS, found, strict=True))
+
+
+def _document(
+    path: Path | None, problems: Sequence[Problem], warnings: Sequence[Problem], config: Config | None
+) -> dict[str, object]:
+    found = [("error", problem) for problem in problems] + [("warning", warning) for warning in warnings]
+    return {
+        "file": str(path) if path else None,
+        "ok": not problems,
+        "problems": [
+            {
+                "severity": severity,
+                "file": problem.file,
+                "line": problem.line or None,
+                "column": problem.column or None,
+                "path": problem.path,
+                "message": problem.message,
+            }
+            for severity, problem in found
+        ],
+        "summary": _counts(config) if config and not problems else None,
+    }
+
+
+def _annotation(severity: str, problem: Problem) -> str:
+    """A workflow command of GitHub Actions, which puts the message beside its line."""
+    place = {"file": problem.file, "line": problem.line, "col": problem.column} if problem.line else {}
+    title = {"title": problem.path} if problem.path else {}
+    properties = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in {**place, **title}.items())
+    text = problem.message if problem.line else str(problem)
+    return f"::{severity} {properties}".rstrip() + f"::{_escaped(text)}"
+
+
+def _escaped(text: str, further: str = "") -> str:
+    for char in f"%\r\n{further}":  # the % first, as the others become one
+        text = text.replace(char, f"%{ord(char):02X}")
+    return text

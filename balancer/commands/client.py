@@ -1,0 +1,146 @@
+"""Asks a running balancer's admin API, over TCP or a Unix socket, and says in sentences what went wrong."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
+
+from balancer.commands.document import Part
+from balancer.commands.outcome import ERROR, REFUSED, UNREACHABLE, USAGE, Failure
+from balancer.commands.places import KEY_VARIABLES, Admin, Key
+
+PATIENCE = 10.0
+"""Seconds for an answer; a probe of slow servers is the longest that the balancer takes by itself."""
+LARGEST = 64 * 2**20
+"""Bytes of an answer that are read; ten thousand servers take about ten million."""
+_REFUSALS = frozenset((401, 403, 409, 412, 421, 428, 429))
+_MISTAKES = frozenset((400, 404, 405, 413, 415, 422))
+
+
+class Answer(NamedTuple):
+    """What came back, of whatever status."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket. `localhost` is what it says in Host, as the socket has no name."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(self.timeout)
+        try:
+            connection.connect(self._path)
+        except OSError:
+            connection.close()
+            raise
+        self.sock = connection
+
+
+class Client:
+    """The admin API as one user sees it. Each question has a connection of its own: few are asked."""
+
+    def __init__(self, admin: Admin, key: Key | None) -> None:
+        self.admin = admin
+        self._key = key
+
+    def get(self, *path: str) -> Part:
+        return self._document(self.ask("GET", *path))
+
+    def post(self, *path: str, query: str = "", patience: float = PATIENCE) -> Part:
+        return self._document(self.ask("POST", *path, query=query, patience=patience))
+
+    def ask(self, method: str, *path: str, query: str = "", patience: float = PATIENCE) -> Answer:
+        """Whatever is answered. The parts of the path are joined by slashes, so each may hold any character.
+
+        Raises Failure when nothing is.
+        """
+        connection, base = self._connection(patience)
+        target = base + "".join("/" + quote(part, safe="") for part in path) + (f"?{query}" if query else "")
+        headers = {"Accept": "application/json", "User-Agent": "balancer-cli"}
+        if self._key is not None:
+            headers["X-API-Key"] = self._key.text
+        try:
+            connection.request(method, target, headers=headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers.get("Content-Type", ""), response.read(LARGEST + 1))
+        except TimeoutError:
+            raise Failure(UNREACHABLE, f"{self.where} has not answered within {patience:g} s") from None
+        except PermissionError:
+            raise Failure(REFUSED, f"{self.where} may not be opened by this user: its owner or root can") from None
+        except http.client.HTTPException:
+            raise self._no_balancer("in something else than HTTP") from None
+        except OSError as error:
+            raise Failure(
+                UNREACHABLE,
+                f"no balancer answers at {self.where}: is it running? ({error.strerror or error}) "
+                "Start it with `balancer run`, or say where it is with --admin or BALANCER_ADMIN",
+            ) from None
+        finally:
+            connection.close()
+
+    @property
+    def where(self) -> str:
+        """The place, with its source unless that is plain to see."""
+        url, source = self.admin
+        return url if source == "--admin" else f"{url} ({source})"
+
+    def _connection(self, patience: float) -> tuple[http.client.HTTPConnection, str]:
+        """A connection that is not open yet, and what its paths begin with."""
+        url = self.admin.url
+        if url.startswith("unix:"):
+            return _UnixConnection(url[5:], patience), ""
+        parts = urlsplit(url)
+        try:
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            raise Failure(USAGE, f"{self.where} must have a port between 1 and 65535") from None
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        return kind(host, port, timeout=patience), parts.path
+
+    def _document(self, answer: Answer) -> Part:
+        """The JSON of an answer; Failure when it is a problem, or none of ours."""
+        kind = answer.content_type.partition(";")[0].strip().lower()
+        if kind not in ("application/json", "application/problem+json"):
+            raise self._no_balancer(f"with status {answer.status} and {kind or 'no content type'}")
+        try:
+            document = Part(json.loads(answer.body))
+        except (ValueError, RecursionError):
+            raise self._no_balancer("in broken JSON") from None
+        if 200 <= answer.status < 300:
+            return document
+        raise self._problem(answer.status, document)
+
+    def _no_balancer(self, how: str) -> Failure:
+        return Failure(
+            UNREACHABLE,
+            f"what answers at {self.where} is no balancer's admin API, as it does so {how}: "
+            "say where that is with --admin or BALANCER_ADMIN",
+        )
+
+    def _problem(self, status: int, problem: Part) -> Failure:
+        detail = problem.text("detail") or problem.text("title") or f"status {status}"
+        if status == 401 and self._key is None:
+            way = f"set {KEY_VARIABLES[1]}, or name a file that holds one with --key-file"
+            return Failure(REFUSED, f"{self.where} needs a key: {way}")
+        if status == 401 and self._key is not None:
+            return Failure(REFUSED, f"{self.where} does not take the key from {self._key.source}: {detail}")
+        lines = [detail, *(f"  {fault(found)}" for found in problem.items("errors"))]
+        code = REFUSED if status in _REFUSALS else USAGE if status in _MISTAKES else ERROR
+        return Failure(code, "\n".join(lines))
+
+
+def fault(found: Part) -> str:
+    """One thing that is wrong: its place in a file if it has one, what it is about, and what is wrong with it."""
+    place = ":".join(str(found.count(name)) for name in ("line", "column") if found.number(name) is not None)
+    about = found.text("pointer") or found.text("path")
+    return ": ".join(part for part in (place, about, found.text("message")) if part)

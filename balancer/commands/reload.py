@@ -1,0 +1,27 @@
+"""`balancer reload`: the running balancer reads its configuration anew."""
+
+from __future__ import annotations
+
+from balancer.commands.client import Client, fault
+from balancer.commands.console import Console, counted, printable
+from balancer.commands.outcome import OK
+
+PATIENCE = 60.0
+"""Seconds: certificates may have to be read, ports opened, and every worker has to say that it is done."""
+
+
+def reload(console: Console, client: Client) -> int:
+    """Nothing has changed when this ends in a Failure."""
+    found = client.post("api", "config", "reload", patience=PATIENCE)
+    changes = found.items("changes")
+    console.say(f"reloaded: {counted(len(changes), 'change')}, generation {found.count('generation')}")
+    for change in changes:
+        path, before, after = (change.text(name) for name in ("path", "before", "after"))
+        console.say(f"  {path}: {'nothing' if before is None else before} -> {'nothing' if after is None else after}")
+    for warning in found.items("warnings"):
+        console.say(f"  warning: {fault(warning)}")
+    waiting = found.fields.get("restart_required")
+    if isinstance(waiting, list) and waiting:
+        names = ", ".join(printable(str(name)) for name in waiting)
+        console.say(f"these take effect only when the balancer is started again: {names}")
+    return OK

@@ -1,0 +1,307 @@
+"""Decides what should be: file, operator's changes and health verdicts become one snapshot after another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from balancer.changes import Edit, Standing
+from balancer.health.monitor import CheckResult, Monitor, OnChange
+from balancer.health.target import Target, targets
+from balancer.memory import Memory, judge
+from balancer.preview import Preview, PreviewAnswer
+from balancer.reloads import Reloaded, Reloads, restart_required
+from balancer.server import ServerKey
+from balancer.snapshot import Snapshot
+from balancer.telemetry.report import Report
+from config import overlay as overlays
+from config.diff import Change, diff
+from config.load import Loaded, load, parse
+from config.overlay import Overlay
+from config.problems import ConfigError
+from config.schema import Config
+
+GLANCE = 0.1
+"""Seconds between two looks at a server that is waited for."""
+
+log: FilteringBoundLogger = structlog.get_logger("balancer.control")
+
+
+class PublishError(Exception):
+    """A snapshot can not be made so, for instance because a port is taken; nothing has changed anywhere.
+
+    `problems` are sentences for the operator: the setting's path, a colon, and what is wrong with it.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class Fleet(Protocol):
+    """Every plane there is."""
+
+    async def publish(self, snapshot: Snapshot) -> None:
+        """Return once every live plane has applied it, or raise PublishError when none has."""
+
+    async def report(self) -> Report:
+        """The sum over planes."""
+
+    async def preview(self, question: Preview) -> list[PreviewAnswer]:
+        """What strategies would pick now; the pool's own comes first, and no turn is spent."""
+
+
+class Control:
+    """Owns the one snapshot that is in force; every other is made in `_become`, or for verdicts in `_mark`.
+
+    `_changing` makes reloads and the operator's changes take turns. `_publishing` is held only while a
+    snapshot is on its way, never while a file is read or written: a slow disk keeps no verdict waiting.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        fleet: Fleet,
+        *,
+        environ: Mapping[str, str],
+        state: Path | None = None,
+        applied: Callable[[Config], Awaitable[None]] | None = None,
+        monitor: Callable[[OnChange], Monitor] = Monitor,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`loaded` came from its file, if any, under `environ`; reloads look there again.
+
+        `state` is the file that keeps the operator's changes; without one a restart forgets them.
+        `applied` is told each configuration that has come into force, the first one too; it must not raise.
+        """
+        self.loaded = loaded
+        self.snapshot = Snapshot(0, loaded.config)
+        self.overlay = Overlay()
+        self.reloads = Reloads()
+        self.closing = False
+        self.monitor = monitor(self._verdicts)
+        self._started_with = loaded.config
+        self._fleet = fleet
+        self._environ = environ
+        self._memory = Memory(state)
+        self._applied = applied
+        self._clock = clock
+        self._sleep = sleep
+        self._wall = wall
+        self._changing = asyncio.Lock()
+        self._publishing = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._follower: asyncio.Task[None] | None = None
+        self._targets: Mapping[ServerKey, Target] = {}
+        self._marked: dict[ServerKey, datetime] = {}  # when the operator marked a server, in this process
+
+    # Life.
+
+    async def start(self) -> None:
+        """Publish the first snapshot and begin to watch health. PublishError: it can not be made so."""
+        async with self._changing:
+            overlay = await self._memory.recall(self.loaded.config)
+            await self.monitor.start()
+            try:
+                await self._become(self.loaded.config, overlay)
+            except PublishError as error:
+                if overlay.is_empty:
+                    raise
+                await self._memory.set_aside(str(error))
+                await self._become(self.loaded.config, Overlay())
+            self.reloads.last_success = self._wall()
+            self._follower = asyncio.get_running_loop().create_task(self._follow(), name="control")
+
+    def begin_shutdown(self) -> None:
+        """Tell whoever asks for readiness to send traffic elsewhere."""
+        self.closing = True
+
+    async def close(self) -> None:
+        """Stop watching health; what is in force stays so."""
+        self.closing = True
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.cancel()
+            await asyncio.wait([follower])
+        await self.monitor.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether to send traffic here: every server has been asked once, and no shutdown has begun."""
+        return self.monitor.first_round.is_set() and not self.closing
+
+    # Asking.
+
+    @property
+    def standing(self) -> Standing:
+        return Standing(self.loaded.config, self.snapshot.config, self.overlay)
+
+    async def report(self) -> Report:
+        return await self._fleet.report()
+
+    async def preview(self, question: Preview) -> list[PreviewAnswer]:
+        """What strategies would pick now; Unknown when the pool is not there."""
+        self.standing.pool(question.pool)
+        return await self._fleet.preview(question)
+
+    async def check_now(self, keys: Iterable[ServerKey] | None = None) -> list[CheckResult]:
+        """Probe these servers, or all that are probed; the verdicts are in force when this returns."""
+        results = await self.monitor.check_now(keys)
+        await self._mark()
+        return results
+
+    async def emptied(self, pool: str, server: str, wait: float) -> bool:
+        """Wait until nothing is in flight on a server, for at most `wait` seconds; whether that came true."""
+        end = self._clock() + wait
+        while True:
+            found = dict((await self.report()).servers()).get((pool, server))
+            if found is None or not (found.inflight or found.tunnels):
+                return True
+            left = end - self._clock()
+            if left <= 0 or self.closing:
+                return False
+            await self._sleep(min(GLANCE, left))
+
+    def marked_since(self, key: ServerKey) -> datetime | None:
+        """When the operator drained a server or took it out; None when that was before this process."""
+        return self._marked.get(key)
+
+    def overlay_changes(self) -> tuple[Change, ...]:
+        """What the operator's changes say over the file."""
+        return overlays.describe(self.loaded.config, self.overlay)
+
+    async def check(self, content: bytes) -> Loaded:
+        """What a reload would take if this were the file. ConfigError: it would not."""
+        loaded = await asyncio.to_thread(parse, content, "the body", self._environ, self.loaded.file)
+        await judge(loaded.config, self.overlay)
+        return loaded
+
+    @property
+    def restart_required(self) -> tuple[str, ...]:
+        """Settings in force that will take effect only at the next start."""
+        return restart_required(self._started_with, self.snapshot.config)
+
+    # Changing.
+
+    async def reload(self) -> Reloaded:
+        """Read the configuration anew and make it so. ConfigError, PublishError: nothing has changed."""
+        async with self._changing:
+            before = self.snapshot.config
+            try:
+                loaded = await asyncio.to_thread(load, self.loaded.file, self._environ)
+                await judge(loaded.config, self.overlay)
+                await self._become(loaded.config, self.overlay)
+            except (ConfigError, PublishError) as error:
+                self.reloads.refused(self._wall())
+                log.error("reload refused, the configuration in force stays", problems=str(error))
+                raise
+            self.loaded = loaded
+            self.reloads.taken(self._wall())
+            changes = await asyncio.to_thread(diff, before, self.snapshot.config)
+            log.info("reloaded", generation=self.snapshot.generation, changes=len(changes))
+            return Reloaded(self.snapshot.generation, changes, self.restart_required, loaded.warnings)
+
+    async def change(self, edit: Edit) -> None:
+        """The one way of an operator's change: edit the overlay, validate, keep, publish.
+
+        Unknown, Conflict, ConfigError, StateError, PublishError: nothing has changed.
+        """
+        async with self._changing:
+            overlay = edit(self.standing)
+            if overlay == self.overlay:
+                return
+            await judge(self.loaded.config, overlay)
+            # Kept first: a change in force that the next start forgets is worse than one that is only kept.
+            await self._memory.keep(overlay)
+            try:
+                await self._become(self.loaded.config, overlay)
+            except PublishError:
+                await self._memory.keep(self.overlay)
+                raise
+
+    # Becoming.
+
+    async def _become(self, config: Config, overlay: Overlay) -> None:
+        """Make the file's configuration and the changes the snapshot in force in every plane."""
+        async with self._publishing:
+            before = self.snapshot
+            merged = overlays.merge(config, overlay)
+            if merged == before.config:
+                merged = before.config  # planes tell by identity that only marks have changed
+            maintenance = overlays.marks(merged, overlay, "maintenance")
+            watched = targets(merged, maintenance)
+            checking, down = self._foreseen(watched)
+            drained = overlays.marks(merged, overlay, "drained")
+            snapshot = Snapshot(before.generation + 1, merged, checking, down, drained, maintenance)
+            await self._fleet.publish(snapshot)
+            self.snapshot, self.overlay, self._targets = snapshot, overlay, watched
+            self._note_marks(before)
+            self.monitor.watch(watched)
+            self._news.set()  # a verdict may have come while the planes were busy
+        if self._applied is not None and (merged is not before.config or not before.generation):
+            await self._applied(merged)
+
+    def _foreseen(self, watched: Mapping[ServerKey, Target]) -> tuple[frozenset[ServerKey], frozenset[ServerKey]]:
+        """`checking` and `down` as they will be once the monitor watches these.
+
+        The monitor is told only after the planes have taken the snapshot: had it to go back, it would have
+        lost its verdicts on the servers that were to leave.
+        """
+        checking, down = set(), set()
+        for key, target in watched.items():
+            before = self._targets.get(key)
+            if target.checks is None:
+                continue
+            if before is None or before.url != target.url or (before.maintenance and not target.maintenance):
+                if target.start == "checking":
+                    checking.add(key)
+            elif key in self.monitor.checking:
+                checking.add(key)
+            elif key in self.monitor.down:
+                down.add(key)
+        return frozenset(checking), frozenset(down)
+
+    def _note_marks(self, before: Snapshot) -> None:
+        """Remember since when servers are drained or in maintenance."""
+        for key in list(self._marked):
+            if key not in self.snapshot.drained | self.snapshot.maintenance:
+                del self._marked[key]
+        if before.generation:  # the marks of the first snapshot are older than this process
+            new = (self.snapshot.drained - before.drained) | (self.snapshot.maintenance - before.maintenance)
+            self._marked.update(dict.fromkeys(new, self._wall()))
+
+    # Verdicts.
+
+    def _verdicts(self, checking: Collection[ServerKey], down: Collection[ServerKey]) -> None:
+        """The monitor's call; what it says is read when its turn to be published has come."""
+        self._news.set()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                await self._mark()
+            except Exception:  # outermost place of this task: the next verdict must still be published
+                log.exception("health verdicts could not be published")
+
+    async def _mark(self) -> None:
+        """Make the monitor's verdicts those of the snapshot in force, if they are not."""
+        async with self._publishing:
+            checking, down = self.monitor.checking, self.monitor.down
+            if (checking, down) == (self.snapshot.checking, self.snapshot.down):
+                return
+            generation = self.snapshot.generation + 1
+            snapshot = replace(self.snapshot, generation=generation, checking=checking, down=down)
+            await self._fleet.publish(snapshot)
+            self.snapshot = snapshot

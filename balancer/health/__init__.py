@@ -1,0 +1,1 @@
+"""Finding out which servers are well: by asking them, and by watching what they answer to live traffic."""

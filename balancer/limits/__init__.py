@@ -1,0 +1,1 @@
+"""Bounds on what is let through, as plain arithmetic."""

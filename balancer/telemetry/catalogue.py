@@ -1,0 +1,211 @@
+"""Every metric there is, in a table."""
+
+from __future__ import annotations
+
+from balancer.telemetry.families import Family, Things
+from balancer.telemetry.report import STATES, PoolReport
+
+REPORT = Things((), lambda scrape: [((), scrape.report)])
+VITALS = Things((), lambda scrape: [((), scrape.vitals)])
+BUILD = Things(
+    ("version", "python", "loop"),
+    lambda scrape: [((scrape.vitals.version, scrape.vitals.python, scrape.vitals.loop), 1)],
+)
+LISTENERS = Things(
+    ("listener",), lambda scrape: [((name,), it) for name, it in scrape.report.listeners.items()]
+)
+ROUTES = Things(("route",), lambda scrape: [((name,), it) for name, it in scrape.report.routes.items()])
+POOLS = Things(("pool",), lambda scrape: [((name,), it) for name, it in scrape.report.pools.items()])
+SERVERS = Things(("pool", "server"), lambda scrape: scrape.report.servers())
+# The prober may be a step ahead of the planes: only what they have is shown.
+CHECKS = Things(
+    ("pool", "server"),
+    lambda scrape: [
+        (key, scrape.vitals.checks[key]) for key, _ in scrape.report.servers() if key in scrape.vitals.checks
+    ],
+)
+
+FAILURES = ("connect", "connect-timeout", "reset", "timeout", "malformed")
+
+
+def _states(pool: PoolReport) -> dict[str, int]:
+    states = [server.state for server in pool.servers]
+    return {state: states.count(state) for state in STATES}
+
+
+# In the order in which series are kept when there are too many: first what says that something is wrong, last
+# what is largest.
+CATALOGUE: tuple[Family, ...] = (
+    BUILD.info("balancer_build", "What is running."),
+    REPORT.gauge(
+        "balancer_config_generation",
+        lambda it: it.generation,
+        "Number of the state in force: it rises with each reload, operator's change and check's verdict.",
+    ),
+    VITALS.counters(
+        "balancer_config_reloads",
+        ("result",),
+        lambda it: it.reloads,
+        "Configurations taken (success) and refused (failure) since the start.",
+        always=("success", "failure"),
+    ),
+    VITALS.gauge(
+        "balancer_config_last_reload_successful",
+        lambda it: int(it.last_reload_ok),
+        "1 when the last configuration was taken, 0 when it was refused and an older one is in force.",
+    ),
+    VITALS.gauge(
+        "balancer_config_last_reload_success_timestamp_seconds",
+        lambda it: it.last_reload_success,
+        "When the configuration in force was taken, in Unix time.",
+    ),
+    VITALS.gauge(
+        "balancer_event_loop_lag_seconds",
+        lambda it: it.loop_lag,
+        "How late the event loop was, at worst, in the last minute: so long everything waited.",
+    ),
+    VITALS.gauge(
+        "balancer_redis_up",
+        lambda it: None if it.redis_up is None else int(it.redis_up),
+        "1 when Redis answers; absent when none is configured.",
+    ),
+    VITALS.counters(
+        "balancer_admin_requests", ("code",), lambda it: it.admin_requests, "Requests to the admin API."
+    ),
+    VITALS.counters(
+        "balancer_log_lines_dropped",
+        ("log",),
+        lambda it: it.log_lines_dropped,
+        "Log lines given up because the log could not be written in time.",
+        always=("access", "program"),
+    ),
+    # Pools.
+    POOLS.gauge(
+        "balancer_pool_panic",
+        lambda it: int(it.panic),
+        "1 while so few servers are well that verdicts are not believed and traffic goes to all.",
+    ),
+    POOLS.gauges("balancer_pool_servers", ("state",), _states, "Servers by state."),
+    POOLS.gauge("balancer_pool_queue_length", lambda it: it.queue, "Requests that wait for a server now."),
+    POOLS.counter(
+        "balancer_pool_queued", lambda it: it.tally.queued, "Requests that had to wait for a server."
+    ),
+    POOLS.counter(
+        "balancer_pool_queue_timeouts",
+        lambda it: it.tally.queue_timeouts,
+        "Requests that waited in vain.",
+    ),
+    POOLS.counters(
+        "balancer_pool_requests",
+        ("code",),
+        lambda it: it.codes(),
+        "Answers: of its servers, those put aside for a retry included, and those that no server gave.",
+    ),
+    POOLS.counters(
+        "balancer_pool_unserved",
+        ("code",),
+        lambda it: it.tally.unserved,
+        "Answers that no server gave.",
+    ),
+    POOLS.counters(
+        "balancer_pool_retries",
+        ("reason",),
+        lambda it: it.retries(),
+        "Requests taken from one server to another.",
+    ),
+    POOLS.counter(
+        "balancer_pool_retry_budget_exhausted",
+        lambda it: it.tally.budget_exhausted,
+        "Retries that the budget refused.",
+    ),
+    POOLS.counter("balancer_pool_panics", lambda it: it.tally.panics, "Times panic began."),
+    POOLS.counter(
+        "balancer_pool_plugin_errors",
+        lambda it: it.tally.plugin_errors,
+        "Exceptions of a strategy plug-in.",
+    ),
+    # Listeners.
+    LISTENERS.gauge("balancer_listener_connections", lambda it: it.open, "Client connections open now."),
+    LISTENERS.gauge(
+        "balancer_listener_tunnels", lambda it: it.tunnels, "Of these, upgraded ones such as WebSockets."
+    ),
+    LISTENERS.counter(
+        "balancer_listener_connections_accepted", lambda it: it.connections, "Client connections."
+    ),
+    LISTENERS.counters(
+        "balancer_listener_rejected",
+        ("reason",),
+        lambda it: it.rejected,
+        "Connections closed and requests refused before there was a route.",
+    ),
+    LISTENERS.counter("balancer_listener_received_bytes", lambda it: it.bytes_in, "Request bodies."),
+    LISTENERS.counter("balancer_listener_sent_bytes", lambda it: it.bytes_out, "Response bodies."),
+    LISTENERS.counters(
+        "balancer_listener_requests", ("method", "code"), lambda it: it.requests, "Requests answered."
+    ),
+    # Servers.
+    SERVERS.gauge(
+        "balancer_server_up", lambda it: int(it.state == "up"), "1 when nothing keeps it out of rotation."
+    ),
+    SERVERS.gauge(
+        "balancer_server_in_rotation",
+        lambda it: int(it.in_rotation),
+        "1 when it has traffic: also when down, during panic; not when it is a backup without need.",
+    ),
+    SERVERS.gauges(
+        "balancer_server_state",
+        ("state",),
+        lambda it: {state: int(state == it.state) for state in STATES},
+        "1 for the state it is in.",
+    ),
+    SERVERS.gauge("balancer_server_weight", lambda it: it.weight, "As configured."),
+    SERVERS.gauge(
+        "balancer_server_effective_weight",
+        lambda it: it.effective_weight,
+        "As used now: less during slow start, 0 out of rotation.",
+    ),
+    SERVERS.gauge("balancer_server_requests_in_flight", lambda it: it.inflight, "Requests it is working on."),
+    SERVERS.gauge(
+        "balancer_server_idle_connections", lambda it: it.idle, "Connections kept for the next request."
+    ),
+    SERVERS.gauge(
+        "balancer_server_tunnels", lambda it: it.tunnels, "Upgraded connections such as WebSockets."
+    ),
+    SERVERS.gauge(
+        "balancer_server_latency_average_seconds",
+        lambda it: it.latency,
+        "Moving average of the time to its first byte; absent before its first answer.",
+    ),
+    SERVERS.counter(
+        "balancer_server_ejections", lambda it: it.tally.ejections, "Times live traffic took it out."
+    ),
+    SERVERS.counters(
+        "balancer_server_failures",
+        ("kind",),
+        lambda it: it.tally.failures,
+        "Attempts that brought no whole answer.",
+        always=FAILURES,
+    ),
+    CHECKS.counters(
+        "balancer_server_health_checks",
+        ("result",),
+        lambda check: {"passed": check.passed, "failed": check.failed},
+        "Active health checks.",
+    ),
+    SERVERS.counter("balancer_server_connects", lambda it: it.tally.connects, "Connections opened to it."),
+    SERVERS.counter("balancer_server_received_bytes", lambda it: it.tally.bytes_in, "Bytes from it."),
+    SERVERS.counter("balancer_server_sent_bytes", lambda it: it.tally.bytes_out, "Bytes to it."),
+    SERVERS.counters("balancer_server_requests", ("code",), lambda it: it.tally.codes, "Answers it gave."),
+    # Routes, and the histograms.
+    ROUTES.counters("balancer_route_requests", ("code",), lambda it: it.codes, "Requests answered."),
+    ROUTES.histogram(
+        "balancer_route_request_duration_seconds",
+        lambda it: it.latency,
+        "From a request's first byte to its response's last.",
+    ),
+    SERVERS.histogram(
+        "balancer_server_response_duration_seconds",
+        lambda it: it.tally.latency,
+        "From a request's last byte to its response's first.",
+    ),
+)

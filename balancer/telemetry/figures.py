@@ -1,0 +1,201 @@
+"""The answer of GET /api/monitoring/metrics: how much, how fast and how well, as numbers of this moment."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Part(BaseModel):
+    """The base of what is told. What is not known is null, and `reason` beside it says why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Rate(Part):
+    """How many, and how many per second."""
+
+    total: int
+    """Since the start."""
+    per_second: float | None
+    """Over the last second or so."""
+    per_second_1m: float | None
+    per_second_5m: float | None
+    reason: str | None = None
+
+
+class ErrorKinds(Part):
+    """Errors by whose fault they are."""
+
+    client: Rate
+    """Other answers of 400 to 499."""
+    upstream: Rate
+    """Other answers of 500 and more; of a server also the attempts that brought no answer."""
+    timeout: Rate
+    """408 and 504; of a server also the attempts that took too long."""
+    limit: Rate
+    """413, 414, 429 and 431."""
+
+
+class Errors(Part):
+    """Answers of 400 and more, told apart in two ways."""
+
+    by_class: dict[str, Rate]
+    """"4xx" and "5xx"."""
+    by_kind: ErrorKinds
+
+
+class Quantiles(Part):
+    """Seconds that so many requests did not exceed, to within a few per cent; 60 stands for 60 and more."""
+
+    p50: float | None
+    p90: float | None
+    p99: float | None
+    max: float | None
+    reason: str | None = None
+
+
+class Latency(Part):
+    """How long it took."""
+
+    last_minute: Quantiles
+    since_start: Quantiles
+
+
+class Traffic(Part):
+    """What is told of everything, of a route, of a pool and of a server alike."""
+
+    requests: Rate
+    """Answered; of pools and servers each attempt counts."""
+    errors: Errors
+    latency: Latency
+    """Routes and the whole: first request byte to last response byte. Pools and servers: last to first."""
+
+
+class Volume(Part):
+    """Bytes of bodies, as the balancer sees it."""
+
+    received: Rate
+    sent: Rate
+
+
+class Checks(Part):
+    """What the prober found."""
+
+    passed: int
+    failed: int
+    last_ok: bool | None
+    last_seconds: float | None
+    reason: str | None
+    """What the last check saw, or why there is none."""
+
+
+class ServerFigures(Traffic):
+    """One server."""
+
+    url: str
+    state: str
+    in_rotation: bool
+    weight: float
+    effective_weight: float
+    in_flight: int
+    idle_connections: int
+    tunnels: int
+    average: float | None
+    """The moving average of its latency that `response-time` goes by; null before its first answer."""
+    bytes: Volume
+    failures: dict[str, int]
+    """Attempts without a whole answer, by kind."""
+    retries: dict[str, int]
+    """Requests that went on to another server, by reason."""
+    ejections: int
+    checks: Checks
+
+
+class PoolFigures(Traffic):
+    """One pool."""
+
+    strategy: str
+    panic: bool
+    in_flight: int
+    queue: int
+    """Requests that wait now."""
+    queued: int
+    """Requests that had to wait."""
+    queue_timeouts: int
+    unserved: dict[str, int]
+    """Answers that no server gave, by status."""
+    retries: dict[str, int]
+    bytes: Volume
+    servers: dict[str, ServerFigures]
+
+
+class ListenerFigures(Part):
+    """One listener."""
+
+    connections: int
+    """Open now."""
+    accepted: int
+    rejected: dict[str, int]
+    """By reason."""
+    tunnels: int
+    requests: Rate
+    bytes: Volume
+
+
+class ProcessUse(Part):
+    """What the process uses."""
+
+    cpu_seconds: float
+    resident_bytes: int | None
+    open_descriptors: int | None
+    max_descriptors: int | None
+    loop: str
+    """uvloop or asyncio."""
+    loop_lag: float | None
+    """Seconds the event loop was late the last time."""
+    loop_lag_worst: float | None
+    """In the last minute."""
+    reason: str | None = None
+
+
+class FailedRequest(Part):
+    """One request that went wrong. Its query is not kept, for it may hold secrets."""
+
+    at: datetime
+    listener: str
+    client: str
+    method: str
+    host: str
+    path: str
+    status: int
+    route: str
+    pool: str
+    server: str
+    attempts: int
+    reasons: list[tuple[str, str]]
+    """Servers that were left for another one, and why."""
+    outcome: str
+    seconds: float
+    request_id: str
+
+
+class Figures(Traffic):
+    """The whole."""
+
+    at: datetime
+    uptime: float
+    generation: int
+    """The number of the state in force."""
+    connections: int
+    """Client connections open now."""
+    in_flight: int
+    """Requests that a server has now, and those that wait for one."""
+    bytes: Volume
+    listeners: dict[str, ListenerFigures]
+    routes: dict[str, Traffic]
+    pools: dict[str, PoolFigures]
+    process: ProcessUse
+    last_errors: list[FailedRequest]
+    """The latest first."""

@@ -1,0 +1,249 @@
+"""Makes the figures of this moment from what planes, samples, prober and process say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from balancer.server import ServerKey
+from balancer.tally import Histogram, ListenerTally, RouteTally
+from balancer.telemetry.figures import (
+    Checks,
+    ErrorKinds,
+    Errors,
+    FailedRequest,
+    Figures,
+    Latency,
+    ListenerFigures,
+    PoolFigures,
+    ProcessUse,
+    Quantiles,
+    Rate,
+    ServerFigures,
+    Traffic,
+    Volume,
+)
+from balancer.telemetry.last_errors import Failed
+from balancer.telemetry.process import LoopLag, ProcessFigures
+from balancer.telemetry.quantiles import quantile
+from balancer.telemetry.rates import SECONDS, Counts, Key, Recent, of_codes, of_listener, of_server, total
+from balancer.telemetry.report import PoolReport, Report, ServerReport
+from balancer.telemetry.sums import merge
+
+TOO_EARLY = "it takes two samples, one each second"
+QUIET = "no answer in this time"
+
+
+class CheckResult(Protocol):
+    """The last check of a server."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class Health(Protocol):
+    """What the prober knows of a server."""
+
+    @property
+    def passed(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def last(self) -> CheckResult | None: ...
+
+
+class Numbers:
+    """What one thing counted since the start and of late, in the shapes that are told."""
+
+    def __init__(self, recent: Recent, key: Key, total: Counts[int]) -> None:
+        self._total = total
+        self._recent = [recent.rates(key, window) for window in SECONDS]
+        self._last_minute = recent.latencies(key)
+
+    def rate(self, read: Callable[[Counts[int] | Counts[float]], float]) -> Rate:
+        now, minute, five_minutes = (None if counts is None else read(counts) for counts in self._recent)
+        return Rate(
+            total=int(read(self._total)),
+            per_second=now,
+            per_second_1m=minute,
+            per_second_5m=five_minutes,
+            reason=TOO_EARLY if now is None else None,
+        )
+
+    @property
+    def requests(self) -> Rate:
+        return self.rate(lambda counts: counts.requests)
+
+    @property
+    def volume(self) -> Volume:
+        return Volume(
+            received=self.rate(lambda counts: counts.bytes_in),
+            sent=self.rate(lambda counts: counts.bytes_out),
+        )
+
+    def errors(self, *, attempts: bool = False) -> Errors:
+        """`attempts`: those that brought no answer count too, which is right for one server."""
+        return Errors(
+            by_class={
+                "4xx": self.rate(lambda counts: counts.errors_4xx),
+                "5xx": self.rate(lambda counts: counts.errors_5xx),
+            },
+            by_kind=ErrorKinds(
+                client=self.rate(lambda counts: counts.client),
+                upstream=self.rate(lambda counts: counts.upstream + attempts * counts.lost),
+                timeout=self.rate(lambda counts: counts.timeout + attempts * counts.late),
+                limit=self.rate(lambda counts: counts.limit),
+            ),
+        )
+
+    def latency(self, since_start: Histogram) -> Latency:
+        return Latency(last_minute=quantiles(self._last_minute), since_start=quantiles(since_start.counts))
+
+
+def quantiles(counts: Sequence[int]) -> Quantiles:
+    highest = quantile(counts, 1.0)
+    return Quantiles(
+        p50=quantile(counts, 0.5),
+        p90=quantile(counts, 0.9),
+        p99=quantile(counts, 0.99),
+        max=highest,
+        reason=QUIET if highest is None else None,
+    )
+
+
+def figures(
+    report: Report,
+    recent: Recent,
+    health: Mapping[ServerKey, Health],
+    process: ProcessUse,
+    errors: Iterable[Failed],
+    wall: datetime,
+) -> Figures:
+    """Everything; `wall` is what the clock on the wall shows at `report.now`."""
+    numbers = Numbers(recent, (), total([of_listener(tally) for tally in report.listeners.values()]))
+    return Figures(
+        at=wall,
+        uptime=report.now - report.started,
+        generation=report.generation,
+        connections=report.connections,
+        in_flight=report.inflight,
+        requests=numbers.requests,
+        errors=numbers.errors(),
+        latency=numbers.latency(merge([Histogram(), *(route.latency for route in report.routes.values())])),
+        bytes=numbers.volume,
+        listeners={name: _listener(name, tally, recent) for name, tally in report.listeners.items()},
+        routes={name: _route(name, tally, recent) for name, tally in report.routes.items()},
+        pools={name: _pool(pool, recent, health) for name, pool in report.pools.items()},
+        process=process,
+        last_errors=[_failed(error, wall - timedelta(seconds=report.now)) for error in errors],
+    )
+
+
+def process_use(process: ProcessFigures, lag: LoopLag, loop: str) -> ProcessUse:
+    """`loop` is the event loop's name."""
+    reason = None
+    if process.resident is None or process.descriptors is None:
+        reason = "this system does not tell"
+    elif lag.last is None:
+        reason = TOO_EARLY
+    return ProcessUse(
+        cpu_seconds=process.cpu,
+        resident_bytes=process.resident,
+        open_descriptors=process.descriptors,
+        max_descriptors=process.max_descriptors,
+        loop=loop,
+        loop_lag=lag.last,
+        loop_lag_worst=lag.worst,
+        reason=reason,
+    )
+
+
+def _listener(name: str, tally: ListenerTally, recent: Recent) -> ListenerFigures:
+    numbers = Numbers(recent, ("listener", name), of_listener(tally))
+    return ListenerFigures(
+        connections=tally.open,
+        accepted=tally.connections,
+        rejected=dict(tally.rejected),
+        tunnels=tally.tunnels,
+        requests=numbers.requests,
+        bytes=numbers.volume,
+    )
+
+
+def _route(name: str, tally: RouteTally, recent: Recent) -> Traffic:
+    numbers = Numbers(recent, ("route", name), of_codes(tally.codes))
+    return Traffic(requests=numbers.requests, errors=numbers.errors(), latency=numbers.latency(tally.latency))
+
+
+def _pool(pool: PoolReport, recent: Recent, health: Mapping[ServerKey, Health]) -> PoolFigures:
+    tallies = list(pool.tallies())
+    numbers = Numbers(
+        recent,
+        ("pool", pool.name),
+        of_codes(pool.codes(), sum(t.bytes_in for t in tallies), sum(t.bytes_out for t in tallies)),
+    )
+    return PoolFigures(
+        strategy=pool.strategy,
+        panic=pool.panic,
+        in_flight=sum(server.inflight for server in pool.servers),
+        queue=pool.queue,
+        queued=pool.tally.queued,
+        queue_timeouts=pool.tally.queue_timeouts,
+        unserved={str(status): count for status, count in pool.tally.unserved.items()},
+        retries=pool.retries(),
+        requests=numbers.requests,
+        errors=numbers.errors(),
+        latency=numbers.latency(pool.latency()),
+        bytes=numbers.volume,
+        servers={
+            s.name: _server(pool.name, s, recent, health.get((pool.name, s.name))) for s in pool.servers
+        },
+    )
+
+
+def _server(pool: str, server: ServerReport, recent: Recent, health: Health | None) -> ServerFigures:
+    tally = server.tally
+    numbers = Numbers(recent, ("server", pool, server.name), of_server(tally))
+    return ServerFigures(
+        url=server.url,
+        state=server.state,
+        in_rotation=server.in_rotation,
+        weight=server.weight,
+        effective_weight=server.effective_weight,
+        in_flight=server.inflight,
+        idle_connections=server.idle,
+        tunnels=server.tunnels,
+        requests=numbers.requests,
+        errors=numbers.errors(attempts=True),
+        latency=numbers.latency(tally.latency),
+        average=server.latency,
+        bytes=numbers.volume,
+        failures=dict(tally.failures),
+        retries=dict(tally.retries),
+        ejections=tally.ejections,
+        checks=_checks(health),
+    )
+
+
+def _checks(health: Health | None) -> Checks:
+    if health is None:
+        return Checks(passed=0, failed=0, last_ok=None, last_seconds=None, reason="it is not watched")
+    last = health.last
+    return Checks(
+        passed=health.passed,
+        failed=health.failed,
+        last_ok=last.ok if last is not None else None,
+        last_seconds=last.seconds if last is not None else None,
+        reason=last.reason if last is not None else "no check has come to an end yet",
+    )
+
+
+def _failed(error: Failed, epoch: datetime) -> FailedRequest:
+    """`epoch` is when monotonic time was 0."""
+    fields = {name: value for name, value in error.items() if name != "finished"}
+    return FailedRequest.model_validate({**fields, "at": epoch + timedelta(seconds=error["finished"])})

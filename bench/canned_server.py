@@ -1,0 +1,46 @@
+"""A server with ready-made answers, for machines without nginx.
+
+`python -m bench.canned_server PORT`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import cast
+
+import uvloop
+
+from bench.request import LARGE, LARGE_SIZE, SMALL_BODY
+
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\nServer: canned\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
+    b"Content-Type: %b\r\nContent-Length: %d\r\n%b\r\n"
+)
+_SMALL = _HEAD % (b"application/json", len(SMALL_BODY), b"Cache-Control: private, no-cache\r\n") + SMALL_BODY
+_LARGE = _HEAD % (b"application/octet-stream", LARGE_SIZE, b"") + bytes(LARGE_SIZE)
+_ASKS_FOR_LARGE = b"GET %b HTTP/1.1\r\n" % LARGE.encode()
+
+
+class Connection(asyncio.Protocol):
+    """Answers each request as soon as its head is complete; requests have no bodies here."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._data = b""
+
+    def data_received(self, data: bytes) -> None:
+        *heads, self._data = (self._data + data).split(b"\r\n\r\n")
+        for head in heads:
+            self._transport.write(_LARGE if head.startswith(_ASKS_FOR_LARGE) else _SMALL)
+            if b"\r\nconnection: close" in head.lower():
+                self._transport.close()
+
+
+async def serve(port: int) -> None:
+    listening = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", port, backlog=4096)
+    await listening.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(int(sys.argv[1])))

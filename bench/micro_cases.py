@@ -1,0 +1,204 @@
+"""The hot functions that `bench.micro` measures. A new one is a function here that returns the call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
+from random import Random
+
+from balancer.decision import Decision
+from balancer.ewma import PeakEwma
+from balancer.http1.edits import Edits
+from balancer.http1.framing import response_length
+from balancer.http1.head import RequestHead, ResponseHead, parse_request, parse_response
+from balancer.http1.outgoing import encode_request, encode_response
+from balancer.limits.retry_budget import RetryBudget
+from balancer.server import Server
+from balancer.strategy import STRATEGIES
+from balancer.tally import Histogram
+from balancer.telemetry.access_log import AccessLog
+from balancer.telemetry.redaction import Redaction
+from balancer.telemetry.sink import Sink
+from bench.request import SMALL, SMALL_BODY, encoded
+from config.schema import Headers, Limits
+
+Call = Callable[[], object]
+
+CASES: dict[str, Callable[[], Call]] = {}
+"""By name, what prepares a case. The prepared call is repeated, so it must not wear out."""
+
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n"
+    b"Cache-Control: private, no-cache" % len(SMALL_BODY)
+)
+_ID = b"4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def case(name: str) -> Callable[[Callable[[], Call]], Callable[[], Call]]:
+    """Enter a case under this name."""
+
+    def enter(prepare: Callable[[], Call]) -> Callable[[], Call]:
+        if name in CASES:
+            raise ValueError(f"there are two cases called {name}")
+        CASES[name] = prepare
+        return prepare
+
+    return enter
+
+
+@case("an empty call")
+def _empty() -> Call:
+    """What the measuring itself costs: in every other figure too."""
+
+    def nothing() -> None:
+        return
+
+    return nothing
+
+
+@case("tally: Histogram.observe")
+def _observe() -> Call:
+    return partial(Histogram().observe, 0.0123)
+
+
+@case("ewma: PeakEwma.observe")
+def _ewma_observe() -> Call:
+    """Rising and falling samples in turn, which take different ways."""
+    ewma = PeakEwma(decay=10.0, start=0.030)
+    now = 0.0
+
+    def observe() -> None:
+        nonlocal now
+        now += 0.001
+        ewma.observe(0.012 if ewma.value > 0.020 else 0.021, now)
+
+    return observe
+
+
+@case("ewma: PeakEwma.at")
+def _ewma_at() -> Call:
+    ewma = PeakEwma(decay=10.0, start=0.030)
+    ewma.observe(0.012, 0.0)
+    return partial(ewma.at, 1.0)
+
+
+@case("limits: RetryBudget.deposit")
+def _deposit() -> Call:
+    return RetryBudget(0.2, 3.0).deposit
+
+
+@case("http1: parse_request")
+def _parse_request() -> Call:
+    """A browser's head of 14 fields."""
+    limits = Limits()
+    return partial(parse_request, _head(), limits.header_count, limits.uri)
+
+
+@case("http1: encode_request")
+def _encode_request() -> Call:
+    request = _request()
+    return partial(encode_request, request, request.target, Edits(Headers()), _Client(), _ID)
+
+
+@case("http1: parse_response")
+def _parse_response() -> Call:
+    return partial(parse_response, _ANSWER, Limits().header_count)
+
+
+@case("http1: encode_response")
+def _encode_response() -> Call:
+    response = _response()
+    length = response_length(b"GET", response)
+    date = b"Mon, 01 Jan 2024 00:00:00 GMT"
+    return partial(
+        encode_response,
+        response,
+        Edits(Headers()),
+        length,
+        minor=1,
+        persistent=True,
+        request_id=_ID,
+        date=date,
+    )
+
+
+@case("telemetry: AccessLog.observe")
+def _access_log() -> Call:
+    """A line for an ordinary request, and its part in writing it to a file that takes everything."""
+    log = AccessLog(Sink(os.devnull), 1.0, Redaction(()), Random(1), 1.7e9)
+    decision = Decision("main", "192.0.2.1", 100.0)
+    request = _request()
+    decision.method = "GET"
+    decision.host = request.host
+    decision.target = request.target
+    decision.version = b"1.1"
+    decision.user_agent = request.value(b"user-agent") or b""
+    decision.request_id = _ID
+    decision.route = decision.pool = "default"
+    decision.server = _servers(1)[0]
+    decision.attempts = 1
+    decision.sent, decision.first_byte, decision.finished = 100.0001, 100.0123, 100.0124
+    decision.status = 200
+    decision.bytes_out = len(SMALL_BODY)
+    decision.outcome = "ok"
+    return partial(log.observe, decision)
+
+
+def _pick(name: str, count: int) -> Call:
+    """A pick among servers of different weights and latencies, for a thousand clients in turn.
+
+    All of them have been seen before: what a strategy keeps for a key is there.
+    """
+    strategy = STRATEGIES[name](_servers(count), Random(1))
+    rng = Random(2)
+    clients = [rng.getrandbits(64) for _ in range(1000)]
+    for client in clients:
+        strategy.pick(client, 1.0)
+    turns = cycle(clients)
+
+    def pick() -> None:
+        strategy.pick(next(turns), 1.0)
+
+    return pick
+
+
+for _name in STRATEGIES:
+    for _count in (3, 100):
+        CASES[f"strategy: {_name}, {_count} servers"] = partial(_pick, _name, _count)
+
+
+class _Client:
+    """A client that is no trusted proxy, as `encode_request` is told of it."""
+
+    address = "192.0.2.1"
+    trusted = False
+    scheme = b"http"
+    about = b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
+    node = b"for=192.0.2.1"
+
+
+def _head() -> bytes:
+    return encoded(8080, SMALL).removesuffix(b"\r\n\r\n")
+
+
+def _request() -> RequestHead:
+    limits = Limits()
+    return parse_request(_head(), limits.header_count, limits.uri)
+
+
+def _response() -> ResponseHead:
+    return parse_response(_ANSWER, Limits().header_count)
+
+
+def _servers(count: int) -> list[Server]:
+    servers = []
+    for number in range(count):
+        name = f"s{number}"
+        server = Server(("default", name), f"http://{name}:80", name, 80, PeakEwma(decay=10.0, start=0.030))
+        server.weight = 1.0 + number % 3
+        server.latency.observe(0.010 + number % 7 / 1000, 0.0)
+        servers.append(server)
+    return servers

@@ -1,0 +1,152 @@
+"""What one field cannot know: names that must exist, addresses that must differ, keys that must be there."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import get_args
+
+from config.addresses import Address, server_address
+from config.document import document
+from config.field_checks import edited_fields, message_fields
+from config.findings import Findings
+from config.nodes import Table, tree_of
+from config.patterns import NAME, PLUGIN, TOKEN
+from config.problems import Path, Problem, Unfit, in_order, listed, nearest
+from config.route_checks import check_routes
+from config.schema import Admin, Config, Headers, Pool, StrategyName
+
+STRATEGIES: tuple[str, ...] = get_args(StrategyName)
+
+
+def check(config: Config, found: Findings) -> None:
+    """Everything that is wrong with a configuration whose single values are right."""
+    for group in ("listeners", "pools", "routes"):
+        for name in found.written(group):
+            _check_name(name, (group, name), found)
+    _check_listeners(config, found)
+    for name, pool in config.pools.items():
+        _check_pool(pool, ("pools", name), config, found)
+    check_routes(config, found)
+    for name, route in config.routes.items():
+        _check_headers(route.headers, ("routes", name, "headers"), found)
+    _check_admin(config.admin, found)
+    for position, item in enumerate(config.logs.access.redact):
+        if not item.startswith("query:"):
+            path = ("logs", "access", "redact", position)
+            found.add(path, 'must be such as "query:token"; header fields are never logged', came=True)
+    if config.redis.url and not re.match(r"(rediss?://[^/]|unix:///)", config.redis.url):
+        found.add(("redis", "url"), "must be a URL such as redis://127.0.0.1:6379/0, rediss://... or unix:///path")
+    _check_unused(config, found)
+
+
+def faults(config: Config, source: str = "configuration") -> tuple[Problem, ...]:
+    """The same for a configuration that is in no file, such as one that the admin API would make."""
+    tree = tree_of(document(config, mask=False), source)
+    assert isinstance(tree, Table)  # a configuration is a mapping
+    found = Findings(tree, tree)
+    check(config, found)
+    return in_order(found.problems)
+
+
+def _check_name(name: str, path: Path, found: Findings) -> None:
+    if not NAME.fullmatch(name):
+        found.add(path, "must have a name of at most 128 letters, digits and . _ - : characters")
+
+
+def _check_listeners(config: Config, found: Findings) -> None:
+    taken: list[tuple[Path, Address]] = []
+    for name, listener in config.listeners.items():
+        taken.append((("listeners", name, "address"), listener.address))
+        path: Path = ("listeners", name, "redirect")
+        to = listener.redirect
+        if to is None or re.fullmatch(r"https?://[A-Za-z0-9_.\[\]:-]+", to):
+            continue
+        if to == name:
+            found.add(path, "must lead to another listener than itself")
+        elif to not in found.written("listeners"):
+            close = nearest(to, found.written("listeners"))
+            hint = f'did you mean "{close}"?' if close else ""
+            message = 'must be the name of a listener, or a start of URLs such as "https://example.com"'
+            found.add(path, message, came=True, hint=hint)
+    taken.append((("admin", "listen"), config.admin.listen))
+    if config.metrics.listen is not None:
+        taken.append((("metrics", "listen"), config.metrics.listen))
+    for position, (path, address) in enumerate(taken):
+        for other, earlier in taken[:position]:
+            if address.overlaps(earlier):
+                found.add(path, f"must not listen where {found.spot(other)} listens already", came=True)
+                break
+
+
+def _check_pool(pool: Pool, path: Path, config: Config, found: Findings) -> None:
+    if not pool.servers and not found.lost((*path, "servers")):
+        found.add((*path, "servers"), "must have at least one server, such as http://10.0.0.11:8000")
+    seen: dict[Address, str] = {}
+    for name, server in pool.servers.items():
+        _check_name(name, (*path, "servers", name), found)
+        place = (*path, "servers", name, "url")
+        try:
+            address = server_address(server.url)
+        except Unfit as error:
+            found.add(place, error.expected, came=True)
+            continue
+        if address in seen:
+            found.add(place, f"must be another address than that of {seen[address]}", came=True)
+        seen.setdefault(address, name)
+        for listener, settings in config.listeners.items():
+            # Elsewhere the same port is another machine's.
+            if address.is_loopback and address.overlaps(settings.address):
+                found.add(place, f"must not be the listener {listener} of this balancer itself", came=True)
+    _check_strategy(pool.strategy, (*path, "strategy"), found)
+    _check_headers(pool.headers, (*path, "headers"), found)
+    active = pool.health.active
+    if active is not None:
+        message_fields(active.headers, (*path, "health", "active", "headers"), found, host=True)
+        if active.body is not None:
+            try:
+                re.compile(active.body)
+            except re.error as error:
+                found.add((*path, "health", "active", "body"), f"must be a regular expression: {error}", came=True)
+
+
+def _check_strategy(strategy: str, path: Path, found: Findings) -> None:
+    if strategy in STRATEGIES or PLUGIN.fullmatch(strategy):
+        return
+    close = nearest(strategy, STRATEGIES)
+    message = f"must be {listed((*STRATEGIES, 'your own as package.module:Class'))}"
+    found.add(path, message, came=True, hint=f'did you mean "{close}"?' if close else "")
+
+
+def _check_headers(headers: Headers, path: Path, found: Findings) -> None:
+    for key, name in (("request_id", headers.request_id), ("via", headers.via)):
+        if name is not None and not TOKEN.fullmatch(name):
+            found.add((*path, key), "must be a token of letters, digits and hyphens", came=True)
+    edited_fields(headers.request, (*path, "request"), found, response=False)
+    edited_fields(headers.response, (*path, "response"), found, response=True)
+
+
+def _check_admin(admin: Admin, found: Findings) -> None:
+    if not admin.listen.is_loopback:
+        missing = [] if admin.insecure else ["`insecure: true`, as there is no TLS for it"]
+        if not admin.keys and not found.lost(("admin", "keys")):
+            missing.insert(0, "a key in `keys` or ADMIN_API_KEY")
+        if missing:
+            message = f"must be a loopback address or a Unix socket, unless there is {listed(missing, 'and')}"
+            found.add(("admin", "listen"), message, came=True)
+    seen: set[str] = set()
+    for position, key in enumerate(admin.keys):
+        if key.id in seen:
+            found.add(("admin", "keys", position, "id"), "must be another id than that of a key above", came=True)
+        seen.add(key.id)
+        try:
+            date.fromisoformat(key.expires or "2000-01-01")
+        except ValueError:
+            found.add(("admin", "keys", position, "expires"), "must be a date such as 2027-01-31", came=True)
+
+
+def _check_unused(config: Config, found: Findings) -> None:
+    used = {name for route in config.routes.values() for name in (route.pool, *(route.split or ()))}
+    for name in config.pools:
+        if name not in used and not found.problems:
+            found.warn(("pools", name), "is used by no route")

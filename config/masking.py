@@ -1,0 +1,53 @@
+"""Which values are secret, and how they look where they must not be read."""
+
+from __future__ import annotations
+
+import re
+
+from config.nodes import Items, Node, Table
+from config.problems import Path, listed
+
+MASK = "***"
+_NAMES = re.compile(r"auth|cookie|token|secret|key|passw|credential|signature|session|verify", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def is_secret(path: Path) -> bool:
+    """Whether the value at a path of the configuration may be a credential.
+
+    Headers of health checks are there to carry them; other fields tell by their name.
+    """
+    if not path:
+        return False
+    *above, last = path
+    if last == "hash" and "keys" in above:
+        return True
+    if "active" in above and "headers" in above:
+        return True
+    fields = isinstance(last, str) and bool(above) and above[-1] in ("headers", "set", "add")
+    return fields and _NAMES.search(str(last)) is not None
+
+
+def masked(path: Path, value: str) -> str:
+    """The value as it may be shown: credentials gone, and user and password out of a URL."""
+    if is_secret(path):
+        return f"sha256:{MASK}" if path[-1] == "hash" else MASK
+    return _USER.sub(f"{MASK}@", value)
+
+
+def came(node: Node, path: Path) -> str:
+    """`, not 0`, unless what came is a secret."""
+    if isinstance(node, Table):
+        return ", not a mapping"
+    if isinstance(node, Items):
+        return ", not a list"
+    if node.variables:
+        return f", not what {listed(node.variables, 'and')} holds"
+    if is_secret(path) or node.place.file in ("REDIS_URL", "ADMIN_API_KEY"):
+        return ""
+    if node.value is None:
+        return ", not nothing" if not node.text else ", not null"
+    shown = masked(path, node.text or str(node.value))
+    shown = "".join(char if char.isprintable() else "?" for char in shown)
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return f', not "{shown}"' if isinstance(node.value, str) else f", not {shown}"

@@ -1,0 +1,113 @@
+"""What is wrong with a configuration, and where it was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+Path = tuple[str | int, ...]
+"""Keys and list positions, from the top of the configuration."""
+
+
+class Place(NamedTuple):
+    """Where a value was written: a position in a file, or (line 0) the variable whose name stands for it.
+
+    `path` is in the words of whoever wrote it: `listen`, and not `listeners.main.address` that it stands for.
+    """
+
+    file: str
+    line: int = 0
+    column: int = 0
+    path: str = ""
+
+    def child(self, path: str) -> Place:
+        """The same place, for something that stands for more than was written."""
+        return self._replace(path=path)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, as an operator reads it. Its text is one line and holds no secret."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+
+    @classmethod
+    def at(cls, place: Place, message: str) -> Problem:
+        return cls(place.file, place.line, place.column, place.path, message)
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return ": ".join(part for part in (where, self.path, self.message) if part)
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; `problems` lists everything found, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = in_order(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[Problem, ...]]]:
+        return ConfigError, (self.problems,)
+
+
+class Unfit(ValueError):
+    """A value that is not what its place takes.
+
+    `expected` says what the place takes without repeating what came, which may be secret.
+    """
+
+    def __init__(self, expected: str, came: object) -> None:
+        super().__init__(f"{expected}, not {came!r}")
+        self.expected = expected
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Each problem once, files before variables, from top to bottom."""
+    unique = dict.fromkeys(problems)
+    return tuple(sorted(unique, key=lambda problem: (not problem.line, problem.file, problem.line, problem.column)))
+
+
+def path_text(path: Path) -> str:
+    """`("pools", "app", "servers", "10.0.0.1:80", 2)` as `pools.app.servers["10.0.0.1:80"][2]`."""
+    text = ""
+    for piece in path:
+        if isinstance(piece, int):
+            text += f"[{piece}]"
+        elif _PLAIN_KEY.fullmatch(piece):
+            text += f".{piece}" if text else piece
+        else:
+            # Control characters would let a file write lines of its own into a log.
+            shown = "".join(char if char.isprintable() and char != '"' else "?" for char in piece[:80])
+            text += f'["{shown}"]'
+    return text
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, or None."""
+    from difflib import get_close_matches  # only ever needed to explain a mistake
+
+    by_fold = {name.lower().replace("_", "-"): name for name in known}
+    found = get_close_matches(word.lower().replace("_", "-"), by_fold, n=1, cutoff=0.6)
+    return by_fold[found[0]] if found else None
+
+
+def meant(word: str, known: Sequence[str]) -> str:
+    """`did you mean "port"?`, or the list of what is known."""
+    close = nearest(word, known)
+    if close is not None:
+        return f'did you mean "{close}"?'
+    return f"expected {listed(known)}" if known else "nothing is known here"
+
+
+def listed(words: Iterable[str], last: str = "or") -> str:
+    """`a, b or c`."""
+    *most, end = words
+    return f"{', '.join(most)} {last} {end}" if most else end

@@ -1,0 +1,201 @@
+"""Short forms to the long form that the schema describes: a list of servers, one host, `maintenance: true`.
+
+Widening never changes a meaning: what is long already stays as it is, and what cannot be widened is left for
+the schema to complain of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from config.addresses import server_address
+from config.masking import came
+from config.nodes import Items, Node, Scalar, Table
+from config.problems import Place, Problem, Unfit
+from config.schema import (
+    AccessLog,
+    ActiveChecks,
+    Admin,
+    HashKey,
+    HeaderEdits,
+    Listener,
+    Maintenance,
+    Match,
+    Metrics,
+    PassiveChecks,
+    Pool,
+    Redirect,
+    Redis,
+    Respond,
+    Rewrite,
+    Server,
+    Sticky,
+)
+from config.shapes import Shape, fields
+
+SHORT: Mapping[type[BaseModel], str] = {
+    AccessLog: "to",
+    ActiveChecks: "path",
+    Admin: "listen",
+    HashKey: "key",
+    Listener: "address",
+    Match: "path",
+    Metrics: "listen",
+    Pool: "servers",
+    Redirect: "to",
+    Redis: "url",
+    Respond: "status",
+    Rewrite: "path",
+    Server: "url",
+    Sticky: "cookie",
+}
+"""The field that a single value in place of the whole model stands for."""
+
+SWITCHES = frozenset({ActiveChecks, Maintenance, PassiveChecks, Sticky})
+"""Where true stands for all defaults, and false for null."""
+
+_BETWEEN = re.compile(r"[\s,]+")
+_SERVERS = "must be servers such as http://10.0.0.11:8000,http://10.0.0.12:8000;weight=2"
+
+
+class Widening:
+    """Walks a tree beside the shapes of the schema; `problems` gathers what the schema would read wrongly."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def node(self, node: Node, shape: Shape) -> Node:
+        """The long form of one node."""
+        if isinstance(node, Scalar) and (node.broken or (node.value is None and shape.optional)):
+            return node
+        if shape.kind == "model" and shape.model is not None:
+            return self._model(node, shape.model, shape)
+        if shape.kind == "map" and shape.inner is not None and isinstance(node, Table):
+            held = {key: self.node(value, shape.inner) for key, value in node.entries.items()}
+            return Table(node.place, held, node.keys)
+        if shape.kind == "list" and shape.inner is not None:
+            if isinstance(node, Scalar):
+                node = Items(node.place, (node,))
+            if isinstance(node, Items):
+                return Items(node.place, tuple(self.node(item, shape.inner) for item in node.items))
+        return self._scalar(node, shape) if isinstance(node, Scalar) else node
+
+    def _model(self, node: Node, model: type[BaseModel], shape: Shape) -> Node:
+        if isinstance(node, Scalar):
+            if node.value is None:
+                return Table(node.place)
+            if isinstance(node.value, bool) and model in SWITCHES:
+                return Table(node.place) if node.value else Scalar(node.place, None)
+            if node.value is False and model is AccessLog:
+                node = Scalar(node.place, "none")
+        if not isinstance(node, Table):
+            if model not in SHORT or (isinstance(node, Items) and model is not Pool):
+                return node
+            node = Table(node.place, {SHORT[model]: node})
+        if model is HeaderEdits and _only_values(node):
+            node = Table(node.place, {"set": node})
+        entries: dict[str, Node] = {}
+        for name, value in node.entries.items():
+            inner = fields(model).get(name)
+            if inner is None:
+                entries[name] = value
+            elif _says_nothing(value, inner):
+                continue  # a key whose lines below are all commented out
+            elif model is Pool and name == "servers":
+                entries[name] = self.node(self._servers(value), inner)
+            elif model is Server and name == "url" and isinstance(value, Scalar):
+                entries[name] = _url(value)
+            else:
+                entries[name] = self.node(value, inner)
+        return Table(node.place, entries, node.keys)
+
+    def _scalar(self, node: Scalar, shape: Shape) -> Node:
+        if shape.kind == "text" and node.plain and not isinstance(node.value, str):
+            # As written: 1.10 is a version and no number, and an empty variable is an empty text.
+            return node if node.value is None and node.text else _texted(node)
+        if shape.kind == "flag" and not isinstance(node.value, bool):
+            # Inside of braces a variable has to be in quotes.
+            if node.value in ("true", "false"):
+                return Scalar(node.place, node.value == "true", node.text, True, node.variables)
+            return self._broken(node, f"must be true or false{came(node, ())}")
+        if shape.kind in ("whole", "number") and isinstance(node.value, bool):
+            return self._broken(node, "must be a number, not true or false")
+        return node
+
+    def _broken(self, node: Scalar, message: str) -> Scalar:
+        self.problems.append(Problem.at(node.place, message))
+        return Scalar(node.place, None, broken=True)
+
+    def _servers(self, node: Node) -> Node:
+        """A table of servers from a list, which names each by host and port, or from comma-separated text."""
+        if isinstance(node, Scalar) and isinstance(node.value, str) and not node.broken:
+            node = Items(node.place, tuple(self._written(node, part) for part in _BETWEEN.split(node.value) if part))
+        if not isinstance(node, Items):
+            return node
+        named: dict[str, Node] = {}
+        for position, item in enumerate(node.items, 1):
+            name = _name(item) or f"number-{position}"
+            if name in named:
+                first = _spot(named[name].place)
+                message = f"is a second server named {name}, like {first}: write `servers` with a name for each"
+                self.problems.append(Problem.at(item.place, message))
+            else:
+                named[name] = item
+        return Table(node.place, named)
+
+    def _written(self, whole: Scalar, part: str) -> Node:
+        """One server of a comma-separated text: an address, and after semicolons `weight=2` and `backup`."""
+        url, *options = part.split(";")
+        server: dict[str, Node] = {"url": Scalar(whole.place, url, url, False, whole.variables)}
+        for option in options:
+            name, _, value = option.partition("=")
+            if name == "backup" and not value:
+                server["backup"] = Scalar(whole.place, True)
+            elif name == "weight" and re.fullmatch(r"[0-9]{1,9}", value):
+                server["weight"] = Scalar(whole.place, int(value), value, True)
+            else:
+                return self._broken(whole, f"{_SERVERS}; after a semicolon comes weight=2 or backup")
+        return Table(whole.place, server)
+
+
+def _says_nothing(node: Node, shape: Shape) -> bool:
+    """Whether a key with nothing after it may as well not be there."""
+    empty = isinstance(node, Scalar) and node.value is None and not node.broken
+    return empty and not shape.optional and shape.kind in ("model", "map", "list")
+
+
+def _only_values(node: Table) -> bool:
+    """Whether a table of header edits is the short form of its `set`: fields and values, nothing else."""
+    values = all(isinstance(value, Scalar) for value in node.entries.values())
+    return values and bool(node.entries) and not node.entries.keys() & fields(HeaderEdits).keys()
+
+
+def _texted(node: Scalar) -> Scalar:
+    return Scalar(node.place, node.text, node.text, node.plain, node.variables, node.broken)
+
+
+def _url(node: Scalar) -> Scalar:
+    """The address without the slash that browsers end it with."""
+    text = node.value
+    if not isinstance(text, str) or not text.startswith("http") or not text.endswith("/"):
+        return node
+    return Scalar(node.place, text[:-1], text, node.plain, node.variables)
+
+
+def _name(server: Node) -> str | None:
+    """Host and port of a server in a list, or the last part of its socket's path; None without a good URL."""
+    url = server.entries.get("url") if isinstance(server, Table) else server
+    if not isinstance(url, Scalar) or not isinstance(url.value, str):
+        return None
+    try:
+        address = server_address(url.value)
+    except Unfit:
+        return None
+    return address.path.rpartition("/")[2] if address.path else str(address)
+
+
+def _spot(place: Place) -> str:
+    return f"line {place.line}" if place.line else place.file

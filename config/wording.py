@@ -1,0 +1,108 @@
+"""Pydantic's complaints in our words: what was expected and what came, at the place where it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from config.environment import KNOWN, TOP
+from config.masking import came
+from config.nodes import Table, at
+from config.problems import Path, Place, Problem, Unfit, listed, meant, path_text
+from config.schema import Config
+from config.shapes import Shape, fields, shape_at
+from config.values import duration_text
+
+_KINDS: Mapping[str, str] = {
+    "bool": "must be true or false",
+    "date": "must be a date such as 2027-01-31",
+    "dict": "must be a mapping of names and values",
+    "finite": "must be a finite number",
+    "float": "must be a number",
+    "frozen": "must be a list",
+    "int": "must be a whole number",
+    "is": "must be of another kind",
+    "list": "must be a list",
+    "model": "must be a mapping of keys and values",
+    "set": "must be a list",
+    "string": "must be text",
+    "tuple": "must be a list",
+}
+"""By the first word of an error's type."""
+
+_BOUNDS: Mapping[str, tuple[str, str]] = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
+}
+
+
+def worded(
+    error: ValidationError, tree: Table, model: type[BaseModel], above: Path, gone: set[tuple[Place, str]]
+) -> Iterator[tuple[Problem | None, Path]]:
+    """Each complaint, with the path of the node to leave out so that the rest can be judged.
+
+    There is no problem to tell where a required value is `gone`: left out of the table of that place, because
+    its own problem is told already.
+    """
+    for detail in error.errors(include_url=False):
+        path = _known(tree, detail["loc"])
+        node = at(tree, path)
+        assert node is not None  # the walk has just been there
+        kind = detail["type"]
+        if kind == "extra_forbidden":
+            yield _unknown_key(tree, path, model, above), path
+        elif kind == "missing":
+            key = str(detail["loc"][-1])
+            if (node.place, key) in gone:
+                yield None, path
+                continue
+            yield Problem.at(node.place, f'must have "{key}"{_example(model, (*path, key))}'), path
+        else:
+            yield Problem.at(node.place, _expected(detail, model, path) + came(node, (*above, *path))), path
+
+
+def _known(tree: Table, loc: tuple[str | int, ...]) -> Path:
+    """The part of a location that leads to a node; pydantic adds pieces that are no path, such as `[key]`."""
+    path: Path = ()
+    for piece in loc:
+        if at(tree, (*path, piece)) is None:
+            break
+        path = (*path, piece)
+    return path
+
+
+def _unknown_key(tree: Table, path: Path, model: type[BaseModel], above: Path) -> Problem:
+    table, key = at(tree, path[:-1]), str(path[-1])
+    assert isinstance(table, Table)  # only a mapping has keys
+    holder = shape_at(Shape("model", model=model), path[:-1])
+    known = list(fields(holder.model)) if holder.model is not None else []
+    if holder.model is Config:
+        known = [name for name in (*TOP, "defaults", *known) if name in KNOWN]
+    place = table.keys.get(key) or table.entries[key].place.child(path_text((*above, *path)))
+    return Problem.at(place, f"is not a known key: {meant(key, known)}")
+
+
+def _expected(detail: ErrorDetails, model: type[BaseModel], path: Path) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "value_error" and isinstance(context.get("error"), Unfit):
+        return str(context["error"].expected)
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        limit = context[key]
+        duration = shape_at(Shape("model", model=model), path).kind == "other"
+        return f"must be {words} {duration_text(limit) if duration else limit}"
+    if kind == "literal_error":
+        return f"must be {context['expected'].replace(chr(39), '')}"
+    if kind == "string_pattern_mismatch":
+        return f"must{_example(model, path, ' look like ') or ' be of another form'}"
+    return _KINDS.get(kind.partition("_")[0], detail["msg"].lower())
+
+
+def _example(model: type[BaseModel], path: Path, before: str = ", such as ") -> str:
+    """The examples that the schema gives for a field, or nothing."""
+    examples = shape_at(Shape("model", model=model), path).examples
+    return before + listed(f'"{example}"' for example in examples) if examples else ""

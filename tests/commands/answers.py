@@ -1,0 +1,96 @@
+"""Answers of the admin API, made from its own models, so that these tests read what it really writes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from api.answers import (
+    LastCheck,
+    PoolStatus,
+    ServerChecks,
+    ServerLatency,
+    ServerStatus,
+    State,
+    Status,
+    Totals,
+    Weight,
+)
+
+NOW = datetime(2027, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def server(
+    name: str,
+    state: State = "up",
+    reason: str = "200 in 2 ms",
+    *,
+    pool: str = "app",
+    since: timedelta | None = timedelta(hours=3),
+    weight: Weight | None = None,
+    backup: bool = False,
+    in_flight: int = 4,
+    tunnels: int = 0,
+    errors: int = 0,
+    p50: float | None = 0.0012,
+    p99: float | None = 0.015,
+    checked: timedelta | None = timedelta(seconds=2),
+) -> ServerStatus:
+    up = state == "up"
+    last = LastCheck(at=NOW - checked, ok=up, status=200, reason=reason, seconds=0.002) if checked else None
+    return ServerStatus(
+        pool=pool,
+        name=name,
+        url=f"http://{name}",
+        state=state,
+        reason=reason,
+        since=NOW - since if since is not None else None,
+        in_rotation=up,
+        weight=weight or Weight(set=1, effective=1.0 if up else 0.0),
+        backup=backup,
+        max_connections=0,
+        in_flight=in_flight,
+        tunnels=tunnels,
+        idle_connections=8,
+        requests=12345,
+        responses={"2xx": 12345},
+        failures={},
+        errors=errors,
+        latency=ServerLatency(ewma=p50, p50=p50, p95=p99, p99=p99, reason=None),
+        checks=ServerChecks(passed=7, failed=0, last=last),
+        ejections=0,
+        ejected_until=None,
+    )
+
+
+def pool(*servers: ServerStatus, name: str = "app", panic: bool = False, queue: int = 0) -> PoolStatus:
+    return PoolStatus(
+        name=name,
+        strategy="round-robin",
+        panic=panic,
+        queue=queue,
+        up=sum(server.state == "up" for server in servers),
+        servers={server.name: server for server in servers},
+    )
+
+
+def status(*pools: PoolStatus) -> dict[str, object]:
+    servers = [server for pool in pools for server in pool.servers.values()]
+    made = Status(
+        generation=3,
+        at=NOW,
+        strategy="round-robin",
+        pools={pool.name: pool for pool in pools},
+        totals=Totals(
+            pools=len(pools),
+            servers=len(servers),
+            up=sum(server.state == "up" for server in servers),
+            in_flight=sum(server.in_flight for server in servers),
+            idle_connections=8,
+            requests=98765,
+            errors=sum(server.errors for server in servers),
+            client_connections=200,
+        ),
+    )
+    document: dict[str, object] = json.loads(made.model_dump_json())
+    return document

@@ -1,0 +1,210 @@
+"""What single values cannot know: each rule over a whole configuration, refused with its place and its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from config.checks import STRATEGIES, faults
+from config.load import parse
+from config.patterns import captures, path_fault, skeleton, template_fault
+from config.problems import ConfigError
+from config.schema import AdminKey, Config, Listener, Pool, Route, Server
+from config.values import Address
+
+SERVERS = "servers: [http://a:1]\n"
+
+
+def problems(text: str) -> list[str]:
+    try:
+        parse(text, "f", {})
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+def route(text: str) -> str:
+    return f"{SERVERS}routes: {{r: {{{text}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("pools: {}\nroutes: {r: {pool: app}}", 'must name a pool, not "app"; there is none'),
+        ("pools: {app: {servers: []}}", "must have at least one server"),
+        ("pools: {app: }", 'must have "servers"'),
+        ("servers: [http://a:1, http://a:1]", "is a second server named a:1, like line 1"),
+        ("servers: {a: http://a:1, b: http://A:1}", 'must be another address than that of a, not "http://A:1"'),
+        ("servers: {'a b': http://a:1}", "must have a name of at most 128 letters"),
+        ("servers: [http://127.0.0.1:8080]", "must not be the listener main of this balancer itself"),
+        (SERVERS + "strategy: round-robbin", 'not "round-robbin"; did you mean "round-robin"?'),
+        (SERVERS + "strategy: 'my.mod:'", "your own as package.module:Class"),
+        (
+            SERVERS + "listeners: {a: ':1', b: '127.0.0.1:1'}",
+            "must not listen where listeners.a.address (line 2) listens",
+        ),
+        (SERVERS + "listeners: {a: ':9900'}", "listeners.a.address"),
+        (SERVERS + "metrics: 127.0.0.1:9900", "must not listen where admin.listen listens already"),
+        (SERVERS + "metrics: ':8080'", "must not listen where listeners.main.address listens already"),
+        (SERVERS + "listeners: {a: {address: ':1', redirect: b}}", "must be the name of a listener"),
+        (SERVERS + "listeners: {a: {address: ':1', redirect: a}}", "must lead to another listener than itself"),
+        (SERVERS + "listeners: {a: {address: ':1', redirect: 'https://h/x'}}", "must be the name of a listener"),
+        (SERVERS + "admin: 0.0.0.0:9", "unless there is a key in `keys` or ADMIN_API_KEY and `insecure: true`"),
+        (SERVERS + "admin: {listen: 0.0.0.0:9, insecure: true}", "unless there is a key in `keys` or ADMIN_API_KEY"),
+        (SERVERS + "redis: http://h", "must be a URL such as redis://"),
+        (SERVERS + "logs: {access: {redact: cookie}}", 'must be such as "query:token"'),
+        (SERVERS + "defaults: {health: {active: {body: '('}}}", "must be a regular expression"),
+        (SERVERS + "defaults: {headers: {request_id: 'a b'}}", "must be a token"),
+        (SERVERS + "defaults: {headers: {via: 'a b'}}", "must be a token"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_refused(text: str, reason: str) -> None:
+    found = problems(text)
+    assert len(found) == 1, found
+    assert reason in found[0]
+
+
+KEY = "{id: %s, hash: 'sha256:" + "0" * 64 + "', expires: %s}"
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        (KEY % ("a", "2027-01-31") + ", " + KEY % ("a", "null"), "must be another id than that of a key above"),
+        (KEY % ("a", "tomorrow"), "must be a date such as 2027-01-31"),
+        (KEY % ("'a b'", "null"), 'must look like "alice" or "deploy-1"'),
+    ],
+)
+def test_a_key_of_the_admin_api_that_cannot_work_is_refused(keys: str, reason: str) -> None:
+    (found,) = problems(f"{SERVERS}admin: {{keys: [{keys}]}}")
+    assert reason in found
+
+
+def test_another_address_of_the_admin_api_needs_a_key_and_a_word_about_tls() -> None:
+    assert not problems(f"{SERVERS}admin: {{listen: 0.0.0.0:9, insecure: true, keys: [{KEY % ('a', '2027-01-31')}]}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("match: /x", "must have one of pool, split, redirect or respond"),
+        ("pool: default, respond: 410", "must have only one of pool, split, redirect or respond, not pool and respond"),
+        ("pool: defalt", 'must name a pool, not "defalt"; did you mean "default"?'),
+        ("split: {default: 1, next: 1}", 'routes.r.split.next: must name a pool, not "next"; there is default'),
+        ("split: {default: 0}", "must give at least one pool a share"),
+        ("split: {}", "must give at least one pool a share"),
+        ("pool: default, sticky: lane", "must go with a split"),
+        ("respond: 410, rewrite: /x", "must go with pool or split; a respond sends nothing"),
+        ("pool: default, match: {host: 'a:80'}", "must be a host without port"),
+        ("pool: default, match: {host: 'a.*.b'}", "must be a host without port"),
+        ("pool: default, match: /x/*", "must have `**` only as its last part"),
+        ("pool: default, match: /**/x", "must have `**` only as its last part"),
+        ("pool: default, match: '/x{id}'", "must have a {name} as a whole part"),
+        ("pool: default, match: '/{id}/{id}'", "must not have {id} twice"),
+        ("pool: default, match: '/{rest}/**'", "must not have {rest} twice"),
+        ("pool: default, match: /a?b", "must be a path without query"),
+        ("pool: default, match: /ä", "must be a path without query"),
+        ("pool: default, match: /%2f", "must have upper-case hexadecimal digits"),
+        ("pool: default, match: {headers: {'a b': x}}", "must have the name of a field"),
+        ("match: '/{id}', redirect: '/{di}'", "must use only captures of the path, not {di}"),
+        ("redirect: '/{'", "must have braces only around the name of a capture"),
+        ("redirect: 'x'", "must begin with https://, http:// or /"),
+        ("redirect: '/a b'", "must have no spaces"),
+        ("pool: default, match: /x, rewrite: '/{rest}'", "the path has no captures"),
+        ("pool: default, rewrite: '/{host}'", "must use only captures of the path, not {host}: there is {rest}"),
+        ("pool: default, rewrite: {path: /x, add_prefix: /y}", "must have either a whole path, or a prefix"),
+        ("pool: default, rewrite: {strip_prefix: x}", "must begin with /"),
+        ("pool: default, rewrite: {add_prefix: '/{rest}'}", "must use only captures"),
+        ("respond: {content_type: nonsense}", "must be a media type"),
+        (
+            "pool: default, maintenance: {content_type: 'a/b\\n'}".replace("'a/b\\n'", '"a/b\\n"'),
+            "must be a media type",
+        ),
+        ("respond: {headers: {Content-Length: 1}}", "must leave Content-Length alone"),
+        ("pool: default, headers: {request: {Transfer-Encoding: x}}", "must leave Transfer-Encoding alone"),
+        ("pool: default, headers: {request: {remove: connection}}", "must leave connection alone"),
+        ("pool: default, headers: {request: {add: {Host: x}}}", "must leave Host alone"),
+        ("pool: default, headers: {response: {Host: x}}", "must leave Host alone"),
+        ("pool: default, headers: {response: {remove: 'a:b'}}", "must have the name of a field"),
+        ("pool: default, headers: {response: {'': x}}", "must have the name of a field"),
+        ('pool: default, headers: {response: {X: "a\\r\\nSet-Cookie: b"}}', "must be one line of Latin-1 text"),
+        ("pool: default, headers: {response: {X: €}}", "must be one line of Latin-1 text"),
+        ("pool: default, headers: {response: {X-A: 1, x-a: 2}}", "is there twice"),
+    ],
+)
+def test_a_route_that_cannot_work_is_refused(text: str, reason: str) -> None:
+    found = problems(route(text))
+    assert len(found) == 1, found
+    assert reason in found[0]
+    assert found[0].startswith("f:2:")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pool: default, headers: {request: {Host: app.internal}}",
+        "pool: default, match: {headers: {Upgrade: websocket}}",
+        "pool: default, match: {host: ['*.example.com', localhost, '[::1]', xn--bcher-kva.example]}",
+        "match: '/{id}/x/**', redirect: 'https://{host}/{id}/{rest}?{query}'",
+        "pool: default, match: '/v1/**', rewrite: '/v2/{rest}'",
+        "pool: default, rewrite: {strip_prefix: /x, add_prefix: /y}",
+        "split: {default: 0.1}, sticky: lane",
+        "pool: default, match: /%7Euser/a.b",
+    ],
+)
+def test_a_route_that_can_work_is_taken(text: str) -> None:
+    assert problems(route(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "tie"),
+    [
+        ("", "", True),
+        ("path: /x", "path: /x", True),
+        ("path: '/{a}'", "path: '/{b}'", True),
+        ("path: /x", "path: '/{b}'", False),
+        ("host: a.b", "host: [c.d, A.B]", True),
+        ("host: a.b", "host: '*.b'", False),
+        ("host: a.b", "", False),
+        ("methods: [GET, POST]", "methods: [POST, PUT]", True),
+        ("methods: GET", "methods: POST", False),
+        ("methods: GET", "", False),
+        ("headers: {X: y}", "headers: {x: y}", True),
+        ("headers: {X: y}", "headers: {X: z}", False),
+        ("headers: {X: y}", "headers: {X: '*'}", False),
+    ],
+)
+def test_two_routes_tie_when_neither_is_more_specific(one: str, other: str, tie: bool) -> None:
+    text = f"{SERVERS}routes:\n  a: {{pool: default, match: {{{one}}}}}\n  b: {{pool: default, match: {{{other}}}}}\n"
+    found = problems(text)
+    assert bool(found) == tie
+    assert not tie or found[0].startswith("f:4:6: routes.b: must match something else than routes.a (line 3)")
+
+
+def test_a_pool_with_a_problem_of_its_own_is_not_unknown_to_routes() -> None:
+    text = "pools: {app: {servers: {a: {url: http://a:1, weight: x}}}}\nroutes: {r: {pool: app}}"
+    (found,) = problems(text)
+    assert "servers.a.weight" in found
+    (found,) = problems("pools: {app: 5}\nroutes: {r: {pool: app}}")
+    assert "pools.app" in found
+
+
+def test_a_configuration_from_elsewhere_is_judged_the_same() -> None:
+    config = Config(
+        listeners={"main": Listener(address=Address.of(":8080"))},
+        pools={"app": Pool(servers={"a": Server(url="https://a")}, strategy="x")},
+        routes={"r": Route(pool="ap")},
+    )
+    assert [str(problem) for problem in faults(config, "PATCH")] == [
+        'PATCH: pools.app.servers.a.url: must be http://host:port; TLS to servers is not available yet, not "https://a"',
+        f'PATCH: pools.app.strategy: must be {", ".join(STRATEGIES)} or your own as package.module:Class, not "x"',
+        'PATCH: routes.r.pool: must name a pool, not "ap"; did you mean "app"?',
+    ]
+    key = AdminKey(id="a", hash="sha256:" + "0" * 64, expires="x")
+    assert len(faults(config.model_copy(update={"admin": config.admin.model_copy(update={"keys": (key,)})}))) == 4
+
+
+def test_patterns_tell_their_captures() -> None:
+    assert captures("/a/{b}/{c}/**") == ("b", "c", "rest")
+    assert skeleton("/a/{b}/**") == "/a/{}/**"
+    assert path_fault("/a/{b}/**") is None
+    assert template_fault("/x/{b}", ("b",)) is None

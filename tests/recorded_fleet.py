@@ -1,0 +1,134 @@
+"""A fleet in memory for tests of control and API: it keeps to the Protocol and proxies nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import get_args
+
+from balancer.control import PublishError
+from balancer.preview import Candidate, Preview, PreviewAnswer
+from balancer.server import ServerKey
+from balancer.snapshot import Snapshot
+from balancer.tally import ListenerTally, PoolTally, RouteTally, ServerTally
+from balancer.telemetry.report import PoolReport, Report, ServerReport
+from config.schema import StrategyName
+
+
+class RecordedFleet:
+    """Applies snapshots by remembering them; what it reports follows from the last one and from what tests set."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.refused: list[Snapshot] = []
+        self.refusal: tuple[str, ...] = ()
+        self.open = asyncio.Event()
+        """Cleared, it holds up every publish, as slow workers would."""
+        self.open.set()
+        self.arrived = asyncio.Event()
+        """Set when a publish has begun."""
+        self.inflight: defaultdict[ServerKey, int] = defaultdict(int)
+        self.ejected: set[ServerKey] = set()
+        self.panic: set[str] = set()
+        self.asked: list[Preview] = []
+        self.tallies: defaultdict[ServerKey, ServerTally] = defaultdict(ServerTally)
+        self._clock = clock
+        self._started = clock()
+        self._listener = ListenerTally()
+        self._route = RouteTally()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.snapshots[-1]
+
+    async def publish(self, snapshot: Snapshot) -> None:
+        self.arrived.set()
+        await self.open.wait()
+        if self.refusal:
+            self.refused.append(snapshot)
+            raise PublishError(self.refusal)
+        assert not self.snapshots or snapshot.generation > self.snapshot.generation
+        self.snapshots.append(snapshot)
+
+    @contextmanager
+    def refusing(self, *problems: str) -> Iterator[None]:
+        self.refusal = problems
+        try:
+            yield
+        finally:
+            self.refusal = ()
+
+    async def report(self) -> Report:
+        snapshot = self.snapshot
+        return Report(
+            generation=snapshot.generation,
+            started=self._started,
+            now=self._clock(),
+            listeners=dict.fromkeys(snapshot.config.listeners, self._listener),
+            routes=dict.fromkeys(snapshot.config.routes, self._route),
+            pools={name: self._pool(name) for name in snapshot.config.pools},
+        )
+
+    async def preview(self, question: Preview) -> list[PreviewAnswer]:
+        self.asked.append(question)
+        pool = self._pool(question.pool)
+        own = self.snapshot.config.pools[question.pool].strategy
+        names = [own, *(name for name in get_args(StrategyName) if name != own)]
+        servers = [server for server in pool.servers if server.in_rotation]
+        candidates = tuple(
+            Candidate(s.name, s.state, s.in_rotation, s.effective_weight, s.inflight, s.latency, None)
+            for s in pool.servers
+        )
+        return [
+            PreviewAnswer(
+                strategy=name,
+                server=servers[0].name if servers else None,
+                reason="the first" if servers else "no server in rotation",
+                candidates=candidates,
+            )
+            for name in names
+            if question.strategy in (None, name)
+        ]
+
+    def state(self, key: ServerKey) -> str:
+        snapshot = self.snapshot
+        for state in ("maintenance", "drained", "checking", "down"):
+            if key in getattr(snapshot, state):
+                return state
+        return "ejected" if key in self.ejected else "up"
+
+    def _pool(self, name: str) -> PoolReport:
+        settings = self.snapshot.config.pools[name]
+        return PoolReport(
+            name=name,
+            strategy=settings.strategy,
+            panic=name in self.panic,
+            queue=0,
+            tally=PoolTally(),
+            servers=[self._server((name, server)) for server in settings.servers],
+        )
+
+    def _server(self, key: ServerKey) -> ServerReport:
+        settings = self.snapshot.config.pools[key[0]].servers[key[1]]
+        state = self.state(key)
+        failing_open = key[0] in self.panic and state in ("down", "ejected")
+        tally = self.tallies[key]
+        return ServerReport(
+            name=key[1],
+            url=settings.url,
+            state=state,
+            in_rotation=state == "up" or failing_open,
+            weight=settings.weight,
+            effective_weight=float(settings.weight) if state == "up" or failing_open else 0.0,
+            backup=settings.backup,
+            cap=settings.max_connections or 0,
+            inflight=self.inflight[key],
+            idle=0,
+            tunnels=0,
+            latency=0.012 if tally.codes else None,
+            ejected_until=self._clock() + 10.0 if state == "ejected" else None,
+            tally=tally,
+        )

@@ -1,0 +1,152 @@
+"""Which route a request takes, and what routes answer by themselves."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancer.http1.head import parse_request
+from balancer.pool import Pool
+from balancer.routing import RouteTable, build_table
+from balancer.routing.answers import FixedAnswer, captures_of, rewriter
+from balancer.routing.table import match_path
+from balancer.server import Server
+from balancer.tally import RouteTally
+from config.schema import Config, Rewrite, Route
+from config.schema import Pool as PoolSettings
+
+SECRET = b"a secret of thirty-two bytes...."
+
+
+def table(**routes: dict[str, Any]) -> RouteTable:
+    config = Config.model_validate({"listeners": {}, "pools": {}, "routes": {}})
+    settings = PoolSettings(servers={})
+    pool = Pool("app", Random(1), SECRET, lambda *_: None)
+    pool.configure(settings, list[Server](), 0.0)
+    described = {name: Route.model_validate({"pool": "app", "match": match}) for name, match in routes.items()}
+    tallies: dict[str, RouteTally] = {}
+    return build_table(config.model_copy(update={"routes": described}), {"app": pool}, tallies, Random(1), SECRET)
+
+
+def taken(routes: RouteTable, target: str, host: str = "a", method: str = "GET", fields: str = "") -> str | None:
+    head = parse_request(f"{method} {target} HTTP/1.1\r\nHost: {host}{fields}".encode(), 100, 8000)
+    route = routes.match(head)
+    return route.name if route is not None else None
+
+
+SITE = table(
+    exact={"path": "/api/users"},
+    one={"path": "/api/users/{id}"},
+    posts={"path": "/api/users/{id}/posts"},
+    below={"path": "/api/**"},
+    write={"path": "/api/**", "methods": ["POST", "PUT"]},
+    beta={"path": "/api/**", "headers": {"X-Beta": "yes"}},
+    rest={"path": "/**"},
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("/api/users", "exact"),
+        ("/api/users?x=/api", "exact"),
+        ("/api/users/", "below"),
+        ("/api/users/7", "one"),
+        ("/api/users/7/posts", "posts"),
+        ("/api/users/7/photos", "below"),
+        ("/api", "below"),
+        ("/api/", "below"),
+        ("/apis", "rest"),
+        ("/", "rest"),
+        ("/%61pi/users", "exact"),
+        ("/api%2Fusers", "rest"),
+        ("//api/users", "rest"),
+    ],
+)
+def test_the_most_specific_path_wins(target: str, name: str) -> None:
+    assert taken(SITE, target) == name
+
+
+def test_more_conditions_win_and_failed_ones_fall_back() -> None:
+    assert taken(SITE, "/api/x", method="POST") == "write"
+    assert taken(SITE, "/api/x", method="DELETE") == "below"
+    assert taken(SITE, "/api/x", fields="\r\nX-Beta: yes") == "beta"
+    assert taken(SITE, "/api/x", fields="\r\nX-Beta: no") == "below"
+    only_post = table(write={"path": "/a/b", "methods": ["POST"]}, all={"path": "/a/**"})
+    assert taken(only_post, "/a/b") == "all"
+
+
+def test_hosts_go_before_paths_and_exact_ones_before_wildcards() -> None:
+    hosts = table(
+        exact={"host": ["www.example.com"]},
+        wild={"host": ["*.example.com"]},
+        deep={"host": ["*.eu.example.com"]},
+        any={"path": "/very/specific"},
+    )
+    assert taken(hosts, "/very/specific", "www.example.com") == "exact"
+    assert taken(hosts, "/", "WWW.Example.com:8080") == "exact"
+    assert taken(hosts, "/", "www.example.com.") == "exact"
+    assert taken(hosts, "/", "a.b.example.com") == "wild"
+    assert taken(hosts, "/", "a.eu.example.com") == "deep"
+    assert taken(hosts, "/", "example.com") is None
+    assert taken(hosts, "/", "evilexample.com") is None
+    assert taken(hosts, "/very/specific", "other") == "any"
+    assert taken(hosts, "/", "[::1]:80") is None
+
+
+def test_a_header_may_be_asked_for_without_its_value() -> None:
+    routes = table(keyed={"headers": {"X-Key": "*"}})
+    assert taken(routes, "/", fields="\r\nx-key: whatever") == "keyed"
+    assert taken(routes, "/") is None
+
+
+@given(st.lists(st.sampled_from(["a", "b", "{x}", "{y}"]), max_size=4), st.lists(st.sampled_from("abc"), max_size=4))
+def test_the_table_takes_what_the_captures_of_the_pattern_match(pattern: list[str], path: list[str]) -> None:
+    written = "/" + "/".join(pattern)
+    routes = table(it={"path": written})
+    target = "/" + "/".join(path)
+    # Names repeated in one pattern are refused by the loader; here each gets its own.
+    names = iter("pqrstu")
+    unique = "/" + "/".join(f"{{{next(names)}}}" if part.startswith("{") else part for part in pattern)
+    assert (taken(routes, target) == "it") == bool(captures_of(unique).fullmatch(target.encode()))
+
+
+def test_needless_encoding_is_undone_and_other_encoding_kept() -> None:
+    assert match_path(b"/%7euser/%2f%20?%41") == b"/~user/%2F%20"
+    assert match_path(b"*") == b"/"
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "pattern", "target", "result"),
+    [
+        ({"strip_prefix": "/api"}, "/api/**", b"/api/x?y=1", b"/x?y=1"),
+        ({"strip_prefix": "/api"}, "/api/**", b"/api", b"/"),
+        ({"strip_prefix": "/api"}, "/**", b"/apis", b"/apis"),
+        ({"add_prefix": "/v2"}, "/**", b"/x", b"/v2/x"),
+        ({"strip_prefix": "/a", "add_prefix": "/b"}, "/a/**", b"/a/x", b"/b/x"),
+        ({"path": "/p/{id}/{rest}"}, "/u/{id}/**", b"/u/7/a/b?c", b"/p/7/a/b?c"),
+    ],
+)
+def test_targets_are_rewritten(rewrite: dict[str, str], pattern: str, target: bytes, result: bytes) -> None:
+    assert rewriter(Rewrite.model_validate(rewrite), pattern)(target) == result
+
+
+def location(to: str, pattern: str, target: str) -> bytes:
+    route = Route.model_validate({"match": {"path": pattern}, "redirect": {"to": to}})
+    head = parse_request(f"GET {target} HTTP/1.1\r\nHost: here".encode(), 100, 8000)
+    return FixedAnswer.of(route).fields(head)
+
+
+def test_redirects_may_use_captures_host_path_and_query() -> None:
+    assert location("https://docs/{page}", "/d/{page}", "/d/intro") == b"Location: https://docs/intro\r\n"
+    assert location("https://{host}{path}?{query}", "/**", "/a?b=c") == b"Location: https://here/a?b=c\r\n"
+
+
+def test_a_redirect_to_a_path_never_leaves_the_site() -> None:
+    assert location("/{rest}", "/old/**", "/old//evil.example") == b"Location: /evil.example\r\n"
+    assert location("{path}", "/**", "//evil.example/x") == b"Location: /evil.example/x\r\n"
+    assert location("/{rest}", "/old/**", "/old/\\evil.example") == b"Location: /%5Cevil.example\r\n"

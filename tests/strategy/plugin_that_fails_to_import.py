@@ -1,0 +1,4 @@
+"""A user's module with a mistake in it."""
+
+PRICES = {"small": 1}
+DEAREST = PRICES["large"]
