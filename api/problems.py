@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 CONTENT_TYPE = "application/problem+json"
+SHOWN = 60
+"""Characters of what came that are repeated."""
 
 
 class Fault(BaseModel):
@@ -93,9 +97,35 @@ def _pointer(place: Sequence[int | str], query: bool) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in place)
 
 
-def _message(found: Mapping[str, object]) -> str:
-    """pydantic's sentence, without the prefix that it puts before ours."""
-    message = str(found["msg"]).removeprefix("Value error, ")
-    if found["type"] == "extra_forbidden":
+_WORDS = (
+    ("Input should be", "must be"),
+    ("String should", "must"),
+    ("List should", "must"),
+    ("a valid integer", "a whole number"),
+    ("a valid boolean", "true or false"),
+    ("a valid number", "a number"),
+    ("a valid string", "text"),
+    ("a valid list", "a list"),
+    ("a valid dictionary", "an object"),
+    ("greater than or equal to", "at least"),
+    ("less than or equal to", "at most"),
+)
+"""pydantic's words, and ours."""
+
+
+def _message(found: ErrorDetails) -> str:
+    """What was expected, and what came."""
+    kind, came = found["type"], found["input"]
+    if kind == "extra_forbidden":
         return "is not a field that is known here"
-    return message[:1].lower() + message[1:]
+    if kind == "missing":
+        return "is required"
+    if kind == "value_error":  # our own sentence; it knows whether what came may be repeated
+        return found["msg"].removeprefix("Value error, ")
+    message = found["msg"]
+    for theirs, ours in _WORDS:
+        message = message.replace(theirs, ours)
+    if came is None or isinstance(came, bool | int | float | str):
+        shown = json.dumps(came)
+        message += f", not {shown if len(shown) <= SHOWN else shown[:SHOWN] + '...'}"
+    return message

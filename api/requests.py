@@ -28,6 +28,12 @@ def _url(text: str) -> str:
     return url
 
 
+def _name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ValueError("must be a name of at most 128 letters, digits and . _ - : characters")
+    return text
+
+
 def _strategy(name: str) -> str:
     if name not in STRATEGIES and not PLUGIN.fullmatch(name):
         raise ValueError(f"must be one of {', '.join(STRATEGIES)}, or your own as package.module:Class")
@@ -48,7 +54,11 @@ def _said(value: object) -> object:
     return value
 
 
-Name = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$", examples=["a", "10.0.0.11:8000"])]
+Name = Annotated[
+    str,
+    AfterValidator(_name),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{NAME.pattern})$", "examples": ["a", "10.0.0.11:8000"]}),
+]
 Url = Annotated[str, AfterValidator(_url), Field(max_length=500, examples=["http://10.0.0.11:8000"])]
 Strategy = Annotated[str, AfterValidator(_strategy), Field(max_length=200, examples=["round-robin"])]
 Weight = Annotated[int, Field(ge=1, le=1000)]

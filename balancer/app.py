@@ -22,6 +22,7 @@ from api.auth import Keyring, new_key
 from api.services import Services
 from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
+from balancer.memory import Memory
 from balancer.plane import Plane, Views
 from balancer.redis_link import RedisLink
 from balancer.telemetry import program_log
@@ -88,7 +89,7 @@ class App:
             loaded,
             self.fleet,
             environ=environ,
-            state=state,
+            memory=Memory(state),
             applied=self._applied,
         )
         self.redis = RedisLink(config.redis)

@@ -59,7 +59,7 @@ class Command(NamedTuple):
 
 def parser() -> ArgumentParser:
     about = "A reverse-proxy load balancer."
-    top = ArgumentParser("balancer", description=about, epilog=AFTER, formatter_class=_formatter)
+    top = ArgumentParser("balancer", description=about, epilog=AFTER, formatter_class=_formatter, allow_abbrev=False)
     top.add_argument("-V", "--version", action="version", version=f"balancer {balancer.__version__}")
     words = top.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -77,7 +77,9 @@ def _formatter(prog: str) -> RawDescriptionHelpFormatter:
 
 
 def _add(add_parser: Callable[..., ArgumentParser], command: Command) -> None:
-    own = add_parser(command.name, help=command.help, description=f"{command.help[:1].upper()}{command.help[1:]}.")
+    about = f"{command.help[:1].upper()}{command.help[1:]}."
+    # An abbreviation could mean something else after the next option is added; and --key is no --key-file.
+    own = add_parser(command.name, help=command.help, description=about, allow_abbrev=False)
     own.set_defaults(act=command.act)
     for option in command.options:
         option(own)

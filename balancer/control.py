@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
@@ -72,7 +71,7 @@ class Control:
         fleet: Fleet,
         *,
         environ: Mapping[str, str],
-        state: Path | None = None,
+        memory: Memory | None = None,
         applied: Callable[[Config], Awaitable[None]] | None = None,
         monitor: Callable[[OnChange], Monitor] = Monitor,
         clock: Callable[[], float] = monotonic,
@@ -81,7 +80,7 @@ class Control:
     ) -> None:
         """`loaded` came from its file, if any, under `environ`; reloads look there again.
 
-        `state` is the file that keeps the operator's changes; without one a restart forgets them.
+        Without a memory, a restart forgets the operator's changes.
         `applied` is told each configuration that has come into force, the first one too; it must not raise.
         """
         self.loaded = loaded
@@ -93,7 +92,7 @@ class Control:
         self._started_with = loaded.config
         self._fleet = fleet
         self._environ = environ
-        self._memory = Memory(state)
+        self._memory = memory or Memory(None)
         self._applied = applied
         self._clock = clock
         self._sleep = sleep

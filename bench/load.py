@@ -49,9 +49,7 @@ class LoadMaker:
                     command, cwd=_HERE.parent, capture_output=True, text=True, timeout=most, check=False
                 )
             except subprocess.TimeoutExpired as expired:
-                raise LoadFailed(
-                    f"{self.name} ran for {most} s instead of {seconds} and was ended"
-                ) from expired
+                raise LoadFailed(f"{self.name} ran for {most} s instead of {seconds} and was ended") from expired
         lines = done.stdout.strip().splitlines()
         if done.returncode or not lines:
             said = (done.stderr or done.stdout).strip()

@@ -29,17 +29,13 @@ def measured(call: Call) -> Spread:
 def main(given: Sequence[str] | None = None) -> int:
     """Measure the cases and print them; with `--before`, beside an earlier run's figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.micro", description=__doc__)
-    parser.add_argument(
-        "patterns", nargs="*", metavar="PATTERN", help="which cases, such as 'http1:*'; else all"
-    )
+    parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="which cases, such as 'http1:*'; else all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
     parser.add_argument("--before", type=Path, metavar="FILE", help="compare with figures written by --json")
     arguments = parser.parse_args(given)
     names = [name for name in CASES if any(fnmatch(name, wanted) for wanted in arguments.patterns or ["*"])]
     if not names:
-        parser.error(
-            f"no case is called {' or '.join(arguments.patterns)}; there are:\n  " + "\n  ".join(CASES)
-        )
+        parser.error(f"no case is called {' or '.join(arguments.patterns)}; there are:\n  " + "\n  ".join(CASES))
     before: dict[str, float] = json.loads(arguments.before.read_text()) if arguments.before else {}
     best: dict[str, float] = {}
     print(f"{'ns a call':44}{'best':>8}{'median':>8}" + ("  before" if before else ""))

@@ -62,9 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
             sitting = replace(sitting, names=_startable(sitting))
             report, failed = _measured(sitting, arguments.cases)
     if arguments.json:
-        settings = {
-            name: getattr(arguments, name) for name in ("rounds", "seconds", "idle", "requests", "own")
-        }
+        settings = {name: getattr(arguments, name) for name in ("rounds", "seconds", "idle", "requests", "own")}
         written = {"machine": about, "settings": settings, "cases": report}
         arguments.json.write_text(json.dumps(written, indent=2) + "\n")
     return int(failed or sitting.names != names)
@@ -140,7 +138,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     most = machine.most_connections()
     parser = argparse.ArgumentParser(prog="python -m bench.proxy", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="turns of 1 s, 100,000 requests for memory: about 2 minutes")
+    add("--quick", action="store_true", help="turns of 1 s, 200,000 requests for memory: about 2 minutes")
     add("--only", type=_names(list(PROXIES)), default=list(PROXIES), metavar="NAMES", help=",".join(PROXIES))
     add("--cases", type=_names(list(CASES)), default=list(CASES), metavar="NAMES", help=",".join(CASES))
     add("--json", type=Path, metavar="FILE", help="write all figures, with each round's, to a file")
@@ -152,7 +150,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--requests", type=_at_least(10), metavar="N", help="for the memory case (1,000,000)")
     arguments = parser.parse_args(given)
     arguments.seconds = arguments.seconds or (1 if arguments.quick else 3)
-    arguments.requests = arguments.requests or (100_000 if arguments.quick else 1_000_000)
+    arguments.requests = arguments.requests or (200_000 if arguments.quick else 1_000_000)
     if arguments.idle > most - 100:
         parser.error(f"--idle may be {most - 100} at most with this limit of open files (ulimit -Hn)")
     return arguments

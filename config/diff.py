@@ -27,14 +27,14 @@ class Change:
 
 
 def diff(before: Config, after: Config) -> tuple[Change, ...]:
-    """Every value that was added, removed or changed, in the order of the file."""
+    """Every value that was added, removed or changed, in the order of the file, removed ones last."""
     if before is after:
         return ()
     old = dict(leaves(document(before, mask=False)))
     new = dict(leaves(document(after, mask=False)))
     return tuple(
         Change(path_text(path), _shown(path, old.get(path, _ABSENT)), _shown(path, new.get(path, _ABSENT)))
-        for path in {**old, **new}
+        for path in {**new, **old}
         if old.get(path, _ABSENT) != new.get(path, _ABSENT)
     )
 

@@ -87,7 +87,8 @@ def _long_form(model: type[BaseModel], part: JsonSchemaValue) -> JsonSchemaValue
             loose["description"] = inner["description"]
         default = texts.get(name)
         if default is not None and not isinstance(default, dict):
-            loose["default"] = sorted(default) if isinstance(default, (set, frozenset)) else default
+            in_order = sorted if isinstance(default, frozenset) else list
+            loose["default"] = in_order(default) if isinstance(default, (frozenset, tuple)) else default
         properties[name] = loose
     result = {"type": "object", "properties": properties, "additionalProperties": False}
     if model is Pool:

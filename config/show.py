@@ -9,7 +9,20 @@ import yaml
 from config.document import document
 from config.schema import Config
 
+_ODD = re.compile("[\x85\u2028\u2029\ufeff]")
+"""YAML takes them for line breaks, and PyYAML writes them as they are unless in double quotes."""
 _DOLLAR = re.compile(r"\$(?=[${])")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes every text so that it is read back as it was."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _ODD.search(text) else None)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def show(config: Config) -> str:
@@ -21,7 +34,7 @@ def dump(value: object) -> str:
     """Plain data as YAML that this package's loader reads back: keys in their order, no line broken."""
     text = yaml.dump(
         value,
-        Dumper=yaml.SafeDumper,
+        Dumper=_Dumper,
         sort_keys=False,
         default_flow_style=False,
         allow_unicode=True,

@@ -65,10 +65,10 @@ def reading(metrics: object, status: object) -> Reading:
     return Reading(
         total=number(metrics, "requests", "total"),
         per_second=number(metrics, "requests", "per_second"),
-        errors=number(metrics, "errors", "total"),
+        errors=number(metrics, "errors", "by_class", "5xx", "total"),
         in_flight=number(metrics, "in_flight"),
-        p50=number(metrics, "latency", "p50"),
-        p99=number(metrics, "latency", "p99"),
+        p50=number(metrics, "latency", "last_minute", "p50"),
+        p99=number(metrics, "latency", "last_minute", "p99"),
         servers=dict(_servers(status)),
     )
 

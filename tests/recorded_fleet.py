@@ -24,7 +24,7 @@ class RecordedFleet:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.snapshots: list[Snapshot] = []
         self.refused: list[Snapshot] = []
-        self.refusal: tuple[str, ...] = ()
+        self.refuses: Callable[[Snapshot], tuple[str, ...]] = lambda snapshot: ()
         self.open = asyncio.Event()
         """Cleared, it holds up every publish, as slow workers would."""
         self.open.set()
@@ -35,6 +35,7 @@ class RecordedFleet:
         self.panic: set[str] = set()
         self.asked: list[Preview] = []
         self.tallies: defaultdict[ServerKey, ServerTally] = defaultdict(ServerTally)
+        self._changed = asyncio.Condition()
         self._clock = clock
         self._started = clock()
         self._listener = ListenerTally()
@@ -47,19 +48,26 @@ class RecordedFleet:
     async def publish(self, snapshot: Snapshot) -> None:
         self.arrived.set()
         await self.open.wait()
-        if self.refusal:
+        if problems := self.refuses(snapshot):
             self.refused.append(snapshot)
-            raise PublishError(self.refusal)
+            raise PublishError(problems)
         assert not self.snapshots or snapshot.generation > self.snapshot.generation
         self.snapshots.append(snapshot)
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def until(self, true: Callable[[Snapshot], bool]) -> None:
+        """Return once a snapshot is in force of which that is true."""
+        async with asyncio.timeout(5), self._changed:
+            await self._changed.wait_for(lambda: bool(self.snapshots) and true(self.snapshot))
 
     @contextmanager
     def refusing(self, *problems: str) -> Iterator[None]:
-        self.refusal = problems
+        before, self.refuses = self.refuses, lambda snapshot: problems
         try:
             yield
         finally:
-            self.refusal = ()
+            self.refuses = before
 
     async def report(self) -> Report:
         snapshot = self.snapshot

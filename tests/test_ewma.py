@@ -83,10 +83,7 @@ def test_a_server_that_only_fails_is_as_slow_as_the_penalty() -> None:
 
 
 def test_errors_add_their_share_of_the_penalty() -> None:
-    story = [
-        (turn / 100, 5.0, True) if turn % 100 == 0 else (turn / 100, 0.050, False)
-        for turn in range(1, 20_001)
-    ]
+    story = [(turn / 100, 5.0, True) if turn % 100 == 0 else (turn / 100, 0.050, False) for turn in range(1, 20_001)]
     values = []
     average = PeakEwma(decay=10.0, start=0.030)
     for time, latency, error in story:
@@ -142,3 +139,10 @@ def test_without_decay_only_the_last_sample_counts() -> None:
     average.observe(1.0, 0.0)
     average.observe(0.1, 1.0)
     assert average.at(1.0) == pytest.approx(0.1)
+
+
+def test_it_shows_what_it_knows() -> None:
+    average = PeakEwma(decay=10.0, start=0.030)
+    assert repr(average) == "<PeakEwma 0.03 s at 0, a guess>"
+    average.observe(0.5, 7.0)
+    assert repr(average) == "<PeakEwma 0.5 s at 7>"

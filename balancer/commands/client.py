@@ -82,8 +82,8 @@ class Client:
         except OSError as error:
             raise Failure(
                 UNREACHABLE,
-                f"no balancer answers at {self.where}: is it running? ({error.strerror or error}) "
-                "Start it with `balancer run`, or say where it is with --admin or BALANCER_ADMIN",
+                f"no balancer answers at {self.where}: is it running? Start it with `balancer run`, "
+                f"or say where it is with --admin or BALANCER_ADMIN ({error.strerror or error})",
             ) from None
         finally:
             connection.close()

@@ -33,5 +33,5 @@ def create(console: Console, role: Role, id_: str | None, as_json: bool) -> int:
     console.say("The key, which is shown only now. Clients read it from ADMIN_API_KEY or --key-file:")
     console.out(text)
     console.say("Its entry below admin.keys in balancer.yaml, for the balancer:")
-    console.out(f'- {{id: {made.id}, hash: "{made.hash}", role: {made.role}}}')
+    console.out(f'- {{id: "{made.id}", hash: "{made.hash}", role: {made.role}}}')
     return OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
@@ -29,6 +30,7 @@ COLUMNS = (
     Column("p99", right=True),
     Column("check"),
 )
+PANIC = "too few servers are well: traffic goes to all that were ever checked"
 
 
 class Sample(NamedTuple):
@@ -94,15 +96,16 @@ def _pool(sample: Sample, name: str, pool: Part, width: int | None) -> Iterator[
     strategy = pool.text("strategy") or ""
     yield [Span(name, "bold"), Span(f"   {strategy}   {pool.count('up')} of {len(servers)} up{waiting}")]
     if pool.flag("panic"):
-        yield [Span("  too few servers are well: traffic goes to all that were ever checked", "red")]
+        for note in _wrapped(PANIC, width):
+            yield [Span(f"  {note}", "red")]
     now = figures.moment(sample.status.text("at"))
     rows = [_row(sample, name, key, server, now) for key, server in servers.items()]
     headings, *lines = table(COLUMNS, rows, width)
     yield headings
     for server, shown in zip(servers.values(), lines, strict=True):
         yield shown
-        if notes := "; ".join(_notes(server)):
-            yield [Span(f"  {notes}", "dim")]
+        for note in _wrapped("; ".join(_notes(server)), width):
+            yield [Span(f"  {note}", "dim")]
 
 
 def _row(sample: Sample, pool: str, name: str, server: Part, now: datetime | None) -> list[Span]:
@@ -131,6 +134,11 @@ def _weight(set_: float | None, effective: float | None, in_rotation: bool) -> s
     if not in_rotation or effective is None or effective == set_:
         return whole
     return f"{effective:.1f}/{whole}"
+
+
+def _wrapped(text: str, width: int | None) -> list[str]:
+    """The text in lines that leave room for an indentation of two."""
+    return textwrap.wrap(text, max(20, width - 2)) if width is not None else [text] if text else []
 
 
 def _notes(server: Part) -> Iterator[str]:

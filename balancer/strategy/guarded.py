@@ -79,12 +79,8 @@ class Guarded:
                 else None
             )
         if isinstance(picked, Server) and picked in self._known:
-            return StrategyError(
-                f"{self._name}.pick returned {picked!r}, which is among `tried`: leave those out"
-            )
-        return StrategyError(
-            f"{self._name}.pick returned {picked!r}, which is none of the servers it was built over"
-        )
+            return StrategyError(f"{self._name}.pick returned {picked!r}, which is among `tried`: leave those out")
+        return StrategyError(f"{self._name}.pick returned {picked!r}, which is none of the servers it was built over")
 
     def _failed(self, error: Exception) -> None:
         self._faults += 1
@@ -92,9 +88,7 @@ class Guarded:
         if self._faults == PATIENCE:
             self._plugin = None
             self._on_error(
-                StrategyError(
-                    f"{self._name} failed {PATIENCE} times in a row: round-robin stands in until a rebuild"
-                )
+                StrategyError(f"{self._name} failed {PATIENCE} times in a row: round-robin stands in until a rebuild")
             )
 
     def figures(self, server: Server, key: int, now: float) -> dict[str, float]:

@@ -48,16 +48,13 @@ class Hash:
     reason = "first on the key's list that is not too busy"
 
     def __init__(self, servers: Sequence[Server], rng: Random, settings: Pool | None = None) -> None:
-        # By name, so that the order of the configuration decides nothing.
-        self.servers = tuple(sorted(servers, key=lambda server: server.name))
+        self.servers = tuple(servers)
         self._balance = (settings.hash if settings else HashKey()).balance
         self._weights = weights_of(self.servers)
         total = sum(self._weights)
         self._shares = [weight / total for weight in self._weights]
         self._seeds = [key_of(server.name.encode()) for server in self.servers]
-        self._first = (
-            array("i", [UNKNOWN]) * BUCKETS
-        )  # the index of each bucket's server, filled in as keys come
+        self._first = array("i", [UNKNOWN]) * BUCKETS  # the index of each bucket's server, filled in as keys come
         self._turns = RoundRobin(servers, rng)
 
     def pick(self, key: int, now: float, tried: Collection[Server] = ()) -> Server | None:
@@ -69,9 +66,7 @@ class Hash:
             index = self._first[bucket] = min(range(len(self.servers)), key=self._lots(bucket).__getitem__)
         server = self.servers[index]
         # While nearly idle it is within any limit, and the others need not be counted.
-        if not tried and (
-            server.inflight < AT_ONCE or server.inflight < self._limit(index, self._inflight())
-        ):
+        if not tried and (server.inflight < AT_ONCE or server.inflight < self._limit(index, self._inflight())):
             return server
         return self._next_best(bucket, tried)
 

@@ -39,9 +39,7 @@ def _found(path: str) -> type[Plugin]:
             ) from error
         raise StrategyError(f"{path}: importing {module_name!r} failed: {error}") from error
     except Exception as error:  # an outermost place: importing runs the user's code, which may raise anything
-        raise StrategyError(
-            f"{path}: importing {module_name!r} failed: {type(error).__name__}: {error}"
-        ) from error
+        raise StrategyError(f"{path}: importing {module_name!r} failed: {type(error).__name__}: {error}") from error
     found = getattr(module, class_name, None)
     if found is None:
         classes = sorted(
@@ -59,9 +57,7 @@ def _check_pick(path: str, cls: type) -> None:
     if not callable(pick):
         raise StrategyError(f"{path}: the class has no method pick(self, key, now, tried)")
     if iscoroutinefunction(pick):
-        raise StrategyError(
-            f"{path}: pick must be a plain method, not `async def`: nothing may be awaited in it"
-        )
+        raise StrategyError(f"{path}: pick must be a plain method, not `async def`: nothing may be awaited in it")
     if not _takes(pick, 4):
         raise StrategyError(f"{path}: pick must take (self, key, now, tried), not {signature(pick)}")
 

@@ -16,12 +16,8 @@ def preview(strategy: Strategy, key: int, now: float) -> Server | None:
     shared = {id(server): server for server in strategy.servers}
     try:
         twin = deepcopy(strategy, shared)
-    except (
-        Exception
-    ) as error:  # an outermost place: a plug-in's fields are the user's, and a lock cannot be copied
-        raise StrategyError(
-            f"cannot be asked without spending a turn: {type(error).__name__}: {error}"
-        ) from error
+    except Exception as error:  # an outermost place: a plug-in's fields are the user's, and a lock cannot be copied
+        raise StrategyError(f"cannot be asked without spending a turn: {type(error).__name__}: {error}") from error
     return twin.pick(key, now)
 
 

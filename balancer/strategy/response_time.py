@@ -101,9 +101,7 @@ class ResponseTime:
         server = self.servers[index]
         latency = server.latency
         # For its trials, it counts as an instant answer.
-        expected = (
-            latency.at(now, self._asked[index]) if latency.measured or server.inflight >= TRIALS else 0.0
-        )
+        expected = latency.at(now, self._asked[index]) if latency.measured or server.inflight >= TRIALS else 0.0
         return (expected + RESOLUTION) * (server.inflight + 1) / self._weights[index]
 
     def figures(self, server: Server, key: int, now: float) -> dict[str, float]:

@@ -42,9 +42,7 @@ class StickyCookie(Generic[Member]):
         self._name = settings.cookie.encode("ascii")
         self._attributes = _attributes(settings)
         # A whole pair and nothing around it (RFC 6265 section 4.2.1); a quoted value was never ours.
-        self._pattern = re.compile(
-            rb"(?:\A|;)[ \t]*" + re.escape(self._name) + rb"=([A-Za-z0-9_-]{12})[ \t]*(?=;|\Z)"
-        )
+        self._pattern = re.compile(rb"(?:\A|;)[ \t]*" + re.escape(self._name) + rb"=([A-Za-z0-9_-]{12})[ \t]*(?=;|\Z)")
         self._members = {self.token(name): member for name, member in members.items()}
 
     def token(self, name: str) -> bytes:
@@ -77,9 +75,7 @@ class StickySessions:
     __slots__ = ("_cookie", "_set")
 
     def __init__(self, pool: str, servers: Sequence[Server], settings: Sticky, secret: bytes) -> None:
-        self._cookie = StickyCookie(
-            f"pool {pool}", {server.name: server for server in servers}, settings, secret
-        )
+        self._cookie = StickyCookie(f"pool {pool}", {server.name: server for server in servers}, settings, secret)
         self._set = {server: self._cookie.write(server.name) for server in servers}
 
     def named(self, field: bytes) -> Server | None:

@@ -25,5 +25,6 @@ def bounds_of(weights: Sequence[float]) -> list[float]:
 
 def draw(bounds: Sequence[float], rng: Random) -> int:
     """An index, each as likely as its weight; `bounds` has at least one entry."""
-    # The product may round up to the last bound itself, hence the upper limit of the search.
-    return bisect(bounds, rng.random() * bounds[-1], 0, len(bounds) - 1)
+    # The product is below the last bound even after rounding: `random` is at most 1 - 2**-53, and taking that part
+    # away is more than half a unit in the last place.
+    return bisect(bounds, rng.random() * bounds[-1])

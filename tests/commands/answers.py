@@ -16,6 +16,7 @@ from api.answers import (
     Totals,
     Weight,
 )
+from balancer.telemetry.figures import Latency, Quantiles, Rate
 
 NOW = datetime(2027, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -94,3 +95,19 @@ def status(*pools: PoolStatus) -> dict[str, object]:
     )
     document: dict[str, object] = json.loads(made.model_dump_json())
     return document
+
+
+def rate(per_second: float) -> dict[str, object]:
+    made = Rate(total=98765, per_second=per_second, per_second_1m=None, per_second_5m=None)
+    return made.model_dump()
+
+
+def metrics(**per_second: float) -> dict[str, object]:
+    """As much as `balancer status` reads of the figures; the rate of each server of the pool `app`."""
+    last_minute = Quantiles(p50=0.0012, p90=0.01, p99=0.0154, max=0.02)
+    servers = {name: {"requests": rate(value)} for name, value in per_second.items()}
+    return {
+        "requests": rate(sum(per_second.values())),
+        "latency": Latency(last_minute=last_minute, since_start=last_minute).model_dump(),
+        "pools": {"app": {"servers": servers}},
+    }

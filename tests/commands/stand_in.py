@@ -74,8 +74,13 @@ def stand_in(replies: Mapping[str, Reply | Callable[[], Reply]], socket: Path | 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name in http.server
             pass
 
-    server = _UnixServer(str(socket), Handler) if socket is not None else ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"unix:{socket}" if socket is not None else f"http://127.0.0.1:{server.server_address[1]}"
+    server: socketserver.BaseServer
+    if socket is not None:
+        server = _UnixServer(str(socket), Handler)
+        found.url = f"unix:{socket}"
+    else:
+        server = over_tcp = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        found.url = f"http://127.0.0.1:{over_tcp.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

@@ -27,6 +27,15 @@ def test_what_waits_for_a_restart_is_named() -> None:
     assert "only when the balancer is started again: admin.listen, logs" in messages
 
 
+def test_what_was_probably_not_meant_is_told_after_the_reload() -> None:
+    warning = {"path": "pools.old", "message": "is used by no route", "line": 4, "column": 3}
+    body = {"generation": 2, "changes": [], "restart_required": [], "warnings": [warning]}
+    with stand_in({RELOAD: Reply(body)}) as api:
+        code, _, messages = balancer("reload", "--admin", api.url)
+    assert code == OK
+    assert messages == "reloaded: 0 changes, generation 2\n  warning: 4:3: pools.old: is used by no route\n"
+
+
 def test_a_bad_file_is_exit_code_2_with_every_problem_and_its_place() -> None:
     fault = {"pointer": "pools.app.servers.a.weight", "message": "must be at least 1", "line": 9, "column": 5}
     with stand_in({RELOAD: problem(422, "nothing was changed", fault)}) as api:

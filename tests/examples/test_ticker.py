@@ -8,8 +8,8 @@ from examples.ticker import Reading, ServerReading, line, number, reading
 
 METRICS = {
     "requests": {"total": 1200, "per_second": 19.5},
-    "errors": {"total": 3},
-    "latency": {"p50": 0.0021, "p99": 0.0154},
+    "errors": {"by_class": {"5xx": {"total": 3}}},
+    "latency": {"last_minute": {"p50": 0.0021, "p99": 0.0154}},
     "in_flight": 2,
 }
 STATUS = {

@@ -15,9 +15,7 @@ def spent(budget: RetryBudget, now: float, at_most: int = 1000) -> int:
     return at_most
 
 
-@pytest.mark.parametrize(
-    ("ratio", "requests", "retries"), [(0.2, 50, 10), (0.1, 10, 1), (0.1, 9, 0), (1.0, 7, 7)]
-)
+@pytest.mark.parametrize(("ratio", "requests", "retries"), [(0.2, 50, 10), (0.1, 10, 1), (0.1, 9, 0), (1.0, 7, 7)])
 def test_retries_are_a_share_of_requests(ratio: float, requests: int, retries: int) -> None:
     budget = RetryBudget(ratio, minimum_per_second=0.0)
     for _ in range(requests):
@@ -91,3 +89,9 @@ def test_under_a_total_failure_load_grows_by_the_ratio_and_no_more() -> None:
         budget.deposit()
         retries += budget.withdraw(request / 1000)
     assert 2000 <= retries <= 2000 + 3 * 11
+
+
+def test_it_shows_what_is_left() -> None:
+    budget = RetryBudget(0.5, minimum_per_second=3.0)
+    budget.deposit()
+    assert repr(budget) == "<RetryBudget 0.5 saved, 3.0 free>"

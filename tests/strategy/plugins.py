@@ -96,6 +96,13 @@ class Locked(First):
         self.lock = Lock()
 
 
+class Unreadable(dict[str, float]):
+    """Inherits a constructor that is written in C and tells no signature."""
+
+    def pick(self, key: int, now: float, tried: Collection[Server] = ()) -> Server | None:
+        return None
+
+
 class NoPick:
     pass
 

@@ -48,6 +48,7 @@ def test_every_strategy_the_schema_names_exists_and_no_other() -> None:
     assert set(STRATEGIES) == set(get_args(StrategyName))
 
 
+@pytest.mark.slow
 @given(name=names, members=rotations(), data=st.data())
 def test_a_strategy_picks_an_untried_server_whenever_one_is_left(
     name: str, members: list[Server], data: st.DataObject
@@ -112,10 +113,9 @@ def test_retries_are_not_all_sent_to_the_same_server(name: str) -> None:
     assert retried == set(members[1:])
 
 
+@pytest.mark.slow
 @given(name=names, members=rotations(), key=st.integers(0, 2**64 - 1))
-def test_a_preview_is_what_the_next_pick_returns_and_spends_no_turn(
-    name: str, members: list[Server], key: int
-) -> None:
+def test_a_preview_is_what_the_next_pick_returns_and_spends_no_turn(name: str, members: list[Server], key: int) -> None:
     strategy = STRATEGIES[name](members, Random(1))
     for now in (0.0, 0.1, 50.0):
         expected = preview(strategy, key, now)
@@ -124,9 +124,7 @@ def test_a_preview_is_what_the_next_pick_returns_and_spends_no_turn(
 
 
 @given(name=names, members=rotations(), key=st.integers(0, 2**64 - 1))
-def test_figures_are_finite_numbers_and_tell_weight_and_load(
-    name: str, members: list[Server], key: int
-) -> None:
+def test_figures_are_finite_numbers_and_tell_weight_and_load(name: str, members: list[Server], key: int) -> None:
     strategy = STRATEGIES[name](members, Random(1))
     for member in members:
         told = figures(strategy, member, key, 1.0)

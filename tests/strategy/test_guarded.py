@@ -33,9 +33,7 @@ class Guard:
 
 
 def named(name: str, members: list[Server], errors: list[Exception]) -> Guarded:
-    strategy = build(
-        Pool(servers={}, strategy=f"tests.strategy.plugins:{name}"), members, Random(1), errors.append
-    )
+    strategy = build(Pool(servers={}, strategy=f"tests.strategy.plugins:{name}"), members, Random(1), errors.append)
     assert isinstance(strategy, Guarded)
     return strategy
 
@@ -105,6 +103,13 @@ def test_a_plug_in_that_cannot_be_constructed_leaves_round_robin() -> None:
     assert [str(error) for error in errors] == ["prices.csv is missing"]
 
 
+def test_a_constructor_that_cannot_be_read_shows_its_fault_when_it_is_called() -> None:
+    members = servers(1)
+    errors: list[Exception] = []
+    assert named("Unreadable", members, errors).pick(0, 0.0) is members[0]
+    assert [type(error) for error in errors] == [TypeError]
+
+
 def test_a_rebuild_gives_the_plug_in_another_chance() -> None:
     members = servers(1, 1)
     errors: list[Exception] = []
@@ -117,6 +122,7 @@ def test_figures_that_fail_are_left_out_and_harm_nothing() -> None:
     members = servers(1)
     errors: list[Exception] = []
     assert named("Raising", members, errors).figures(members[0], 0, 0.0) == {}
+    assert named("Bare", members, errors).figures(members[0], 0, 0.0) == {}
     assert not errors
 
 
@@ -129,9 +135,7 @@ def test_whatever_a_plug_in_does_an_untried_server_is_picked_while_one_is_left(
 ) -> None:
     members = servers(1, 1, 1)
     by_name: dict[object, object] = {member.name: member for member in members}
-    guard = Guard(
-        members, [entry if isinstance(entry, Exception) else by_name.get(entry, entry) for entry in entries]
-    )
+    guard = Guard(members, [entry if isinstance(entry, Exception) else by_name.get(entry, entry) for entry in entries])
     for _ in entries:
         tried = data.draw(st.lists(st.sampled_from(members), unique=True))
         picked = guard.strategy.pick(0, 0.0, tried)
@@ -177,8 +181,6 @@ def test_a_copy_does_not_copy_who_is_told_of_errors() -> None:
             raise AssertionError("was copied")
 
     members = servers(1)
-    strategy = Guarded(
-        "my:First", lambda: First([server("stranger")], Random(1)), members, Random(1), Told().tell
-    )
+    strategy = Guarded("my:First", lambda: First([server("stranger")], Random(1)), members, Random(1), Told().tell)
     twin = deepcopy(strategy, {id(members[0]): members[0]})
     assert twin.pick(0, 0.0) is members[0]

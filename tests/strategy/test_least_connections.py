@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,12 +33,15 @@ def test_the_neighbour_of_a_busy_server_gets_no_more_than_the_others() -> None:
     assert all(abs(counts[member] - 1000) <= 129 for member in members[1:])
 
 
-def test_equally_busy_servers_are_drawn_by_weight() -> None:
-    members = servers(3, 1)
-    members[0].inflight, members[1].inflight = 6, 2
+@pytest.mark.parametrize("weights", [(3, 1), (1, 3), (2, 1, 1)])
+def test_equally_busy_servers_are_drawn_by_weight(weights: tuple[int, ...]) -> None:
+    members = servers(*weights)
+    for member, weight in zip(members, weights, strict=True):
+        member.inflight = 2 * weight
     counts = picks(LeastConnections(members, Random(1)), 4000)
-    # Five standard deviations: 5 x sqrt(4000 x 3/4 x 1/4) = 137.
-    assert abs(counts[members[0]] - 3000) <= 137
+    for member, weight in zip(members, weights, strict=True):
+        # Five standard deviations: at most 5 x sqrt(4000 x 1/2 x 1/2) = 158.
+        assert abs(counts[member] - 4000 * weight / sum(weights)) <= 158
 
 
 def test_a_slow_server_is_sent_less_by_as_much_as_it_is_slower() -> None:

@@ -3,6 +3,9 @@ from __future__ import annotations
 from itertools import pairwise
 from random import Random
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from balancer.strategy.random import RandomChoice
 from balancer.strategy.weights import bounds_of, draw
 from tests.strategy.world import server, servers
@@ -33,8 +36,9 @@ def test_a_retry_keeps_the_proportion_of_those_left() -> None:
     assert abs(second - 3000) <= 137
 
 
-def test_the_largest_random_number_draws_the_last_server() -> None:
-    assert draw(bounds_of([0.1, 0.2, 0.3]), Highest()) == 2
+@given(weights=st.lists(st.floats(0.001, 1000.0), min_size=1, max_size=20))
+def test_the_largest_random_number_draws_the_last_server(weights: list[float]) -> None:
+    assert draw(bounds_of(weights), Highest()) == len(weights) - 1
 
 
 def test_shares_are_told() -> None:

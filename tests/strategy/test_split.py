@@ -14,9 +14,7 @@ from config.schema import Sticky
 SECRET = b"sixteen bytes or"
 
 
-@given(
-    shares=st.dictionaries(st.sampled_from("abcde"), st.floats(0.001, 1.0), min_size=1), seed=st.integers()
-)
+@given(shares=st.dictionaries(st.sampled_from("abcde"), st.floats(0.001, 1.0), min_size=1), seed=st.integers())
 def test_requests_are_split_in_proportion_to_shares(shares: dict[str, float], seed: int) -> None:
     split = Split("canary", shares, Random(seed))
     count = 1000
@@ -61,9 +59,7 @@ def test_a_lane_that_is_closed_lets_its_clients_go_and_tells_them() -> None:
 
 def test_a_lane_of_one_route_is_none_of_another() -> None:
     shares = {"app": 0.5, "next": 0.5}
-    one, other = (
-        Split(route, shares, Random(1), Sticky(cookie="lane"), SECRET) for route in ("one", "other")
-    )
+    one, other = (Split(route, shares, Random(1), Sticky(cookie="lane"), SECRET) for route in ("one", "other"))
     issued = one.pick()[1]
     assert issued is not None
     assert other.pick(issued.partition(b";")[0])[1] is not None

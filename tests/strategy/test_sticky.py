@@ -40,6 +40,14 @@ def test_a_client_comes_back_to_the_server_it_was_given() -> None:
         assert sticky.pick(pair(issued), strategy, 0, 0.0) == (first, None)
 
 
+def test_whom_a_cookie_names_can_be_asked_without_a_pick() -> None:
+    members = servers(1, 1)
+    sticky = sessions(members)
+    found, issued = sticky.pick(b"", RoundRobin(members, Random(1)), 0, 0.0)
+    assert sticky.named(pair(issued)) is found
+    assert sticky.named(b"lb=nobody") is None
+
+
 def test_a_client_without_the_cookie_is_placed_by_the_strategy() -> None:
     members = servers(1, 1, 1)
     sticky, strategy = sessions(members), RoundRobin(members, Random(1))
@@ -135,9 +143,7 @@ def test_the_cookie_is_kept_from_scripts_and_lives_as_long_as_configured(
     before=st.lists(st.tuples(st.text("abcxyz", min_size=1), st.text(OCTETS)), max_size=4),
     after=st.lists(st.tuples(st.text("abcxyz", min_size=1), st.text(OCTETS)), max_size=4),
 )
-def test_the_cookie_is_found_among_any_others(
-    before: list[tuple[str, str]], after: list[tuple[str, str]]
-) -> None:
+def test_the_cookie_is_found_among_any_others(before: list[tuple[str, str]], after: list[tuple[str, str]]) -> None:
     jar = cookie()
     others = [[f"{name}={value}".encode() for name, value in pairs] for pairs in (before, after)]
     assert jar.read(b"; ".join([*others[0], pair(jar.write("b")), *others[1]])) == "b"

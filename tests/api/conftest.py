@@ -1,0 +1,22 @@
+"""The desk that the API's tests share."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from pytest_aiohttp import AiohttpClient
+
+from api.app import make_app
+from tests.api.desk import Clock, Desk, Keys, services
+from tests.control_room import room
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, aiohttp_client: AiohttpClient) -> AsyncIterator[Desk]:
+    keys = Keys()
+    async with room(tmp_path, keys.lines) as found:
+        await found.begin()
+        clock = Clock()
+        parts = services(found, clock)
+        client = await aiohttp_client(make_app(parts))
+        yield Desk(client, found, keys, parts, clock)

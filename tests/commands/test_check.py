@@ -1,0 +1,133 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from balancer.commands.outcome import OK, USAGE
+from tests.commands.stand_in import balancer
+
+GOOD = """\
+listen: 127.0.0.1:8080
+pools:
+  app: {servers: [http://127.0.0.1:3001, http://127.0.0.1:3002]}
+  next: {servers: [http://127.0.0.1:3003]}
+routes:
+  beta: {match: {path: /beta/**}, pool: next}
+  rest: {pool: app}
+"""
+BAD = """\
+listen: 127.0.0.1:8080
+servers: [http://127.0.0.1:3001]
+stratgey: random
+admin: {listen: 70000}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "balancer.yaml"
+
+
+def test_a_good_file_is_summed_up_in_a_line(file: Path) -> None:
+    file.write_text(GOOD)
+    ended = balancer("check", str(file))
+    assert ended == (OK, f"{file} is good: 1 listener, 2 pools, 3 servers, 2 routes\n", "")
+
+
+def test_every_problem_has_a_line_with_its_place(file: Path) -> None:
+    file.write_text(BAD)
+    code, out, messages = balancer("check", str(file))
+    assert code == USAGE
+    assert messages == f"{file} has 2 problems\n"
+    first, second = out.splitlines()
+    assert first.startswith(f"{file}:3:1: ")
+    assert "strategy" in first
+    assert second.startswith(f"{file}:4:17: admin.listen: ")
+
+
+def test_the_file_may_come_from_the_option_and_the_variable_as_for_run(file: Path) -> None:
+    file.write_text(GOOD)
+    assert balancer("check", "-c", str(file)).code == OK
+    assert balancer("check", environ={"BALANCER_CONFIG": str(file)}).code == OK
+
+
+def test_servers_in_the_environment_are_a_whole_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where there is no balancer.yaml
+    environ = {"BALANCER_CONFIG": "", "LOAD_BALANCER_SERVERS": "http://a:1,http://b:2"}
+    ended = balancer("check", environ=environ)
+    assert ended == (OK, "the environment is good: 1 listener, 1 pool, 2 servers, 1 route\n", "")
+
+
+def test_a_file_that_is_not_there_is_a_problem_of_its_own(file: Path) -> None:
+    code, out, _ = balancer("check", str(file))
+    assert code == USAGE
+    assert out == f"{file}: cannot be read: No such file or directory\n"
+
+
+def test_a_strategy_of_the_user_s_own_is_imported_to_see_whether_it_can_be(file: Path) -> None:
+    file.write_text("servers: [http://a:1]\nstrategy: nowhere.to_be_found:Mine\n")
+    code, out, _ = balancer("check", str(file))
+    assert code == USAGE
+    assert out.startswith(f"{file}:2:11: ")
+    assert "no module named 'nowhere'" in out
+
+
+def test_a_warning_is_told_and_changes_nothing(file: Path) -> None:
+    file.write_text(GOOD.replace("pool: next", "pool: app"))
+    code, out, messages = balancer("check", str(file))
+    assert (code, messages) == (OK, "")
+    warning, summary = out.splitlines()
+    assert warning.startswith(f"{file}:4:")
+    assert warning.endswith(": pools.next: warning: is used by no route")
+    assert summary.startswith(f"{file} is good: ")
+    assert balancer("check", str(file), "--format", "github").out.startswith("::warning file=")
+    found = json.loads(balancer("check", str(file), "--format", "json").out)
+    assert [problem["severity"] for problem in found["problems"]] == ["warning"]
+    assert found["ok"]
+
+
+def test_json_has_the_place_of_each_problem_in_fields(file: Path) -> None:
+    file.write_text(BAD)
+    code, out, messages = balancer("check", str(file), "--format", "json")
+    assert (code, messages) == (USAGE, "")
+    found = json.loads(out)
+    assert (found["ok"], found["file"], found["summary"]) == (False, str(file), None)
+    assert [(problem["line"], problem["column"]) for problem in found["problems"]] == [(3, 1), (4, 17)]
+    assert {problem["severity"] for problem in found["problems"]} == {"error"}
+
+
+def test_json_of_a_good_file_has_its_counts(file: Path) -> None:
+    file.write_text(GOOD)
+    found = json.loads(balancer("check", str(file), "--format", "json").out)
+    assert found == {
+        "file": str(file),
+        "ok": True,
+        "problems": [],
+        "summary": {"listeners": 1, "pools": 2, "servers": 3, "routes": 2},
+    }
+
+
+def test_github_is_told_in_its_own_commands_with_what_would_end_them_escaped(tmp_path: Path) -> None:
+    file = tmp_path / "50%, a:b.yaml"
+    file.write_text(BAD)
+    code, out, _ = balancer("check", str(file), "--format", "github")
+    assert code == USAGE
+    first, second = out.splitlines()
+    escaped = str(file).replace("%", "%25").replace(",", "%2C").replace(":", "%3A")
+    assert first.startswith(f"::error file={escaped},line=3,col=1")
+    assert second.startswith(f"::error file={escaped},line=4,col=17,title=admin.listen::must be an address")
+
+
+def test_github_is_told_of_a_variable_without_a_place(file: Path) -> None:
+    file.write_text(GOOD.replace("next:", "default:").replace("pool: next", "pool: default"))
+    environ = {"LOAD_BALANCER_SERVERS": "ftp://a"}
+    code, out, _ = balancer("check", str(file), "--format", "github", environ=environ)
+    assert code == USAGE
+    assert out.startswith("::error title=pools.default.servers::LOAD_BALANCER_SERVERS: ")
+
+
+def test_two_files_are_one_too_many(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        balancer("check", str(file), "-c", str(file))
+    assert caught.value.code == USAGE
+    assert "not allowed with argument" in capsys.readouterr().err
