@@ -10,7 +10,7 @@ COPY requirements/build.lock requirements/run.lock requirements/
 RUN pip install --require-hashes -r requirements/build.lock
 RUN python -m venv --without-pip /opt/balancer \
     && pip --python /opt/balancer/bin/python install --require-hashes -r requirements/run.lock
-COPY pyproject.toml README.md LICENSE /src/
+COPY pyproject.toml README.md LICENSE balancer.yaml /src/
 COPY api/ api/
 COPY balancer/ balancer/
 COPY config/ config/

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from ipaddress import ip_address
 
@@ -11,6 +12,7 @@ from api.problems import Problem
 
 LIMIT = 1024 * 1024
 """Bytes of a body; the largest configuration file anybody has is far below."""
+_HOST = re.compile(r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:\[\]]+))(?::[0-9]{1,5})?")
 LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -31,9 +33,9 @@ def check_host(request: web.Request, names: Collection[str]) -> None:
     if not host:
         raise Problem(400, "the request has no Host")
     name = bare(host)
-    if name in LOCAL or name in names or host.lower() in names or name == _own_address(request):
+    if name in LOCAL or name in names or host.lower() in names or (name is not None and name == _own_address(request)):
         return
-    raise Problem(421, f"this listener does not go by the name {name[:80]!r}: add it to admin.hosts")
+    raise Problem(421, f"this listener does not go by the name {host[:80]!r}: add it to admin.hosts")
 
 
 def check_browser(request: web.Request) -> None:
@@ -45,11 +47,12 @@ def check_browser(request: web.Request) -> None:
         raise Problem(403, "requests from web pages of other sites are refused")
 
 
-def bare(host: str) -> str:
-    """The name in a Host field: no port, no brackets, lower case."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].rstrip(".").lower()
+def bare(host: str) -> str | None:
+    """The name in a Host field: no port, no brackets, lower case; None when it is not of that form."""
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return None
+    return (found["literal"] or found["name"].removesuffix(".")).lower()
 
 
 def _own_address(request: web.Request) -> str | None:

@@ -69,7 +69,7 @@ class Infrastructure:
         """
         pool = self._pool(body.pool, "/pool")
         servers: dict[str, Server] = {}
-        places = {path_text(("pools", pool, "strategy")): "/strategy"}
+        places = {path_text(("pools", pool, name)): f"/{name}" for name in ("strategy", "health")}
         for position, server in enumerate(body.servers):
             name = server.called
             pointer = f"/servers/{position}"
@@ -77,8 +77,7 @@ class Infrastructure:
                 fault = Fault(pointer=pointer, message=f"is a second server named {name}: give one another name")
                 raise Problem(422, "1 field is not as expected; nothing was changed", [fault])
             servers[name] = server.settings
-            place = ("pools", pool, "servers", name)
-            places |= {path_text(place): pointer, path_text((*place, "url")): f"{pointer}/url"}
+            places[path_text(("pools", pool, "servers", name))] = pointer
         with as_problems(places):
             await self._control.change(changes.initialize(pool, servers, body.strategy, body.health))
         return (await View.now(self._services)).status()

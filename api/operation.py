@@ -144,7 +144,7 @@ def parse(content: bytes, model: type[Asked]) -> Asked:
     """Read strict JSON into `model`: no field twice, no NaN, no number where a truth value belongs."""
     try:
         # pydantic's own parser takes the last of two equal names; the standard library's lets us refuse them.
-        json.loads(content, object_pairs_hook=_distinct, parse_constant=_no_constant)
+        json.loads(content.decode(), object_pairs_hook=_distinct, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise Problem(400, f"the body is not JSON as it should be: {reason}") from None

@@ -106,6 +106,7 @@ _WORDS = (
     ("a valid number", "a number"),
     ("a valid string", "text"),
     ("a valid list", "a list"),
+    ("a valid array", "a list"),
     ("a valid dictionary", "an object"),
     ("greater than or equal to", "at least"),
     ("less than or equal to", "at most"),

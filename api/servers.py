@@ -63,9 +63,7 @@ class Servers:
         It gets traffic once its first health check has passed.
         """
         pool, name = call.path["pool"], body.called
-        place = ("pools", pool, "servers", name)
-        places = {path_text(place): "/name", path_text((*place, "url")): "/url"}
-        with as_problems(places):
+        with as_problems({path_text(("pools", pool, "servers", name)): ""}):
             await self._control.change(changes.add_server(pool, name, body.settings))
         where = f"{POOLS}/{quote(pool, safe='')}/servers/{quote(name, safe='')}"
         return Reply(await self._server(pool, name), 201, {"Location": where})

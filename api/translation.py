@@ -15,7 +15,7 @@ from config.state import StateError
 
 @contextmanager
 def as_problems(places: Mapping[str, str] | None = None) -> Iterator[None]:
-    """`places` leads from paths of the configuration to pointers into the body that asked for them."""
+    """`places` leads from paths of the configuration to the fields of the body that asked for them."""
     places = places or {}
     try:
         yield
@@ -36,7 +36,7 @@ def as_problems(places: Mapping[str, str] | None = None) -> Iterator[None]:
 def fault_of(problem: Found, places: Mapping[str, str] | None = None) -> Fault:
     """A problem of a configuration with its place: in the body, in a file, or at least by its path."""
     return Fault(
-        pointer=(places or {}).get(problem.path, problem.path),
+        pointer=_pointer(problem.path, places or {}),
         message=problem.message,
         line=problem.line or None,
         column=problem.column or None,
@@ -48,4 +48,12 @@ def _fault_of_sentence(sentence: str, places: Mapping[str, str]) -> Fault:
     path, colon, message = sentence.partition(": ")
     if not colon or " " in path:
         return Fault(pointer="", message=sentence)
-    return Fault(pointer=places.get(path, path), message=message)
+    return Fault(pointer=_pointer(path, places), message=message)
+
+
+def _pointer(path: str, places: Mapping[str, str]) -> str:
+    """The field that said it, or else the path in the configuration."""
+    for place, pointer in places.items():
+        if path == place or path.startswith(f"{place}."):
+            return pointer + path[len(place) :].replace(".", "/")
+    return path

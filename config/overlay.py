@@ -163,10 +163,12 @@ def _merged(pool: Pool, changes: PoolOverlay | None) -> Pool:
 def _servers(pool: Pool, changes: PoolOverlay) -> dict[str, Server]:
     base = pool.servers if changes.servers is None else changes.servers
     servers = {name: server for name, server in base.items() if name not in changes.removed} | changes.added
+    if not servers:
+        servers = dict(pool.servers)
     for name, weight in changes.weights.items():
         if name in servers:
             servers[name] = servers[name].model_copy(update={"weight": weight})
-    return servers or pool.servers
+    return servers
 
 
 def _stale(config: Config, name: str, changes: PoolOverlay) -> Iterator[Change]:

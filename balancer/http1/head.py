@@ -22,7 +22,10 @@ from balancer.http1.fields import (
 
 END: Final = b"\r\n\r\n"
 
-_REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.([0-9])")
+_METHOD: Final = re.compile(TOKEN)
+_KNOWN_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+_TARGET: Final = re.compile(rb"[\x21\x22\x24-\x7e]+")
+_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#@]+)(/[^#]*|\?[^#]*)?")
 _AUTHORITY: Final = re.compile(
@@ -104,11 +107,16 @@ class ResponseHead:
 def parse_request(head: bytes, most_fields: int, longest_target: int) -> RequestHead:
     """Parse a request's head, without the empty line that ends it; raises ClientFault for whatever is not one."""
     lines = head.split(b"\r\n")
-    match = _REQUEST_LINE.fullmatch(lines.pop(0))
-    if match is None:
+    parts = lines.pop(0).split(b" ")
+    if (
+        len(parts) != 3
+        or (parts[0] not in _KNOWN_METHODS and _METHOD.fullmatch(parts[0]) is None)
+        or _TARGET.fullmatch(parts[1]) is None
+        or (parts[2] != b"HTTP/1.1" and _VERSION.fullmatch(parts[2]) is None)
+    ):
         raise ClientFault(400, "the request line is not METHOD SP target SP HTTP/1.1")
-    method, target, major, minor = match.groups()
-    if major != b"1" or minor not in b"01":
+    method, target, version = parts
+    if version != b"HTTP/1.1" and version != b"HTTP/1.0":
         raise ClientFault(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     if len(target) > longest_target:
         raise ClientFault(414, f"the request target is longer than {longest_target} bytes")
@@ -118,7 +126,7 @@ def parse_request(head: bytes, most_fields: int, longest_target: int) -> Request
         fields, special = parse_fields(lines)
     except NoField as wrong:
         raise ClientFault(400, f"header line {lines.index(wrong.args[0]) + 1} is not a field line") from None
-    request = RequestHead(method, target, 1 if minor == b"1" else 0, fields, special)
+    request = RequestHead(method, target, 1 if version == b"HTTP/1.1" else 0, fields, special)
     _interpret_request(request)
     if target[:1] != b"/":
         _normalise_target(request)

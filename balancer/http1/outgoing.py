@@ -45,6 +45,8 @@ class Client(Protocol):
     """Complete X-Forwarded-For and -Proto lines for a client that is no trusted proxy."""
     node: bytes
     """The client as a node of `Forwarded`: for=192.0.2.1 or for="[2001:db8::1]"."""
+    introduced: tuple[bytes, int, Edits | None, bytes]
+    """Host, minor version and edits of the last request that was introduced, and the lines that did it."""
 
 
 def may_upgrade(protocol: bytes) -> bool:
@@ -88,12 +90,11 @@ def encode_request(
         else:
             said.append(field)
     if said is None:
-        if edits.x_forwarded:
-            parts.append(b"%bX-Forwarded-Host: %b\r\n" % (client.about, head.host))
-        if edits.forwarded:
-            parts.append(b'Forwarded: %b;host="%b";proto=%b\r\n' % (client.node, head.host, client.scheme))
-        if edits.via:
-            parts.append(b"Via: 1.%d %b\r\n" % (head.minor, edits.via))
+        known_host, known_minor, known_edits, lines = client.introduced
+        if known_host != head.host or known_edits is not edits or known_minor != head.minor:
+            lines = _introduction(head, edits, client)
+            client.introduced = head.host, head.minor, edits, lines
+        parts.append(lines)
     else:
         _say_about_client(parts, head, said, edits, client, keep_tracestate=not begin_trace)
     if edits.request_id:
@@ -109,6 +110,18 @@ def encode_request(
     parts.append(edits.request_add)
     parts.append(b"\r\n")
     return b"".join(parts), request_id
+
+
+def _introduction(head: RequestHead, edits: Edits, client: Client) -> bytes:
+    """The forwarding fields for a client that sent none itself."""
+    lines = b""
+    if edits.x_forwarded:
+        lines = b"%bX-Forwarded-Host: %b\r\n" % (client.about, head.host)
+    if edits.forwarded:
+        lines += b'Forwarded: %b;host="%b";proto=%b\r\n' % (client.node, head.host, client.scheme)
+    if edits.via:
+        lines += b"Via: 1.%d %b\r\n" % (head.minor, edits.via)
+    return lines
 
 
 def _say_about_client(

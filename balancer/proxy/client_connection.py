@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from balancer.http1 import canned
+from balancer.http1.edits import Edits
 from balancer.http1.faults import ClientFault
 from balancer.http1.fields import Field
 from balancer.http1.framing import BadChunk, ChunkedReader
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
 NO_TRAILERS: Final[list[Field]] = []
+NOT_INTRODUCED: Final[tuple[bytes, int, Edits | None, bytes]] = (b"", 0, None, b"")
 LINGER: Final = 2.0  # seconds to go on reading after a last answer, so that a reset does not overtake it (RFC 9112 9.6)
 LAST_CALL: Final = 1.0  # seconds that a closing listener's idle connections have left
 LINGER_BYTES: Final = 1024 * 1024
@@ -73,6 +75,7 @@ class ClientConnection(asyncio.Protocol):
         "address",
         "deadline",
         "exchange",
+        "introduced",
         "last",
         "node",
         "scheme",
@@ -90,6 +93,7 @@ class ClientConnection(asyncio.Protocol):
         self.last = False
         self.about = b""
         self.node = b""
+        self.introduced: tuple[bytes, int, Edits | None, bytes] = NOT_INTRODUCED
         self._buffer = b""  # an incomplete head, or requests read ahead
         self._held = False  # the exchange's server takes no more
         self._held_ahead = False  # too much was read ahead

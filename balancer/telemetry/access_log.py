@@ -93,14 +93,10 @@ class AccessLog:
 
 def _is_usual(decision: Decision, duration: float) -> bool:
     """Whether nobody will ask for this very request: it went well, at once and in time."""
-    return (
-        decision.status < 500 and decision.outcome in USUAL and duration <= SLOW and decision.reasons is None
-    )
+    return decision.status < 500 and decision.outcome in USUAL and duration <= SLOW and decision.reasons is None
 
 
-def open_log(
-    settings: schema.AccessLog, rng: Random, wall: float, tell: Callable[[str], None]
-) -> AccessLog | None:
+def open_log(settings: schema.AccessLog, rng: Random, wall: float, tell: Callable[[str], None]) -> AccessLog | None:
     """The log as configured, None for `to: none`. `tell` hears of trouble; OSError if it cannot be opened."""
     if settings.to == "none":
         return None

@@ -11,9 +11,7 @@ BUILD = Things(
     ("version", "python", "loop"),
     lambda scrape: [((scrape.vitals.version, scrape.vitals.python, scrape.vitals.loop), 1)],
 )
-LISTENERS = Things(
-    ("listener",), lambda scrape: [((name,), it) for name, it in scrape.report.listeners.items()]
-)
+LISTENERS = Things(("listener",), lambda scrape: [((name,), it) for name, it in scrape.report.listeners.items()])
 ROUTES = Things(("route",), lambda scrape: [((name,), it) for name, it in scrape.report.routes.items()])
 POOLS = Things(("pool",), lambda scrape: [((name,), it) for name, it in scrape.report.pools.items()])
 SERVERS = Things(("pool", "server"), lambda scrape: scrape.report.servers())
@@ -69,9 +67,7 @@ CATALOGUE: tuple[Family, ...] = (
         lambda it: None if it.redis_up is None else int(it.redis_up),
         "1 when Redis answers; absent when none is configured.",
     ),
-    VITALS.counters(
-        "balancer_admin_requests", ("code",), lambda it: it.admin_requests, "Requests to the admin API."
-    ),
+    VITALS.counters("balancer_admin_requests", ("code",), lambda it: it.admin_requests, "Requests to the admin API."),
     VITALS.counters(
         "balancer_log_lines_dropped",
         ("log",),
@@ -87,9 +83,7 @@ CATALOGUE: tuple[Family, ...] = (
     ),
     POOLS.gauges("balancer_pool_servers", ("state",), _states, "Servers by state."),
     POOLS.gauge("balancer_pool_queue_length", lambda it: it.queue, "Requests that wait for a server now."),
-    POOLS.counter(
-        "balancer_pool_queued", lambda it: it.tally.queued, "Requests that had to wait for a server."
-    ),
+    POOLS.counter("balancer_pool_queued", lambda it: it.tally.queued, "Requests that had to wait for a server."),
     POOLS.counter(
         "balancer_pool_queue_timeouts",
         lambda it: it.tally.queue_timeouts,
@@ -126,12 +120,8 @@ CATALOGUE: tuple[Family, ...] = (
     ),
     # Listeners.
     LISTENERS.gauge("balancer_listener_connections", lambda it: it.open, "Client connections open now."),
-    LISTENERS.gauge(
-        "balancer_listener_tunnels", lambda it: it.tunnels, "Of these, upgraded ones such as WebSockets."
-    ),
-    LISTENERS.counter(
-        "balancer_listener_connections_accepted", lambda it: it.connections, "Client connections."
-    ),
+    LISTENERS.gauge("balancer_listener_tunnels", lambda it: it.tunnels, "Of these, upgraded ones such as WebSockets."),
+    LISTENERS.counter("balancer_listener_connections_accepted", lambda it: it.connections, "Client connections."),
     LISTENERS.counters(
         "balancer_listener_rejected",
         ("reason",),
@@ -140,13 +130,9 @@ CATALOGUE: tuple[Family, ...] = (
     ),
     LISTENERS.counter("balancer_listener_received_bytes", lambda it: it.bytes_in, "Request bodies."),
     LISTENERS.counter("balancer_listener_sent_bytes", lambda it: it.bytes_out, "Response bodies."),
-    LISTENERS.counters(
-        "balancer_listener_requests", ("method", "code"), lambda it: it.requests, "Requests answered."
-    ),
+    LISTENERS.counters("balancer_listener_requests", ("method", "code"), lambda it: it.requests, "Requests answered."),
     # Servers.
-    SERVERS.gauge(
-        "balancer_server_up", lambda it: int(it.state == "up"), "1 when nothing keeps it out of rotation."
-    ),
+    SERVERS.gauge("balancer_server_up", lambda it: int(it.state == "up"), "1 when nothing keeps it out of rotation."),
     SERVERS.gauge(
         "balancer_server_in_rotation",
         lambda it: int(it.in_rotation),
@@ -165,20 +151,14 @@ CATALOGUE: tuple[Family, ...] = (
         "As used now: less during slow start, 0 out of rotation.",
     ),
     SERVERS.gauge("balancer_server_requests_in_flight", lambda it: it.inflight, "Requests it is working on."),
-    SERVERS.gauge(
-        "balancer_server_idle_connections", lambda it: it.idle, "Connections kept for the next request."
-    ),
-    SERVERS.gauge(
-        "balancer_server_tunnels", lambda it: it.tunnels, "Upgraded connections such as WebSockets."
-    ),
+    SERVERS.gauge("balancer_server_idle_connections", lambda it: it.idle, "Connections kept for the next request."),
+    SERVERS.gauge("balancer_server_tunnels", lambda it: it.tunnels, "Upgraded connections such as WebSockets."),
     SERVERS.gauge(
         "balancer_server_latency_average_seconds",
         lambda it: it.latency,
         "Moving average of the time to its first byte; absent before its first answer.",
     ),
-    SERVERS.counter(
-        "balancer_server_ejections", lambda it: it.tally.ejections, "Times live traffic took it out."
-    ),
+    SERVERS.counter("balancer_server_ejections", lambda it: it.tally.ejections, "Times live traffic took it out."),
     SERVERS.counters(
         "balancer_server_failures",
         ("kind",),
@@ -193,19 +173,21 @@ CATALOGUE: tuple[Family, ...] = (
         "Active health checks.",
     ),
     SERVERS.counter("balancer_server_connects", lambda it: it.tally.connects, "Connections opened to it."),
-    SERVERS.counter("balancer_server_received_bytes", lambda it: it.tally.bytes_in, "Bytes from it."),
-    SERVERS.counter("balancer_server_sent_bytes", lambda it: it.tally.bytes_out, "Bytes to it."),
+    SERVERS.counter(
+        "balancer_server_received_bytes", lambda it: it.tally.bytes_in, "Bytes of bodies and tunnels from it."
+    ),
+    SERVERS.counter("balancer_server_sent_bytes", lambda it: it.tally.bytes_out, "Bytes to it, heads included."),
     SERVERS.counters("balancer_server_requests", ("code",), lambda it: it.tally.codes, "Answers it gave."),
     # Routes, and the histograms.
     ROUTES.counters("balancer_route_requests", ("code",), lambda it: it.codes, "Requests answered."),
     ROUTES.histogram(
         "balancer_route_request_duration_seconds",
         lambda it: it.latency,
-        "From a request's first byte to its response's last.",
+        "From a request's complete head to its response's last byte.",
     ),
     SERVERS.histogram(
         "balancer_server_response_duration_seconds",
         lambda it: it.tally.latency,
-        "From a request's last byte to its response's first.",
+        "From a request's last byte to its response's first one, by attempt.",
     ),
 )

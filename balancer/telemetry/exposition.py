@@ -85,8 +85,7 @@ def _template(family: Family, labels: Labels) -> str:
         return f"{_series(name, pairs)} %r\n"
     buckets = [_series(f"{name}_bucket", [*pairs, f'le="{bound}"']) for bound in BUCKETS]
     return "".join(
-        f"{series} %r\n"
-        for series in (*buckets, _series(f"{name}_sum", pairs), _series(f"{name}_count", pairs))
+        f"{series} %r\n" for series in (*buckets, _series(f"{name}_sum", pairs), _series(f"{name}_count", pairs))
     )
 
 

@@ -70,7 +70,8 @@ class Traffic(Part):
     """Answered; of pools and servers each attempt counts."""
     errors: Errors
     latency: Latency
-    """Routes and the whole: first request byte to last response byte. Pools and servers: last to first."""
+    """Routes and the whole: from the request's complete head to the response's last byte. Pools and servers: from the
+    request's last byte to the response's first one."""
 
 
 class Volume(Part):

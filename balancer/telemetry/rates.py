@@ -63,9 +63,7 @@ def of_codes(codes: Mapping[int, int], bytes_in: int = 0, bytes_out: int = 0) ->
         if status >= 400:
             classes["errors_5xx" if status >= 500 else "errors_4xx"] += count
             kinds[kind(status)] += count
-    return NOTHING._replace(
-        requests=sum(codes.values()), **classes, **kinds, bytes_in=bytes_in, bytes_out=bytes_out
-    )
+    return NOTHING._replace(requests=sum(codes.values()), **classes, **kinds, bytes_in=bytes_in, bytes_out=bytes_out)
 
 
 def of_server(tally: ServerTally) -> Counts[int]:

@@ -19,9 +19,7 @@ class Redaction:
 
     def __init__(self, redact: Iterable[str]) -> None:
         """`redact` as in `logs.access.redact`: "query:token". Other entries name what is never logged."""
-        self._names = tuple(
-            entry.removeprefix("query:").lower() for entry in redact if entry.startswith("query:")
-        )
+        self._names = tuple(entry.removeprefix("query:").lower() for entry in redact if entry.startswith("query:"))
 
     def path(self, path: str) -> str:
         """A request's target, masked."""

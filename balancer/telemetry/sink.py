@@ -86,9 +86,9 @@ class Sink:
         os.close(self._fd)
         self._fd, self._may_block = fd, may_block
 
-    def close(self) -> None:
-        """Write what waits, giving a slow reader half a second."""
-        deadline = monotonic() + 0.5
+    def close(self, patience: float = 0.5) -> None:
+        """Write what waits, giving a slow reader this many seconds; 0 while there are requests that would wait too."""
+        deadline = monotonic() + patience
         self.flush()
         while len(self._waiting) > self._owed and (left := deadline - monotonic()) > 0:
             _ready(self._fd, left)

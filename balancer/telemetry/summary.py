@@ -26,7 +26,7 @@ from balancer.telemetry.figures import (
 )
 from balancer.telemetry.last_errors import Failed
 from balancer.telemetry.process import LoopLag, ProcessFigures
-from balancer.telemetry.quantiles import quantile
+from balancer.telemetry.quantiles import quantiles
 from balancer.telemetry.rates import SECONDS, Counts, Key, Recent, of_codes, of_listener, of_server, total
 from balancer.telemetry.report import PoolReport, Report, ServerReport
 from balancer.telemetry.sums import merge
@@ -102,18 +102,12 @@ class Numbers:
         )
 
     def latency(self, since_start: Histogram) -> Latency:
-        return Latency(last_minute=quantiles(self._last_minute), since_start=quantiles(since_start.counts))
+        return Latency(last_minute=_quantiles(self._last_minute), since_start=_quantiles(since_start.counts))
 
 
-def quantiles(counts: Sequence[int]) -> Quantiles:
-    highest = quantile(counts, 1.0)
-    return Quantiles(
-        p50=quantile(counts, 0.5),
-        p90=quantile(counts, 0.9),
-        p99=quantile(counts, 0.99),
-        max=highest,
-        reason=QUIET if highest is None else None,
-    )
+def _quantiles(counts: Sequence[int]) -> Quantiles:
+    p50, p90, p99, highest = quantiles(counts, (0.5, 0.9, 0.99, 1.0))
+    return Quantiles(p50=p50, p90=p90, p99=p99, max=highest, reason=QUIET if highest is None else None)
 
 
 def figures(
@@ -200,9 +194,7 @@ def _pool(pool: PoolReport, recent: Recent, health: Mapping[ServerKey, Health]) 
         errors=numbers.errors(),
         latency=numbers.latency(pool.latency()),
         bytes=numbers.volume,
-        servers={
-            s.name: _server(pool.name, s, recent, health.get((pool.name, s.name))) for s in pool.servers
-        },
+        servers={s.name: _server(pool.name, s, recent, health.get((pool.name, s.name))) for s in pool.servers},
     )
 
 

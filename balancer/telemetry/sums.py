@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import add
 from typing import TypeVar
 
 from balancer.tally import Histogram, ListenerTally, PoolTally, RouteTally, ServerTally
@@ -29,7 +30,7 @@ def absorb(whole: Tally, part: Tally) -> None:
             for key, count in its.items():
                 mine[key] += count
         elif isinstance(mine, list):
-            mine[:] = map(int.__add__, mine, its)
+            mine[:] = map(add, mine, its)
         else:
             setattr(whole, name, mine + its)
 

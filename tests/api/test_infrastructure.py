@@ -66,7 +66,9 @@ async def test_initialize_takes_urls_and_objects_and_answers_with_the_status(des
     body = {"servers": [X, {"url": "http://127.0.0.1:2010/", "name": "spare", "weight": 2, "backup": True}]}
     answer = await desk.ask("POST", INITIALIZE, {**body, "strategy": "two-choices"})
     assert answer.status == 200
-    assert list(answer.json["pools"]["web"]["servers"]) == ["127.0.0.1:2009", "spare"]  # type: ignore[index, call-overload]  # JSON
+    servers = answer.at("pools", "web", "servers")
+    assert isinstance(servers, dict)
+    assert list(servers) == ["127.0.0.1:2009", "spare"]
     assert answer.at("pools", "web", "strategy") == "two-choices"
     assert answer.at("pools", "web", "servers", "spare", "weight", "set") == 2
     assert answer.at("pools", "web", "servers", "spare", "url") == "http://127.0.0.1:2010"
@@ -105,7 +107,7 @@ async def test_initialize_keeps_strategy_and_health_unless_told(desk: Desk) -> N
         ({"servers": [X], "health": {"active": {"interval": "soon"}}}, "/health/active/interval", "duration"),
         ({"servers": [X], "health": {"active": {"rise": True}}}, "/health/active/rise", "whole number"),
         ({"servers": [X], "health": {"activ": None}}, "/health/activ", "is not a field that is known here"),
-        ({"servers": [X], "health": {"active": {"body": "("}}}, "pools.web.health.active.body", "regular"),
+        ({"servers": [X], "health": {"active": {"body": "("}}}, "/health/active/body", "regular"),
     ],
 )
 async def test_initialize_validates_everything_before_anything_changes(
@@ -158,7 +160,6 @@ async def test_a_verdict_that_a_health_check_brings_is_in_force_when_it_is_answe
 
 
 async def test_a_health_check_can_be_of_one_pool_or_one_server(desk: Desk) -> None:
-    assert len(str(await _names(desk, {"pool": "web"}))) > 0
     assert await _names(desk, {"pool": "web"}) == ["a", "b"]
     assert await _names(desk, {"pool": "web", "server": "b"}) == ["b"]
     assert await _names(desk, {}) == ["a", "b"]
@@ -205,7 +206,9 @@ async def test_next_server_passes_on_who_would_ask_for_what(desk: Desk) -> None:
     answer = await desk.ask("GET", NEXT + query)
     assert answer.status == 200, answer.content
     assert desk.room.fleet.asked == [Preview("web", "hash", "2001:db8::1", "/a?b=c", (("Cookie", "lb=1"),))]
-    assert len(answer.json["strategies"]) == 1  # type: ignore[arg-type]  # JSON
+    strategies = answer.json["strategies"]
+    assert isinstance(strategies, list)
+    assert len(strategies) == 1
 
 
 @pytest.mark.parametrize(

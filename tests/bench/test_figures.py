@@ -11,9 +11,7 @@ def case(*rows: Row, errors: int = 0) -> Case:
 
 
 def row(name: str, values: list[float], reference: list[float] | None) -> Row:
-    return Row(
-        name, spread(values), ratio(values, reference) if reference else None, {"requests/s": 41_234.5}
-    )
+    return Row(name, spread(values), ratio(values, reference) if reference else None, {"requests/s": 41_234.5})
 
 
 def test_a_ratio_is_taken_round_by_round_so_that_a_disturbed_round_does_not_shift_it() -> None:

@@ -22,9 +22,7 @@ def test_two_cases_may_not_have_the_same_name() -> None:
 
 
 @pytest.mark.slow
-def test_an_earlier_runs_figures_can_be_compared_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_earlier_runs_figures_can_be_compared_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "figures.json"
     file.write_text(json.dumps({"an empty call": 1e9}))
     assert main(["an empty*", "--before", str(file)]) == 0

@@ -15,9 +15,7 @@ from bench.proxy import main
 
 
 @pytest.mark.slow
-def test_the_floor_is_measured_with_nothing_installed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_floor_is_measured_with_nothing_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "figures.json"
     size = ["--rounds", "1", "--seconds", "1"]
     assert main(["--own", "--only", "floor", "--cases", "small", *size, "--json", str(file)]) == 0

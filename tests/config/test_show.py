@@ -54,8 +54,11 @@ def test_what_is_shown_loads_to_the_same_configuration(text: str) -> None:
     assert config(show(config(text))) == config(text)
 
 
-NAMES = st.sampled_from(["X-A", "x-a", "X-B", "X-C", "Host"])
-FIELDS = st.dictionaries(NAMES, st.sampled_from("123"), max_size=3)
+NAMES = st.sampled_from(["X-A", "x-a", "X-B", "X-C"])
+# One field in two spellings is refused.
+FIELDS = st.dictionaries(NAMES, st.sampled_from("123"), max_size=3).filter(
+    lambda fields: not {"X-A", "x-a"} <= fields.keys()
+)
 EDITS = st.fixed_dictionaries({}, optional={"remove": st.lists(NAMES, max_size=2), "set": FIELDS, "add": FIELDS})
 
 
@@ -67,12 +70,8 @@ def test_merged_header_edits_merge_to_themselves(levels: list[dict[str, object]]
 defaults: {{headers: {{response: {defaults}}}}}
 pools: {{app: {{servers: [http://a:1], headers: {{response: {pool}}}}}}}
 routes: {{r: {{pool: app, headers: {{response: {route}}}}}}}
-""".replace("Host", "X-D")
-    try:
-        once = config(text)
-    except Exception as error:  # one field twice in two spellings is refused, and not what this is about
-        assert "is there twice" in str(error)
-        return
+"""
+    once = config(text)
     assert config(show(once)) == once
 
 

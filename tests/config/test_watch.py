@@ -35,7 +35,7 @@ async def seen(path: pathlib.Path, *steps: Callable[[], object]) -> tuple[list[s
     found: list[str] = []
     try:
         async for digest in changes(path, sleep=script.sleep):
-            found.append(by_digest[digest])
+            found += [by_digest[digest]]
     except StopWatchingError:
         pass
     return found, script.slept

@@ -48,6 +48,14 @@ def test_whom_a_cookie_names_can_be_asked_without_a_pick() -> None:
     assert sticky.named(b"lb=nobody") is None
 
 
+def test_a_cookie_can_be_had_for_any_server_in_rotation_and_no_other() -> None:
+    members = servers(1, 1)
+    sticky = sessions(members)
+    for member in members:
+        assert sticky.named(pair(sticky.cookie(member))) is member
+    assert sticky.cookie(server("gone")) is None
+
+
 def test_a_client_without_the_cookie_is_placed_by_the_strategy() -> None:
     members = servers(1, 1, 1)
     sticky, strategy = sessions(members), RoundRobin(members, Random(1))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from hypothesis import given
@@ -179,6 +180,16 @@ def test_a_line_that_was_cut_is_ended_before_the_next_one(pipe):
     sink.flush()
     assert pipe.read() == b"\nafter\n"
     sink.close()
+
+
+def test_closing_without_patience_does_not_wait_for_a_stuck_reader(pipe):
+    sink = Sink(pipe.path)
+    for _ in range(2 * AT_ONCE // len(LINE)):
+        sink.put(LINE)
+    started = monotonic()
+    sink.close(patience=0)
+    assert monotonic() - started < 0.4
+    assert pipe.read().count(b"\n") + sink.dropped == 2 * AT_ONCE // len(LINE)
 
 
 def test_after_a_rotation_lines_go_to_the_new_file(tmp_path):

@@ -1,0 +1,238 @@
+"""The document, and whether every operation answers as it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from random import Random
+from typing import NamedTuple
+
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from api.app import all_operations
+from tests.api.desk import BALANCER, SERVERS, Answer, Desk
+
+POOL = f"{BALANCER}/pools/{{pool}}/servers"
+ROLES = {
+    ("GET", "/livez"): None,
+    ("GET", "/readyz"): None,
+    ("GET", "/metrics"): None,
+    ("GET", "/openapi.json"): None,
+    ("GET", "/api/monitoring/health"): None,
+    ("GET", "/api/monitoring/metrics"): "viewer",
+    ("GET", "/api/infrastructure/stats"): "viewer",
+    ("GET", f"{BALANCER}/status"): "viewer",
+    ("GET", f"{BALANCER}/next-server"): "viewer",
+    ("POST", f"{BALANCER}/health-check"): "operator",
+    ("POST", f"{BALANCER}/initialize"): "admin",
+    ("GET", POOL): "viewer",
+    ("POST", POOL): "admin",
+    ("GET", POOL + "/{server}"): "viewer",
+    ("PATCH", POOL + "/{server}"): "operator",
+    ("DELETE", POOL + "/{server}"): "admin",
+    ("POST", POOL + "/{server}/drain"): "operator",
+    ("POST", POOL + "/{server}/maintenance"): "operator",
+    ("POST", POOL + "/{server}/ready"): "operator",
+    ("GET", "/api/config"): "viewer",
+    ("POST", "/api/config/reload"): "operator",
+    ("POST", "/api/config/check"): "admin",
+    ("DELETE", "/api/config/overlay"): "admin",
+}
+"""Who may do what, as docs/api.md has it."""
+
+
+class Case(NamedTuple):
+    """One way to call an operation."""
+
+    method: str
+    path: str
+    filled: str
+    """The path with its names filled in, and a query."""
+    body: bytes | None = None
+    content_type: str = "application/json"
+
+
+RIGHT = [
+    *(Case("GET", path, path) for method, path in ROLES if method == "GET" and "{" not in path),
+    Case("GET", f"{BALANCER}/next-server", f"{BALANCER}/next-server?pool=web&client=::1&path=/x&header=A:b"),
+    Case("POST", f"{BALANCER}/health-check", f"{BALANCER}/health-check"),
+    Case("POST", f"{BALANCER}/health-check", f"{BALANCER}/health-check", b'{"pool": "web", "server": "a"}'),
+    Case("GET", POOL, SERVERS),
+    Case("GET", POOL + "/{server}", f"{SERVERS}/a"),
+    Case("PATCH", POOL + "/{server}", f"{SERVERS}/a", b'{"weight": 2, "backup": false}'),
+    Case("POST", POOL + "/{server}/drain", f"{SERVERS}/a/drain"),
+    Case("POST", POOL + "/{server}/drain", f"{SERVERS}/b/drain?wait=1ms"),
+    Case("POST", POOL + "/{server}/maintenance", f"{SERVERS}/a/maintenance?wait=0s"),
+    Case("POST", POOL + "/{server}/ready", f"{SERVERS}/a/ready"),
+    Case("POST", POOL, SERVERS, b'{"url": "http://127.0.0.1:2009", "name": "c", "weight": 2}'),
+    Case("DELETE", POOL + "/{server}", f"{SERVERS}/c"),
+    Case("POST", "/api/config/reload", "/api/config/reload"),
+    Case("POST", "/api/config/check", "/api/config/check", b"listen: 127.0.0.1:0", "application/yaml"),
+    Case(
+        "POST",
+        f"{BALANCER}/initialize",
+        f"{BALANCER}/initialize",
+        b'{"servers": ["http://127.0.0.1:2010", {"url": "http://127.0.0.1:2011", "backup": true}],'
+        b' "pool": "web", "strategy": "random", "health": {"active": {"interval": "1s"}}}',
+    ),
+    Case("DELETE", "/api/config/overlay", "/api/config/overlay?pool=web"),
+]
+"""At least one call of every operation that succeeds, in an order in which they do."""
+
+
+def wrong(case: Case) -> Iterator[Case]:
+    """Calls that must be refused, each for another reason."""
+    path = case.filled.partition("?")[0]
+    for query in ("nix=1", "pool=a&pool=b", "wait=soon", "pool=%20", "%00"):
+        yield case._replace(filled=f"{path}?{query}")
+    if "{" in case.path:
+        yield case._replace(filled=path.replace("/web/", "/nix/"))
+    if "{server}" in case.path:
+        yield case._replace(filled=path.replace("/servers/", "/servers/x"))
+    yield case._replace(body=b"{", content_type="application/json")
+    yield case._replace(body=b"{}", content_type="text/plain")
+    yield case._replace(body=b'{"nix": 1}', content_type="application/json")
+    yield case._replace(body=b'{"servers": [], "weight": 0, "url": 7}', content_type="application/json")
+
+
+async def call(desk: Desk, case: Case) -> Answer:
+    headers = {"Content-Type": case.content_type} if case.body is not None else {}
+    return await desk.ask(case.method, case.filled, raw=case.body, headers=headers)
+
+
+class Document:
+    """The document as the API gives it, to hold answers against."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.content = json.loads(answer.content)
+
+    def judge(self, case: Case, answer: Answer) -> None:
+        """Fail unless the operation may answer so."""
+        responses = self.content["paths"][case.path][case.method.lower()]["responses"]
+        where = f"{case}: {answer.status} {answer.content[:500]!r}"
+        assert str(answer.status) in responses, where
+        content = responses[str(answer.status)].get("content")
+        if content is None:
+            assert answer.content == b"", where
+            return
+        kind = answer.headers["Content-Type"].partition(";")[0]
+        assert kind in content, where
+        if kind.endswith("json"):
+            schema = {**content[kind]["schema"], "components": self.content["components"]}
+            problems = [error.message for error in OAS31Validator(schema).iter_errors(answer.document)]
+            assert problems == [], where
+
+
+@pytest.fixture
+async def document(desk: Desk) -> Document:
+    return Document(await desk.ask("GET", "/openapi.json", role=None))
+
+
+async def test_the_document_is_valid_openapi_3_1(document: Document) -> None:
+    assert document.content["openapi"] == "3.1.0"
+    OpenAPIV31SpecValidator(document.content).validate()
+
+
+async def test_the_document_has_every_operation_and_the_role_that_it_needs(desk: Desk, document: Document) -> None:
+    found = {
+        (method.upper(), path): operation.get("x-role")
+        for path, operations in document.content["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert found == ROLES
+    assert {(operation.method, operation.path) for operation in all_operations(desk.services)} == set(ROLES)
+
+
+async def test_every_operation_says_what_it_does_and_has_an_id_of_its_own(document: Document) -> None:
+    operations = [operation for operations in document.content["paths"].values() for operation in operations.values()]
+    assert all(operation["summary"].endswith((".", "?")) for operation in operations)
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+
+
+async def test_no_name_in_the_document_shows_where_our_code_is(document: Document) -> None:
+    assert [name for name in document.content["components"]["schemas"] if "__" in name] == []
+
+
+async def test_every_operation_succeeds_with_right_input_as_the_document_says(desk: Desk, document: Document) -> None:
+    assert {(case.method, case.path) for case in RIGHT} == set(ROLES)
+    for case in RIGHT:
+        answer = await call(desk, case)
+        assert answer.status < 300, (case, answer.content)
+        document.judge(case, answer)
+
+
+async def test_every_operation_refuses_wrong_input_as_the_document_says(desk: Desk, document: Document) -> None:
+    before = desk.room.fleet.snapshot
+    for case in RIGHT:
+        for attempt in wrong(case):
+            answer = await call(desk, attempt)
+            assert 400 <= answer.status < 500, (attempt, answer.content)
+            document.judge(attempt, answer)
+    assert desk.room.fleet.snapshot is before
+
+
+async def test_every_operation_refuses_who_may_not_as_the_document_says(desk: Desk, document: Document) -> None:
+    order = [None, "viewer", "operator", "admin"]
+    before = desk.room.fleet.snapshot
+    for case in RIGHT:
+        needed = ROLES[case.method, case.path]
+        for role in order[: order.index(needed)]:
+            headers = {"Content-Type": case.content_type} if case.body is not None else {}
+            answer = await desk.ask(
+                case.method,
+                case.filled,
+                raw=case.body,
+                headers=headers,
+                role=role,  # type: ignore[arg-type]  # a role's name, or None
+            )
+            assert answer.status == (401 if role is None else 403), (case, role)
+            document.judge(case, answer)
+    assert desk.room.fleet.snapshot is before
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+async def test_every_operation_is_done_for_the_lowest_role_that_may(desk: Desk, role: str) -> None:
+    for case in RIGHT:
+        if ROLES[case.method, case.path] == role and case.filled != f"{SERVERS}/c":
+            headers = {"Content-Type": case.content_type} if case.body is not None else {}
+            answer = await desk.ask(
+                case.method,
+                case.filled,
+                raw=case.body,
+                headers=headers,
+                role=role,  # type: ignore[arg-type]  # a role's name
+            )
+            assert answer.status < 300, (case, answer.content)
+
+
+JUNK: list[object] = [None, True, 0, -1, 2**70, 1.5, 1e308, "", "\x00", "ü", "x" * 300, [], {}, [[]], {"url": None}]
+
+
+def spoilt(value: object, rng: Random) -> object:
+    """The value with something in it replaced, added or left out."""
+    if isinstance(value, dict) and value and rng.random() < 0.8:
+        key = rng.choice(list(value))
+        if rng.random() < 0.2:
+            return {name: inner for name, inner in value.items() if name != key}
+        if rng.random() < 0.2:
+            return {**value, rng.choice(["nix", "", "a/b~", "weight"]): rng.choice(JUNK)}
+        return {**value, key: spoilt(value[key], rng)}
+    if isinstance(value, list) and value and rng.random() < 0.8:
+        place = rng.randrange(len(value))
+        return [*value[:place], spoilt(value[place], rng), *value[place + 1 :]]
+    return rng.choice(JUNK)
+
+
+@pytest.mark.slow
+async def test_no_body_however_spoilt_is_answered_as_the_document_does_not_say(desk: Desk, document: Document) -> None:
+    rng = Random(1)
+    cases = [case for case in RIGHT if case.body is not None and case.content_type == "application/json"]
+    for _ in range(40):
+        for case in cases:
+            body = spoilt(json.loads(case.body or b""), rng)
+            attempt = case._replace(body=json.dumps(body).encode())
+            answer = await call(desk, attempt)
+            document.judge(attempt, answer)
+            assert answer.status < 500, (attempt, answer.content)
