@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from pydantic import JsonValue, TypeAdapter
@@ -84,7 +85,8 @@ class Configuration:
         except ConfigError as error:
             return CheckAnswer(valid=False, problems=_warnings(error.problems), warnings=[], changed=[])
         # Paths only: the values may come from files and variables that the caller is not meant to read.
-        changed = [change.path for change in diff(self._control.loaded.config, loaded.config)]
+        found = await asyncio.to_thread(diff, self._control.loaded.config, loaded.config)
+        changed = [change.path for change in found]
         return CheckAnswer(valid=True, problems=[], warnings=_warnings(loaded.warnings), changed=changed)
 
     async def clear_overlay(self, call: Call, query: PoolQuery) -> ConfigAnswer:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from api.operation import Operation
 from api.problems import CONTENT_TYPE, ProblemDetails
+from config.values import StatusSet
 
 Mode = Literal["validation", "serialization"]
 Json = dict[str, object]
@@ -30,13 +31,22 @@ WITH_FIELDS = {422: "A field is not as expected; `errors` names each."}
 ALWAYS = {421: "The Host is no name of this listener.", 500: "A fault of the balancer's own; the log has it."}
 
 
+class _Generator(GenerateJsonSchema):
+    """pydantic's, with defaults as they are written and not as our values hold them."""
+
+    def encode_default(self, dft: object) -> object:
+        return str(dft) if isinstance(dft, StatusSet) else super().encode_default(dft)
+
+
 def document(operations: Iterable[Operation], version: str) -> Json:
     operations = tuple(operations)
     wanted: list[tuple[type[BaseModel], Mode]] = [(ProblemDetails, "serialization")]
     for operation in operations:
         wanted += [(operation.body, "validation")] if operation.body else []
         wanted += [(operation.answer, "serialization")] if operation.answer else []
-    references, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=REFS)
+    references, definitions = models_json_schema(
+        list(dict.fromkeys(wanted)), ref_template=REFS, schema_generator=_Generator
+    )
 
     def schema(model: type[BaseModel], mode: Mode) -> Json:
         return references[model, mode]
@@ -54,13 +64,24 @@ def document(operations: Iterable[Operation], version: str) -> Json:
         },
         "paths": paths,
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": _with_seconds(definitions.get("$defs", {})),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
         },
     }
+
+
+def _with_seconds(schema: object) -> object:
+    """Durations as the API takes them: in a file a bare number other than 0 is none, here it is seconds."""
+    if isinstance(schema, list):
+        return [_with_seconds(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema == {"type": "integer", "const": 0}:
+        return {"type": "number", "minimum": 0}
+    return {name: _with_seconds(part) for name, part in schema.items()}
 
 
 def _operation(operation: Operation, schemas: Schemas) -> Json:
@@ -111,7 +132,8 @@ def _responses(operation: Operation, schemas: Schemas) -> Json:
     for status, when in operation.statuses.items():
         response: Json = {"description": when}
         if status != 204:
-            schema = schemas(operation.answer, "serialization") if operation.answer else {"type": "string"}
+            raw = {"type": "object" if operation.content_type == "application/json" else "string"}
+            schema = schemas(operation.answer, "serialization") if operation.answer else raw
             response["content"] = {operation.content_type: {"schema": schema}}
         responses[str(status)] = response
     problem = {CONTENT_TYPE: {"schema": schemas(ProblemDetails, "serialization")}}

@@ -54,7 +54,13 @@ def run(config_path: Path | None, environ: Mapping[str, str]) -> int:
         return 2
 
     async def main() -> int:
-        return await App(loaded, environ).main()
+        try:
+            app = App(loaded, environ)
+        except OSError as error:
+            to = loaded.config.logs.access.to
+            print(f"logs.access.to: {to} cannot be opened: {error.strerror or error}", file=sys.stderr)
+            return 1
+        return await app.main()
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main())
@@ -79,6 +85,7 @@ class App:
             log.warning("configuration", problem=str(warning))
         self._access: AccessLog | None = None
         self._access_settings: object = None
+        self._dropped_before = 0  # by access logs that were replaced
         self._errors = LastErrors()
         self._views = Views(failures=self._errors, on_event=_tell)
         self._open_access_log(config)
@@ -94,7 +101,7 @@ class App:
         )
         self.redis = RedisLink(config.redis)
         self.recent = Recent()
-        self.lag = LoopLag()
+        self.lag = LoopLag(BEAT)
         process = Process()
         key, fallback = (None, None) if config.admin.keys else new_key()
         self._one_time_key = key
@@ -151,7 +158,7 @@ class App:
                 await runner.cleanup()
             if self._access is not None:
                 self._access.sink.close()
-            self._sink.flush()
+            self._sink.close()
 
     def _announce(self) -> None:
         config = self.control.snapshot.config
@@ -175,12 +182,13 @@ class App:
         count = 0
         while True:
             await asyncio.sleep(BEAT)
+            now = monotonic()
+            self.lag.beat(now)
             if self._access is not None:
                 self._access.tick(wall_time())
+            self._sink.flush()
             count += 1
             if count % round(1 / BEAT) == 0:
-                now = monotonic()
-                self.lag.beat(now)
                 self.recent.sample(now, self.plane.report())
 
     def _handle_signals(self) -> None:
@@ -212,7 +220,7 @@ class App:
         try:
             self._open_access_log(config)
         except OSError as error:
-            log.error("access log cannot be opened, the old one stays", to=config.logs.access.to, reason=str(error))
+            log.error("access log cannot be opened", to=config.logs.access.to, reason=error.strerror or str(error))
         await self.redis.change(config.redis)
 
     def _open_access_log(self, config: Config) -> None:
@@ -224,10 +232,12 @@ class App:
         self._access_settings = settings
         self._views.every = opened
         if old is not None:
-            old.sink.close()
+            old.sink.close(patience=0)
+            self._dropped_before += old.sink.dropped
 
     def _dropped(self) -> Mapping[str, int]:
-        return {"access": self._access.sink.dropped if self._access is not None else 0, "program": self._sink.dropped}
+        access = self._access.sink.dropped if self._access is not None else 0
+        return {"access": self._dropped_before + access, "program": self._sink.dropped}
 
     def _keep(self, work: Coroutine[object, object, None]) -> None:
         """Run it beside the rest, and hold it until it is done."""
@@ -310,4 +320,3 @@ def _tell(event: str, where: str, detail: str) -> None:
 
 def _tell_of_log(message: str) -> None:
     log.warning("access log", problem=message)
-

@@ -7,7 +7,7 @@ from time import monotonic
 
 from balancer.control import PublishError
 from balancer.http1.fields import parse_line
-from balancer.http1.head import RequestHead
+from balancer.http1.head import RequestFields, RequestHead
 from balancer.plane import Plane, PlaneError
 from balancer.pool import Pool
 from balancer.preview import Candidate, Preview, PreviewAnswer
@@ -43,7 +43,7 @@ class LocalFleet:
 
 def _head(question: Preview) -> RequestHead:
     fields = [parse_line(f"{name}: {value}".encode("latin-1")) for name, value in question.headers]
-    return RequestHead(b"GET", question.path.encode("utf-8"), 1, fields, [])
+    return RequestHead(b"GET", question.path.encode("utf-8"), 1, RequestFields(b"", 1, fields, []))
 
 
 def _asked(pool: Pool, name: str, head: RequestHead, client: str) -> PreviewAnswer:

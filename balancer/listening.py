@@ -52,7 +52,9 @@ class Listener:
 
     scheme = b"http"
 
-    def __init__(self, name: str, settings: ListenerSettings, config: Config, tally: ListenerTally, open_: Opener) -> None:
+    def __init__(
+        self, name: str, settings: ListenerSettings, config: Config, tally: ListenerTally, open_: Opener
+    ) -> None:
         self.name = name
         self.tally = tally
         self.connections: set[ClientConnection] = set()

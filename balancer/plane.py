@@ -251,7 +251,7 @@ class Plane:
 
     def _behind_proxies(self, listener: Listener, client: ClientConnection, head: RequestHead) -> str:
         """The nearest address that is no trusted proxy, read from the right of X-Forwarded-For."""
-        values = [field.value for field in head.special if field.kind == FORWARDED_FOR]
+        values = [field.value for field in head.common.special if field.kind == FORWARDED_FOR]
         for part in reversed(b",".join(values).split(b",")):
             try:
                 address = str(ip_address(part.strip(b' \t"').decode("ascii", "replace")))
@@ -287,7 +287,7 @@ class Plane:
         outcome: str = "answered",
     ) -> None:
         """Answer without a server. An unread body spoils the connection for further requests."""
-        persistent = head.persistent and not head.has_body and not client.last
+        persistent = head.common.persistent and not head.common.has_body and not client.last
         client.send(
             canned.answer(
                 status,

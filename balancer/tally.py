@@ -41,18 +41,30 @@ class Histogram:
 class ServerTally:
     """What one server was asked and answered."""
 
-    __slots__ = ("bytes_in", "bytes_out", "codes", "connects", "ejections", "failures", "latency", "requests", "retries")
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "codes",
+        "connects",
+        "ejections",
+        "failures",
+        "latency",
+        "requests",
+        "retries",
+    )
 
     def __init__(self) -> None:
         self.requests = 0  # exchanges sent to it, retries included
         self.codes: defaultdict[int, int] = defaultdict(int)  # answers by status
-        self.failures: defaultdict[str, int] = defaultdict(int)  # by kind: connect, connect-timeout, reset, timeout, malformed
+        self.failures: defaultdict[str, int] = defaultdict(
+            int
+        )  # by kind: connect, connect-timeout, reset, timeout, malformed
         self.retries: defaultdict[str, int] = defaultdict(int)  # requests taken away from it, by reason
         self.latency = Histogram()  # last request byte to first response byte
         self.connects = 0
         self.ejections = 0
-        self.bytes_in = 0  # from the server
-        self.bytes_out = 0  # to the server
+        self.bytes_in = 0  # from the server, heads included
+        self.bytes_out = 0  # to the server, heads included
 
 
 class RouteTally:
@@ -62,7 +74,7 @@ class RouteTally:
 
     def __init__(self) -> None:
         self.codes: defaultdict[int, int] = defaultdict(int)
-        self.latency = Histogram()  # first request byte to last response byte
+        self.latency = Histogram()  # request head complete to last response byte
 
 
 class PoolTally:
@@ -88,7 +100,9 @@ class ListenerTally:
         self.connections = 0
         self.open = 0
         self.rejected: defaultdict[str, int] = defaultdict(int)  # connections closed or heads refused, by reason
-        self.requests: defaultdict[tuple[str, int], int] = defaultdict(int)  # by method (of METHODS or OTHER) and status
+        self.requests: defaultdict[tuple[str, int], int] = defaultdict(
+            int
+        )  # by method (of METHODS or OTHER) and status
         self.bytes_in = 0  # request bodies
         self.bytes_out = 0  # response bodies
         self.tunnels = 0  # open now

@@ -113,9 +113,9 @@ def idle(sitting: Sitting) -> Case:
         _say(f"{sitting.idle} idle connections: {name}")
         with running(PROXIES[name](sitting.place), sitting.core) as program, ExitStack() as stack:
             _sample(sitting, program, SMALL)
-            connections = [stack.enter_context(connected) for connected in _asked(program, sitting.idle)]
+            connections = _opened(program, sitting.idle, stack)
             before = program.resident()
-            connections += [stack.enter_context(connected) for connected in _asked(program, sitting.idle)]
+            connections += _opened(program, sitting.idle, stack)
             after = program.resident()
             for connection in connections:
                 ask(connection, program.port, SMALL)  # fails where a connection was not kept after all
@@ -125,12 +125,13 @@ def idle(sitting: Sitting) -> Case:
     return Case("idle", title, "KiB", rows, Goal("median", 10.0))
 
 
-def _asked(program: Program, count: int) -> list[socket.socket]:
-    """New connections that have made a request each."""
+def _opened(program: Program, count: int, stack: ExitStack) -> list[socket.socket]:
+    """New connections that have made a request each; they stay open as long as the stack."""
     connections = []
     for _ in range(count):
-        connections.append(socket.create_connection(("127.0.0.1", program.port), 10))
-        ask(connections[-1], program.port, SMALL)
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", program.port), 10))
+        ask(connection, program.port, SMALL)
+        connections.append(connection)
     time.sleep(1)  # for what is given back with a delay
     return connections
 

@@ -173,11 +173,13 @@ for _name in STRATEGIES:
 class _Client:
     """A client that is no trusted proxy, as `encode_request` is told of it."""
 
-    address = "192.0.2.1"
-    trusted = False
-    scheme = b"http"
-    about = b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
-    node = b"for=192.0.2.1"
+    def __init__(self) -> None:
+        self.address = "192.0.2.1"
+        self.trusted = False
+        self.scheme = b"http"
+        self.about = b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
+        self.node = b"for=192.0.2.1"
+        self.introduced: tuple[bytes, int, Edits | None, bytes] = (b"", 1, None, b"")  # nothing was sent on yet
 
 
 def _head() -> bytes:

@@ -27,7 +27,8 @@ _WORDS: Mapping[str, Plain] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What YAML takes (its section 5.1), but for a byte order mark anywhere else than at the beginning.
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _TEXT_TAGS = ("!", "tag:yaml.org,2002:str")
 _COLLECTION_TAGS = {"!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 
@@ -77,7 +78,7 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, place: Place) -> str:
 
 def _decoded(content: bytes | str, file: str) -> str:
     if len(content) > SIZE:
-        raise _refusal(file, "", 0, f"must be at most 4 MiB, not {len(content)} bytes")
+        raise _refusal(file, "", 0, "must be at most 4 MiB")
     if isinstance(content, bytes):
         try:
             text = content.decode("utf-8-sig")
@@ -85,9 +86,9 @@ def _decoded(content: bytes | str, file: str) -> str:
             before = content[: error.start].decode("utf-8-sig")
             raise _refusal(file, before, len(before), "must be UTF-8 text") from None
     else:
-        text = content
+        text = content.removeprefix("\ufeff")
     if bad := _UNPRINTABLE.search(text):
-        raise _refusal(file, text, bad.start(), f"must not hold the control character U+{ord(bad[0]):04X}")
+        raise _refusal(file, text, bad.start(), f"must not hold the character U+{ord(bad[0]):04X}")
     return text
 
 

@@ -60,10 +60,10 @@ class Folding:
             return tree
         if written is None:
             return tree  # the schema complains of it
-        target = written.entries.get(name, Table(node.place))
-        if not isinstance(target, Table) or key in target.entries:
-            place = target.place if not isinstance(target, Table) else target.entries[key].place
-            message = f"stands for {group}.{name}.{key}, which line {place.line} has too: keep one of them"
+        target = _long(written.entries.get(name), group, node.place)
+        if key in target.entries:
+            line = target.entries[key].place.line
+            message = f"stands for {group}.{name}.{key}, which line {line} has too: keep one of them"
             self.problems.append(Problem.at(tree.keys.get(short, node.place), message))
             return tree
         return tree.having(group, written.having(name, target.having(key, node)))
@@ -84,9 +84,8 @@ class Folding:
                 return tree
             name = next(iter(written.entries))
             node = Scalar(node.place.child(f"{group}.{name}.{key}"), node.value, node.text)
-        target = written.entries.get(name)
-        whole = target if isinstance(target, Table) else Table(node.place.child(f"{group}.{name}"))
-        return tree.having(group, written.having(name, whole.having(key, node)))
+        target = _long(written.entries.get(name), group, node.place.child(f"{group}.{name}"))
+        return tree.having(group, written.having(name, target.having(key, node)))
 
     def _set(self, tree: Table, variable: str, group: str, key: str) -> Table:
         node, written = self._variable(variable), tree.entries.get(group)
@@ -148,6 +147,15 @@ def _listener(tree: Table) -> Table:
     place = _nowhere(tree, "listeners.main.address")
     main = Table(place, {"address": Scalar(place, LISTEN, LISTEN)})
     return tree.having("listeners", Table(place, {"main": main}))
+
+
+def _long(node: Node | None, group: str, place: Place) -> Table:
+    """A listener or pool as a table, also when it is in its short form or not there yet."""
+    if isinstance(node, Table):
+        return node
+    if node is None or (isinstance(node, Scalar) and node.value is None):
+        return Table(place)
+    return Table(node.place, {"address" if group == "listeners" else "servers": node})
 
 
 def _nowhere(tree: Table, path: str) -> Place:

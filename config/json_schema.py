@@ -63,7 +63,7 @@ def schema() -> JsonSchemaValue:
 
 def schema_text() -> str:
     """The schema as `config schema` prints it and docs/balancer.schema.json holds it."""
-    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(schema(), indent=2) + "\n"
 
 
 def _models(shape: Shape | None) -> Iterator[type[BaseModel]]:

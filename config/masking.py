@@ -48,6 +48,5 @@ def came(node: Node, path: Path) -> str:
     if node.value is None:
         return ", not nothing" if not node.text else ", not null"
     shown = masked(path, node.text or str(node.value))
-    shown = "".join(char if char.isprintable() else "?" for char in shown)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     return f', not "{shown}"' if isinstance(node.value, str) else f", not {shown}"

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from config.diff import Change, diff
 from config.document import leaves
+from config.masking import masked
 from config.problems import path_text
 from config.schema import Config, Health, Model, Pool, Server
 
@@ -175,7 +176,8 @@ def _stale(config: Config, name: str, changes: PoolOverlay) -> Iterator[Change]:
     pool = config.pools.get(name)
     if pool is None:
         for path, value in leaves(changes.model_dump(exclude_defaults=True)):
-            yield Change(path_text(("pools", name, *path)), None, str(value), stale=True)
+            whole = ("pools", name, *path)
+            yield Change(path_text(whole), None, masked(whole, str(value)), stale=True)
         return
     servers = _servers(pool, changes)
     for server in sorted(changes.removed):

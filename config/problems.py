@@ -40,11 +40,11 @@ class Problem:
 
     @classmethod
     def at(cls, place: Place, message: str) -> Problem:
-        return cls(place.file, place.line, place.column, place.path, message)
+        return cls(place.file, place.line, place.column, place.path, _one_line(message))
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return ": ".join(part for part in (where, self.path, self.message) if part)
+        return ": ".join(_one_line(part) for part in (where, self.path, self.message) if part)
 
 
 class ConfigError(Exception):
@@ -69,6 +69,11 @@ class Unfit(ValueError):
         self.expected = expected
 
 
+def _one_line(text: str) -> str:
+    """Text without control characters, by which a file could write lines of its own into a log."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+
+
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Each problem once, files before variables, from top to bottom."""
     unique = dict.fromkeys(problems)
@@ -84,8 +89,7 @@ def path_text(path: Path) -> str:
         elif _PLAIN_KEY.fullmatch(piece):
             text += f".{piece}" if text else piece
         else:
-            # Control characters would let a file write lines of its own into a log.
-            shown = "".join(char if char.isprintable() and char != '"' else "?" for char in piece[:80])
+            shown = _one_line(piece[:80]).replace('"', "?")
             text += f'["{shown}"]'
     return text
 

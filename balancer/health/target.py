@@ -37,9 +37,7 @@ class Target:
 def targets(config: Config, maintenance: Collection[ServerKey] = ()) -> dict[ServerKey, Target]:
     """Every server of every pool, ready for `Monitor.watch`."""
     return {
-        (pool_name, name): Target(
-            server.url, pool.health.active, pool.health.start, (pool_name, name) in maintenance
-        )
+        (pool_name, name): Target(server.url, pool.health.active, pool.health.start, (pool_name, name) in maintenance)
         for pool_name, pool in config.pools.items()
         for name, server in pool.servers.items()
     }

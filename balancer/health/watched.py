@@ -100,9 +100,7 @@ class Watched:
         self.due = now
         return True
 
-    def observe(
-        self, result: ProbeResult, checks: ActiveChecks, now: float, wall: datetime, rng: Random
-    ) -> bool:
+    def observe(self, result: ProbeResult, checks: ActiveChecks, now: float, wall: datetime, rng: Random) -> bool:
         """Count one result and set when to ask next; True when it has changed the verdict."""
         self._last = result
         self._checked = (now, wall)

@@ -37,49 +37,72 @@ _DIGITS: Final = re.compile(rb"[0-9]{1,18}")  # 18 digits stay below 2**63
 NO_LENGTH: Final = -1
 
 
-class RequestHead:
-    """A request's head as parsed: what is not in here was not in the message.
+class RequestFields:
+    """The fields of a request's head, as parsed and as they were understood.
 
-    `target` is in origin form ("/path?query", or "*" of OPTIONS). `length` is the declared size of the body,
-    `NO_LENGTH` without one; `chunked` excludes it. `names` are those that `Connection` nominates for removal.
+    A client tends to repeat them to the byte: a page's images, an API's calls. So each connection remembers the last
+    ones, by `block`, and neither parses nor encodes them again. A value, but for `encoded`: it belongs to one
+    connection, since what is sent on says who the client is.
+
+    `length` is the declared size of the body, `NO_LENGTH` without one; `chunked` excludes it. `names` are those that
+    `Connection` nominates for removal.
     """
 
     __slots__ = (
+        "block",
         "chunked",
+        "encoded",
         "expects_continue",
         "fields",
+        "has_body",
         "host",
         "length",
-        "method",
         "minor",
         "names",
         "persistent",
         "special",
-        "target",
         "upgrade",
     )
 
-    def __init__(self, method: bytes, target: bytes, minor: int, fields: list[Field], special: list[Field]) -> None:
-        self.method = method
-        self.target = target
-        self.minor = minor  # HTTP/1.minor
+    def __init__(self, block: bytes, minor: int, fields: list[Field], special: list[Field]) -> None:
+        self.block = block
+        self.minor = minor
         self.fields = fields
         self.special = special
         self.host = b""
         self.length = NO_LENGTH
         self.chunked = False
+        self.has_body = False
         self.persistent = minor == 1
         self.expects_continue = False
         self.upgrade = b""
         self.names: Sequence[bytes] = ()
-
-    @property
-    def has_body(self) -> bool:
-        return self.chunked or self.length > 0
+        self.encoded: object = None  # owner: http1.outgoing
 
     def value(self, name: bytes) -> bytes | None:
         """See `value_of`."""
         return value_of(self.fields, name)
+
+
+class RequestHead:
+    """A request's head as parsed: what is not in here was not in the message.
+
+    `target` is in origin form ("/path?query", or "*" of OPTIONS); `host` is what it is for, which an absolute target
+    takes from there and not from the Host field.
+    """
+
+    __slots__ = ("common", "host", "method", "minor", "target")
+
+    def __init__(self, method: bytes, target: bytes, minor: int, common: RequestFields) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor  # HTTP/1.minor
+        self.common = common
+        self.host = common.host
+
+    def value(self, name: bytes) -> bytes | None:
+        """See `value_of`."""
+        return value_of(self.common.fields, name)
 
 
 class ResponseHead:
@@ -104,10 +127,15 @@ class ResponseHead:
         return value_of(self.fields, name)
 
 
-def parse_request(head: bytes, most_fields: int, longest_target: int) -> RequestHead:
-    """Parse a request's head, without the empty line that ends it; raises ClientFault for whatever is not one."""
-    lines = head.split(b"\r\n")
-    parts = lines.pop(0).split(b" ")
+def parse_request(
+    head: bytes, most_fields: int, longest_target: int, remembered: RequestFields | None = None
+) -> RequestHead:
+    """Parse a request's head, without the empty line that ends it; raises ClientFault for whatever is not one.
+
+    `remembered` are the fields of an earlier request of the same connection: found again, they are used again.
+    """
+    line, _, block = head.partition(b"\r\n")
+    parts = line.split(b" ")
     if (
         len(parts) != 3
         or (parts[0] not in _KNOWN_METHODS and _METHOD.fullmatch(parts[0]) is None)
@@ -116,23 +144,35 @@ def parse_request(head: bytes, most_fields: int, longest_target: int) -> Request
     ):
         raise ClientFault(400, "the request line is not METHOD SP target SP HTTP/1.1")
     method, target, version = parts
-    if version != b"HTTP/1.1" and version != b"HTTP/1.0":
+    if version == b"HTTP/1.1":
+        minor = 1
+    elif version == b"HTTP/1.0":
+        minor = 0
+    else:
         raise ClientFault(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     if len(target) > longest_target:
         raise ClientFault(414, f"the request target is longer than {longest_target} bytes")
+    if remembered is None or remembered.block != block or remembered.minor != minor:
+        remembered = _parse_request_fields(block, minor, most_fields)
+    request = RequestHead(method, target, minor, remembered)
+    if target[:1] != b"/":
+        _normalise_target(request)
+    if b"/." in target or b"%2" in target:
+        _refuse_dot_segments(request.target)
+    return request
+
+
+def _parse_request_fields(block: bytes, minor: int, most_fields: int) -> RequestFields:
+    lines = block.split(b"\r\n") if block else []
     if len(lines) > most_fields:
         raise ClientFault(431, f"more than {most_fields} header fields")
     try:
         fields, special = parse_fields(lines)
     except NoField as wrong:
         raise ClientFault(400, f"header line {lines.index(wrong.args[0]) + 1} is not a field line") from None
-    request = RequestHead(method, target, 1 if version == b"HTTP/1.1" else 0, fields, special)
-    _interpret_request(request)
-    if target[:1] != b"/":
-        _normalise_target(request)
-    if b"/." in request.target or b"%2" in target:
-        _refuse_dot_segments(request.target)
-    return request
+    common = RequestFields(block, minor, fields, special)
+    _interpret(common)
+    return common
 
 
 def _refuse_dot_segments(target: bytes) -> None:
@@ -144,7 +184,7 @@ def _refuse_dot_segments(target: bytes) -> None:
         raise ClientFault(400, "the path must not contain the segments . and ..")
 
 
-def _interpret_request(request: RequestHead) -> None:
+def _interpret(request: RequestFields) -> None:
     """Read the fields that decide framing and persistence, refusing what is ambiguous (RFC 9112 sections 3.2, 6.3)."""
     hosts = 0
     codings = 0
@@ -179,6 +219,7 @@ def _interpret_request(request: RequestHead) -> None:
         raise ClientFault(400, "the Host field is not a host")
     if request.upgrade and b"upgrade" not in request.names:
         request.upgrade = b""
+    request.has_body = request.chunked or request.length > 0
 
 
 def _normalise_target(request: RequestHead) -> None:
@@ -198,7 +239,7 @@ def _normalise_target(request: RequestHead) -> None:
     request.target = path if path[:1] == b"/" else b"/" + path
 
 
-def _read_connection(head: RequestHead | ResponseHead, value: bytes) -> None:
+def _read_connection(head: RequestFields | ResponseHead, value: bytes) -> None:
     lower = value.lower()
     if lower == b"keep-alive":  # what nearly every client says
         head.persistent = b"close" not in head.names
@@ -267,4 +308,4 @@ def without(fields: list[Field], names: Sequence[bytes] | frozenset[bytes]) -> l
     return [field for field in fields if field[0] not in names]
 
 
-__all__ = ["END", "NO_LENGTH", "RequestHead", "ResponseHead", "parse_request", "parse_response", "value_of", "without"]
+__all__ = ["END", "NO_LENGTH", "RequestFields", "RequestHead", "ResponseHead", "parse_request", "parse_response", "value_of", "without"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from operator import itemgetter
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from balancer.http1.edits import Edits
 from balancer.http1.fields import (
@@ -45,8 +45,6 @@ class Client(Protocol):
     """Complete X-Forwarded-For and -Proto lines for a client that is no trusted proxy."""
     node: bytes
     """The client as a node of `Forwarded`: for=192.0.2.1 or for="[2001:db8::1]"."""
-    introduced: tuple[bytes, int, Edits | None, bytes]
-    """Host, minor version and edits of the last request that was introduced, and the lines that did it."""
 
 
 def may_upgrade(protocol: bytes) -> bool:
@@ -54,62 +52,87 @@ def may_upgrade(protocol: bytes) -> bool:
     return bool(protocol) and _FORBIDDEN_UPGRADES.search(protocol) is None
 
 
+class _Encoded(NamedTuple):
+    """What is sent on of a request's fields, for one way of editing them."""
+
+    edits: Edits
+    lines: bytes
+    """From Host on, all but what is new with each request."""
+    request_id: bytes
+    """The client's own; empty: each request gets a fresh one."""
+    begin_trace: bool
+
+
 def encode_request(
     head: RequestHead, target: bytes, edits: Edits, client: Client, fresh_id: bytes
 ) -> tuple[bytes, bytes]:
     """The head for a server, and the request's id. `fresh_id` is 32 hexadecimal digits, used for what is begun here."""
-    fields = head.fields
+    common = head.common
+    known = common.encoded
+    if not isinstance(known, _Encoded) or known[0] is not edits or head.host is not common.host:
+        known = _encode_fields(head, edits, client)
+        if head.host is common.host:
+            common.encoded = known
+    _, lines, request_id, begin_trace = known
+    if not request_id:
+        request_id = fresh_id
+    named = b"%b: %b\r\n" % (edits.request_id, request_id) if edits.request_id else b""
+    if begin_trace:
+        data = b"%b %b HTTP/1.1\r\n%b%btraceparent: 00-%b-%b-00\r\n\r\n" % (
+            head.method,
+            target,
+            lines,
+            named,
+            fresh_id,
+            fresh_id[8:24],
+        )
+    else:
+        data = b"%b %b HTTP/1.1\r\n%b%b\r\n" % (head.method, target, lines, named)
+    return data, request_id
+
+
+def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
+    common = head.common
+    fields = common.fields
     if edits.request_drop:
         fields = without(fields, edits.request_drop)
-    if head.names and not _OWN_CONNECTION_NAMES.issuperset(head.names):
-        fields = without(fields, head.names)
-    host = edits.host or head.host
-    parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method, target, host)]
+    if common.names and not _OWN_CONNECTION_NAMES.issuperset(common.names):
+        fields = without(fields, common.names)
+    parts = [b"Host: %b\r\n" % (edits.host or head.host)]
     parts += map(_WIRE, fields)
-    request_id = fresh_id
+    request_id = b""
     begin_trace = edits.trace
-    said: list[Field] | None = None  # what the client said about itself and the way it came
-    for field in head.special:
-        kind = field[3]
+    said: list[Field] = []  # what the client said about itself and the way it came
+    for field in common.special:
+        kind = field.kind
         if kind < EXPECT:
             continue  # host, framing, connection and hop-by-hop: written anew below
         if kind >= DATE:
-            parts.append(field[4])
+            parts.append(field.line)
         elif kind == REQUEST_ID:
-            if _ID.fullmatch(field[1]):
-                request_id = field[1]
+            if _ID.fullmatch(field.value):
+                request_id = field.value
         elif kind == TRACEPARENT:
-            if _TRACEPARENT.fullmatch(field[1]):
+            if _TRACEPARENT.fullmatch(field.value):
                 begin_trace = False
-                parts.append(field[4])
+                parts.append(field.line)
         elif kind == EXPECT:
-            if head.expects_continue:
-                parts.append(field[4])
-        elif said is None:
-            said = [field]
+            if common.expects_continue:
+                parts.append(field.line)
         else:
             said.append(field)
-    if said is None:
-        known_host, known_minor, known_edits, lines = client.introduced
-        if known_host != head.host or known_edits is not edits or known_minor != head.minor:
-            lines = _introduction(head, edits, client)
-            client.introduced = head.host, head.minor, edits, lines
-        parts.append(lines)
-    else:
+    if said:
         _say_about_client(parts, head, said, edits, client, keep_tracestate=not begin_trace)
-    if edits.request_id:
-        parts.append(b"%b: %b\r\n" % (edits.request_id, request_id))
-    if begin_trace:
-        parts.append(b"traceparent: 00-%b-%b-00\r\n" % (fresh_id, fresh_id[8:24]))
-    if head.chunked:
+    else:
+        parts.append(_introduction(head, edits, client))
+    if common.chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
-    elif head.length != NO_LENGTH:
-        parts.append(b"Content-Length: %d\r\n" % head.length)
-    if head.upgrade and may_upgrade(head.upgrade):
-        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
+    elif common.length != NO_LENGTH:
+        parts.append(b"Content-Length: %d\r\n" % common.length)
+    if may_upgrade(common.upgrade):
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % common.upgrade)
     parts.append(edits.request_add)
-    parts.append(b"\r\n")
-    return b"".join(parts), request_id
+    return _Encoded(edits, b"".join(parts), request_id, begin_trace)
 
 
 def _introduction(head: RequestHead, edits: Edits, client: Client) -> bytes:
@@ -230,4 +253,12 @@ def encode_switch(response: ResponseHead, edits: Edits) -> bytes:
     )
 
 
-__all__ = ["CHUNKED", "UNTIL_CLOSE", "encode_interim", "encode_request", "encode_response", "encode_switch", "may_upgrade"]
+__all__ = [
+    "CHUNKED",
+    "UNTIL_CLOSE",
+    "encode_interim",
+    "encode_request",
+    "encode_response",
+    "encode_switch",
+    "may_upgrade",
+]

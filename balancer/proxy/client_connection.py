@@ -8,11 +8,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from balancer.http1 import canned
-from balancer.http1.edits import Edits
 from balancer.http1.faults import ClientFault
 from balancer.http1.fields import Field
 from balancer.http1.framing import BadChunk, ChunkedReader
-from balancer.http1.head import END, RequestHead, parse_request
+from balancer.http1.head import END, RequestFields, RequestHead, parse_request
 from balancer.proxy.sides import NEVER, UpstreamSide
 from balancer.tally import ListenerTally
 
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
 NO_TRAILERS: Final[list[Field]] = []
-NOT_INTRODUCED: Final[tuple[bytes, int, Edits | None, bytes]] = (b"", 0, None, b"")
 LINGER: Final = 2.0  # seconds to go on reading after a last answer, so that a reset does not overtake it (RFC 9112 9.6)
 LAST_CALL: Final = 1.0  # seconds that a closing listener's idle connections have left
 LINGER_BYTES: Final = 1024 * 1024
+MEMORABLE: Final = 1536  # bytes of a head: longer ones are not kept, so that idle connections stay small
 PIPELINE_BYTES: Final = 64 * 1024  # of requests read ahead while one is under way
 
 
@@ -41,6 +40,7 @@ class Door(Protocol):
     body_idle: float
     write_idle: float
     date: bytes
+
     def admit(self, connection: ClientConnection) -> bool:
         """A client has connected; False when there are too many."""
 
@@ -70,12 +70,12 @@ class ClientConnection(asyncio.Protocol):
         "_lingered",
         "_other",
         "_reading_body",
+        "_remembered",
         "_transport",
         "about",
         "address",
         "deadline",
         "exchange",
-        "introduced",
         "last",
         "node",
         "scheme",
@@ -93,7 +93,7 @@ class ClientConnection(asyncio.Protocol):
         self.last = False
         self.about = b""
         self.node = b""
-        self.introduced: tuple[bytes, int, Edits | None, bytes] = NOT_INTRODUCED
+        self._remembered: RequestFields | None = None  # of the last request
         self._buffer = b""  # an incomplete head, or requests read ahead
         self._held = False  # the exchange's server takes no more
         self._held_ahead = False  # too much was read ahead
@@ -172,20 +172,23 @@ class ClientConnection(asyncio.Protocol):
                 self._incomplete(data, end)
                 break
             try:
-                head = parse_request(data[:end], self._door.most_fields, self._door.longest_target)
+                head = parse_request(
+                    data[:end], self._door.most_fields, self._door.longest_target, self._remembered
+                )
             except ClientFault as fault:
                 self._refuse(fault.status, fault.reason)
                 break
+            self._remembered = head.common if end <= MEMORABLE else None
             data = data[end + 4 :]
             self.deadline = NEVER
             exchange = self._door.open(self, head)
             if exchange is None:
                 continue
             self.exchange = exchange
-            if head.has_body:
+            if head.common.has_body:
                 self._reading_body = True
-                self._body_left = head.length
-                self._chunks = ChunkedReader() if head.chunked else None
+                self._body_left = head.common.length
+                self._chunks = ChunkedReader() if head.common.chunked else None
                 self.deadline = monotonic() + self._door.body_idle
             exchange.start()
             if self._reading_body and data:

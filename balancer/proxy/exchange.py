@@ -94,11 +94,11 @@ class Exchange:
         self.decision = decision
         self.listener = listener
         self.state = QUEUED
-        self.persistent = head.persistent
+        self.persistent = head.common.persistent
         self.deadline = decision.started + route.total if route.total else NEVER
         self.wait_until = NEVER  # while queued
         self.chunked_out = False  # the answer's body goes out in chunks
-        self._request_over = not head.has_body
+        self._request_over = not head.common.has_body
         self._request = b""  # the encoded head
         self._body: list[bytes] | None = None if self._request_over else []  # as sent, kept for sending again
         self._body_size = 0
@@ -122,7 +122,7 @@ class Exchange:
         around = self.around
         pool = self.pool
         head = self.head
-        if head.length > route.body_limit:
+        if head.common.length > route.body_limit:
             self.refuse(413, f"the request body is larger than {route.body_limit} bytes")
             return
         target = head.target if route.rewrite is None else route.rewrite(head.target)
@@ -188,7 +188,6 @@ class Exchange:
         else:
             data = self._request
         decision.sent = now = monotonic()
-        self._server.tally.bytes_out += len(data)  # type: ignore[union-attr]  # set by _ask, which led here
         upstream.send(data)
         if self._request_over:
             upstream.deadline = min(now + self.route.first_byte, self.deadline)
@@ -205,12 +204,12 @@ class Exchange:
         if self.decision.bytes_in > self.route.body_limit:
             self._too_large()
             return
-        self._pass_on(chunk(pieces) if self.head.chunked else b"".join(pieces))
+        self._pass_on(chunk(pieces) if self.head.common.chunked else b"".join(pieces))
 
     def request_end(self, trailers: list[Field]) -> None:
         """The client's body is complete."""
         self._request_over = True
-        if self.head.chunked:
+        if self.head.common.chunked:
             self._pass_on(last_chunk(trailers))
         upstream = self._upstream
         if upstream is not None and self.state == SENT:
@@ -231,7 +230,6 @@ class Exchange:
         if self._upstream is None:
             self.client.hold()  # there is no connection yet: what was read is kept, no more is read
         else:
-            self._server.tally.bytes_out += len(data)  # type: ignore[union-attr]  # set with _upstream
             self._upstream.send(data)
 
     def _too_large(self) -> None:
@@ -306,7 +304,7 @@ class Exchange:
             if self.head.minor == 1:
                 self._out.append(encode_interim(response))
             return
-        if not (self.head.upgrade and may_upgrade(self.head.upgrade) and response.upgrade):
+        if not (self.head.common.upgrade and may_upgrade(self.head.common.upgrade) and response.upgrade):
             self.upstream_failed("malformed", "it switched protocols without being asked")
             return
         self.state = TUNNEL
@@ -355,7 +353,6 @@ class Exchange:
         server = self._server
         assert upstream is not None
         assert server is not None
-        server.tally.bytes_in += decision.bytes_out
         upstream.release(reusable and self._request_over)
         self._leave_server()
         self._over("ok")
@@ -399,7 +396,7 @@ class Exchange:
 
     def _may_repeat(self) -> bool:
         """Whether the request can be sent again, and doing so can do no harm (RFC 9110 section 9.2.2)."""
-        return self.head.method in self.route.retry_methods and (self._body is not None or not self.head.has_body)
+        return self.head.method in self.route.retry_methods and (self._body is not None or not self.head.common.has_body)
 
     def _again(self, reason: str) -> bool:
         """Try another server, when one is left and bounds and budget grant it.

@@ -86,9 +86,9 @@ class UpstreamConnection(asyncio.Protocol):
     # What comes from the server.
 
     def data_received(self, data: bytes) -> None:
+        self.server.tally.bytes_in += len(data)
         if self._other is not None:
             self.deadline = monotonic() + self.tunnel_idle
-            self.server.tally.bytes_in += len(data)
             if self.exchange is not None:
                 self.exchange.decision.bytes_out += len(data)
             self._other.send(data)
@@ -233,6 +233,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         if self._transport is not None:
+            self.server.tally.bytes_out += len(data)
             self._transport.write(data)
 
     def end(self) -> None:

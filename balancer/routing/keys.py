@@ -36,7 +36,7 @@ def hash_key(strategy: Strategy, source: str) -> Key | None:
 def cookie(head: RequestHead, name: bytes) -> bytes | None:
     """The value of a cookie, or None (RFC 6265 section 5.4)."""
     prefix = name + b"="
-    for field in head.fields:
+    for field in head.common.fields:
         if field[0] == b"cookie":
             for part in field[1].split(b";"):
                 pair = part.strip(b" \t")

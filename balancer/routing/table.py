@@ -156,7 +156,9 @@ class RouteTable:
                 self._only = route
 
     def _add(self, route: Route, match: Match) -> None:
-        headers = tuple((n.lower().encode(), None if v == "*" else v.encode("latin-1")) for n, v in match.headers.items())
+        headers = tuple(
+            (n.lower().encode(), None if v == "*" else v.encode("latin-1")) for n, v in match.headers.items()
+        )
         rule = _Rule(route, frozenset(m.encode("ascii") for m in match.methods), headers)
         for host in match.host:
             name = host.lower().encode("ascii")

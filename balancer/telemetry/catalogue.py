@@ -174,7 +174,7 @@ CATALOGUE: tuple[Family, ...] = (
     ),
     SERVERS.counter("balancer_server_connects", lambda it: it.tally.connects, "Connections opened to it."),
     SERVERS.counter(
-        "balancer_server_received_bytes", lambda it: it.tally.bytes_in, "Bytes of bodies and tunnels from it."
+        "balancer_server_received_bytes", lambda it: it.tally.bytes_in, "Bytes from it, heads included."
     ),
     SERVERS.counter("balancer_server_sent_bytes", lambda it: it.tally.bytes_out, "Bytes to it, heads included."),
     SERVERS.counters("balancer_server_requests", ("code",), lambda it: it.tally.codes, "Answers it gave."),

@@ -30,9 +30,7 @@ def register(connection: sqlite3.Connection, username: str, kept: str) -> User:
 
 
 def user(connection: sqlite3.Connection, user_id: int) -> User:
-    row = connection.execute(
-        f"SELECT {_USER} FROM users u WHERE id = ? AND deleted_at IS NULL", (user_id,)
-    ).fetchone()
+    row = connection.execute(f"SELECT {_USER} FROM users u WHERE id = ? AND deleted_at IS NULL", (user_id,)).fetchone()
     if row is None:
         raise Refusal(404, f"there is no user {user_id}")
     return User(*row)

@@ -81,9 +81,7 @@ def leave(connection: sqlite3.Connection, name: str, member: User) -> None:
     )
 
 
-def latest_posts(
-    connection: sqlite3.Connection, community_id: int | None = None, limit: int = 20
-) -> list[Post]:
+def latest_posts(connection: sqlite3.Connection, community_id: int | None = None, limit: int = 20) -> list[Post]:
     """The newest first, of one community or of all."""
     where, values = ("", ()) if community_id is None else ("AND p.community_id = ?", (community_id,))
     rows = connection.execute(f"{_POST} {where} ORDER BY p.id DESC LIMIT ?", (*values, limit))

@@ -103,9 +103,7 @@ def _someone(rng: Random, joined: list[datetime], at: datetime) -> int:
     return 1 + int(there * rng.random() ** 1.7)
 
 
-def _comments(
-    connection: sqlite3.Connection, rng: Random, joined: list[datetime], posts: list[Planted]
-) -> None:
+def _comments(connection: sqlite3.Connection, rng: Random, joined: list[datetime], posts: list[Planted]) -> None:
     planned = sorted(
         (posted + timedelta(minutes=rng.expovariate(1 / 240)), post)
         for post, (_, _, posted) in enumerate(posts, 1)

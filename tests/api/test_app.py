@@ -2,8 +2,10 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession, UnixConnector, web
 from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
@@ -270,6 +272,20 @@ async def test_keys_change_with_a_reload(desk: Desk) -> None:
     await desk.ask("POST", "/api/config/reload")
     answer = await desk.ask("GET", STATUS, role=None, headers={"X-API-Key": text})
     assert (answer.status, answer.json["detail"]) == (401, "the key viewer expired on 2020-01-01")
+
+
+async def test_the_api_answers_on_a_unix_socket_too(desk: Desk, tmp_path: Path) -> None:
+    runner = web.AppRunner(make_app(desk.services))
+    await runner.setup()
+    path = str(tmp_path / "admin.sock")
+    await web.UnixSite(runner, path).start()
+    async with ClientSession(connector=UnixConnector(path)) as session:
+        key = {"X-API-Key": desk.keys.text["viewer"]}
+        async with session.get(f"http://localhost{STATUS}", headers=key) as response:
+            assert response.status == 200
+        async with session.get(f"http://evil.example{STATUS}", headers=key) as response:
+            assert response.status == 421
+    await runner.cleanup()
 
 
 # Faults of our own.

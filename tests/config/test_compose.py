@@ -130,7 +130,8 @@ def test_a_merged_value_keeps_the_place_it_was_written_at() -> None:
         ("a: @b", "must be in quotes: YAML gives @ a meaning of its own"),
         ("a: b: c", 'has a ": " inside of a value'),
         ("a: {b: /x/{id}, c: 1}", "must have a value with braces in quotes"),
-        ("a: \x07", "must not hold the control character U+0007"),
+        ("a: \x07", "must not hold the character U+0007"),
+        ("a: x\ufeff", "must not hold the character U+FEFF"),
         ("[" * 100, "must be nested at most 64 deep"),
     ],
 )

@@ -283,6 +283,13 @@ def test_a_secret_file_is_read_without_its_last_line_break(tmp_path: pathlib.Pat
     assert active.headers == {"X": "s3cret"}
 
 
+def test_a_file_too_large_for_a_secret_is_refused(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "secret").write_bytes(b"x" * 65537)
+    (tmp_path / "f.yaml").write_text("servers: ['${file:secret}']")
+    with pytest.raises(ConfigError, match="needs the file secret to have at most 64 KiB"):
+        load(tmp_path / "f.yaml", {})
+
+
 def test_a_secret_file_that_is_no_text_is_refused_without_its_content(tmp_path: pathlib.Path) -> None:
     (tmp_path / "secret").write_bytes(b"hunter2\xff")
     (tmp_path / "f.yaml").write_text("servers: ['${file:secret}']")
@@ -338,6 +345,23 @@ def test_variables_are_over_the_file() -> None:
     assert found.admin.listen == Address("127.0.0.1", 9)
     assert (found.redis.url, found.redis.timeout) == ("redis://r", 1.0)
     assert found.logs.level == "warning"
+
+
+def test_a_variable_and_a_short_form_are_both_heard() -> None:
+    found = config("pools: {app: [http://a:1]}\nlisteners: {main: ':1'}", LOAD_BALANCER_STRATEGY="hash")
+    assert found.pools["app"].strategy == "hash"
+    assert found == config("pools: {app: {servers: [http://a:1], strategy: hash}}\nlisteners: {main: ':1'}")
+    assert config("pools: {default: [http://a:1]}\nstrategy: hash").pools["default"].strategy == "hash"
+
+
+def test_a_variable_that_is_no_text_is_refused() -> None:
+    assert "needs the environment variable A to be UTF-8 text" in only_problem("servers: ['${A}']", A="\udcff")
+
+
+def test_the_only_key_of_the_admin_api_may_stand_without_its_list() -> None:
+    key = "{id: a, hash: 'sha256:" + "0" * 64 + "'}"
+    found = config(f"{SERVERS}admin: {{keys: {key}}}", ADMIN_API_KEY="x")
+    assert [key.id for key in found.admin.keys] == ["a", "ADMIN_API_KEY"]
 
 
 def test_an_empty_variable_says_nothing() -> None:
@@ -475,6 +499,11 @@ def test_a_value_from_a_variable_is_not_repeated() -> None:
 )
 def test_a_secret_is_in_no_problem(text: str) -> None:
     assert not any("hunter2" in problem for problem in problems(text))
+
+
+def test_a_problem_is_one_line_whatever_was_written() -> None:
+    text = """servers: {"a\\n\\e": {url: "x\\ny"}, b: "${B:?one\\ntwo}"}\n"\\tkey": 1"""
+    assert all(problem.isprintable() for problem in problems(text))
 
 
 def test_a_file_that_is_not_there_is_a_problem(tmp_path: pathlib.Path) -> None:

@@ -133,6 +133,13 @@ def test_a_difference_names_each_value_and_no_secret() -> None:
     assert str(Change("a.b", None, "1")) == "a.b: nothing -> 1"
 
 
+def test_a_difference_of_keys_names_each_and_hides_its_hash() -> None:
+    key = "{id: alice, hash: 'sha256:%s'}" % ("5ecbe7" + "0" * 58)
+    changes = diff(config("servers: [http://a:1]"), config(f"servers: [http://a:1]\nadmin: {{keys: [{key}]}}"))
+    assert Change("admin.keys[0].id", None, "alice") in changes
+    assert Change("admin.keys[0].hash", None, "sha256:***") in changes
+
+
 def test_a_credential_is_known_by_its_place_or_its_name() -> None:
     assert is_secret(("pools", "a", "health", "active", "headers", "X"))
     assert is_secret(("routes", "r", "headers", "request", "set", "X-Auth-Token"))

@@ -26,12 +26,9 @@ NAMES = {"127.0.0.1:3001": "app-1", "127.0.0.1:3002": "app-2"}
 
 
 def test_a_line_tells_the_figures_of_the_last_second():
-    before = Reading(
-        servers={"127.0.0.1:3001": ServerReading("up", 690), "127.0.0.1:3002": ServerReading("up", 500)}
-    )
+    before = Reading(servers={"127.0.0.1:3001": ServerReading("up", 690), "127.0.0.1:3002": ServerReading("up", 500)})
     assert line(reading(METRICS, STATUS), before, NAMES) == (
-        "  19.5 req/s  p50    2.1 ms  p99   15.4 ms  in flight  2  errors 3"
-        "  |  app-1 up    10/s  app-2 DOWN   0/s"
+        "  19.5 req/s  p50    2.1 ms  p99   15.4 ms  in flight  2  errors 3  |  app-1 up    10/s  app-2 DOWN   0/s"
     )
 
 
@@ -44,9 +41,7 @@ def test_servers_are_found_in_lists_too():
     assert reading({}, listed).servers == {"10.0.0.1:80": ServerReading("drained", None)}
 
 
-@pytest.mark.parametrize(
-    "document", [None, [], "text", 3, {}, {"requests": None, "latency": "fast", "pools": [None]}]
-)
+@pytest.mark.parametrize("document", [None, [], "text", 3, {}, {"requests": None, "latency": "fast", "pools": [None]}])
 def test_documents_of_another_shape_give_dashes_and_no_error(document):
     said = line(reading(document, document), Reading(), {})
     assert said.startswith("     - req/s")

@@ -54,12 +54,8 @@ async def test_check_now_takes_the_result_of_a_probe_under_way(watch: Watch) -> 
     assert watch.asked("a") == [0]
 
 
-@pytest.mark.parametrize(
-    "after", [{}, {key("a"): target("a", maintenance=True)}, {key("a"): target("moved", None)}]
-)
-async def test_check_now_does_not_wait_for_a_server_that_leaves(
-    watch: Watch, after: dict[ServerKey, Target]
-) -> None:
+@pytest.mark.parametrize("after", [{}, {key("a"): target("a", maintenance=True)}, {key("a"): target("moved", None)}])
+async def test_check_now_does_not_wait_for_a_server_that_leaves(watch: Watch, after: dict[ServerKey, Target]) -> None:
     watch.fall_silent("a")
     await watch.begin(together("a"))
     check = asyncio.create_task(watch.monitor.check_now())

@@ -30,9 +30,7 @@ async def test_an_unexpected_status_fails_and_says_what_was_expected() -> None:
 async def test_the_expected_statuses_are_the_configured_ones() -> None:
     async with site(say(status=418)) as url:
         assert (await ask(url, ActiveChecks(expect=StatusSet.of(418)))).ok
-        assert (
-            await ask(url, ActiveChecks(expect=StatusSet.of("200-299")))
-        ).reason == "answered 418, expected 200-299"
+        assert (await ask(url, ActiveChecks(expect=StatusSet.of("200-299")))).reason == "answered 418, expected 200-299"
 
 
 async def test_the_request_is_the_configured_one() -> None:

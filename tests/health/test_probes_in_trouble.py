@@ -55,9 +55,7 @@ async def test_a_server_that_hangs_costs_no_more_than_the_timeout(sent: bytes) -
         (b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n", "close", "answered 999, expected 200-399"),
     ],
 )
-async def test_whatever_a_server_sends_is_a_result_with_its_reason(
-    sent: bytes, end: End, reason: str
-) -> None:
+async def test_whatever_a_server_sends_is_a_result_with_its_reason(sent: bytes, end: End, reason: str) -> None:
     async with wire(sent, end) as url:
         result = await ask(url, ActiveChecks(body="never"))
     assert (result.ok, result.reason) == (False, reason)

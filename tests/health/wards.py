@@ -82,9 +82,7 @@ class Wards:
         finally:
             self._under_way -= 1
         ok = server.url not in self.ill
-        return ProbeResult(
-            ok, 200 if ok else 503, "answered 200" if ok else "answered 503, expected 200-399", 0.01
-        )
+        return ProbeResult(ok, 200 if ok else 503, "answered 200" if ok else "answered 503, expected 200-399", 0.01)
 
     def speak(self) -> None:
         self.silent.clear()

@@ -49,7 +49,11 @@ def read(text: bytes, cuts: list[int]) -> tuple[bytes, ChunkedReader]:
     return body, reader
 
 
-@given(st.lists(st.binary(min_size=1, max_size=50), max_size=6), st.binary(max_size=10), st.lists(st.integers(0, 400), max_size=12))
+@given(
+    st.lists(st.binary(min_size=1, max_size=50), max_size=6),
+    st.binary(max_size=10),
+    st.lists(st.integers(0, 400), max_size=12),
+)
 def test_any_split_of_the_bytes_gives_the_same_body(pieces: list[bytes], rest: bytes, cuts: list[int]) -> None:
     text = b"".join(chunk([piece]) for piece in pieces) + b"0\r\nX-Sum: 1\r\n\r\n" + rest
     body, reader = read(text, cuts)

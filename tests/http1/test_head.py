@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from balancer.http1.faults import ClientFault, UpstreamFault
 from balancer.http1.fields import KINDS, MEMORY_LINES, SECRET, NoField, learn, parse_line, recall
-from balancer.http1.head import RequestHead, ResponseHead, parse_request, parse_response
+from balancer.http1.head import RequestFields, RequestHead, ResponseHead, parse_request, parse_response
 
 TOKEN = st.text("!#$%&'*+-.^_`|~0123456789ABCXYZabcxyz", min_size=1, max_size=20).map(str.encode)
-VALUE = st.text(
-    st.characters(min_codepoint=0x21, max_codepoint=0x7E) | st.just(" ") | st.just("\t"), max_size=40
-).map(lambda text: text.strip(" \t").encode())
+VALUE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E) | st.just(" ") | st.just("\t"), max_size=40).map(
+    lambda text: text.strip(" \t").encode()
+)
 
 
 def request(text: bytes, fields: int = 100, target: int = 8000) -> RequestHead:
@@ -28,8 +28,8 @@ def response(text: bytes) -> ResponseHead:
 def test_a_plain_request_is_read_as_it_is_written() -> None:
     head = request(b"POST /a?b=c HTTP/1.1\r\nHost: Example.com:8080\r\nX-Odd:\t v w \t\r\nContent-Length: 12")
     assert (head.method, head.target, head.minor, head.host) == (b"POST", b"/a?b=c", 1, b"Example.com:8080")
-    assert head.length == 12
-    assert head.persistent
+    assert head.common.length == 12
+    assert head.common.persistent
     assert head.value(b"x-odd") == b"v w"
 
 
@@ -124,17 +124,17 @@ def test_dots_that_are_no_segment_are_fine() -> None:
     ],
 )
 def test_persistence_follows_version_and_connection(line: bytes, persistent: bool) -> None:
-    assert request(b"GET / HTTP/" + line).persistent is persistent
+    assert request(b"GET / HTTP/" + line).common.persistent is persistent
 
 
 def test_connection_names_fields_to_remove() -> None:
     head = request(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: X-One , x-two\r\nX-One: 1")
-    assert set(head.names) == {b"x-one", b"x-two"}
+    assert set(head.common.names) == {b"x-one", b"x-two"}
 
 
 def test_an_upgrade_counts_only_when_connection_names_it() -> None:
-    assert request(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket").upgrade == b""
-    assert request(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket").upgrade == b"websocket"
+    assert request(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket").common.upgrade == b""
+    assert request(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket").common.upgrade == b"websocket"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_h11_reads_the_same_fields(fields: list[tuple[bytes, bytes]]) -> None:
     judge.receive_data(text + b"\r\n\r\n")
     event = judge.next_event()
     assert isinstance(event, h11.Request)
-    assert [(f.name, f.value) for f in request(text).fields] == [tuple(pair) for pair in event.headers]
+    assert [(f.name, f.value) for f in request(text).common.fields] == [tuple(pair) for pair in event.headers]
 
 
 @given(st.binary(max_size=60))
@@ -223,3 +223,35 @@ def test_the_memory_of_lines_is_bounded() -> None:
     from balancer.http1 import fields
 
     assert len(fields._memory) <= MEMORY_LINES
+
+
+BLOCKS = st.lists(
+    st.sampled_from(["Host: a", "Host: b", "X: 1", "x: 2", "Content-Length: 3", "Connection: close", "Cookie: c=1"]),
+    max_size=4,
+).map(lambda lines: "".join(f"\r\n{line}" for line in lines).encode())
+
+
+def outcome(text: bytes, remembered: RequestFields | None = None) -> object:
+    try:
+        head = parse_request(text, 100, 8000, remembered)
+    except ClientFault as fault:
+        return fault.status, fault.reason
+    parts = [getattr(head.common, name) for name in RequestFields.__slots__ if name != "encoded"]
+    return head.method, head.target, head.minor, head.host, parts
+
+
+@given(BLOCKS, BLOCKS, st.sampled_from([b"1.0", b"1.1"]), st.sampled_from([b"1.0", b"1.1"]))
+def test_what_a_connection_remembers_never_changes_what_is_read(
+    before: bytes, now: bytes, before_version: bytes, version: bytes
+) -> None:
+    try:
+        remembered = parse_request(b"GET /a HTTP/%b%b" % (before_version, before), 100, 8000).common
+    except ClientFault:
+        return
+    text = b"POST /b HTTP/%b%b" % (version, now)
+    assert outcome(text, remembered) == outcome(text)
+
+
+def test_the_same_fields_are_not_parsed_twice() -> None:
+    first = request(b"GET /a HTTP/1.1\r\nHost: a")
+    assert parse_request(b"GET /b HTTP/1.1\r\nHost: a", 100, 8000, first.common).common is first.common

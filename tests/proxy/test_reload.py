@@ -110,7 +110,11 @@ async def test_a_listener_that_cannot_be_opened_changes_nothing() -> None:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             address = Address.of(f"127.0.0.1:{taken.getsockname()[1]}")
-            listeners = {**before.listeners, "free": Listener(address=Address.of("127.0.0.1:0")), "bad": Listener(address=address)}
+            listeners = {
+                **before.listeners,
+                "free": Listener(address=Address.of("127.0.0.1:0")),
+                "bad": Listener(address=address),
+            }
             async with site(before) as here:
                 with pytest.raises(PlaneError, match=r"listeners\.bad\.address: cannot listen on"):
                     await here.apply(changed(before, listeners=listeners))

@@ -332,7 +332,9 @@ async def test_what_a_server_says_unasked_is_no_answer() -> None:
 
 async def test_a_refused_request_closes_and_nothing_behind_it_is_served() -> None:
     async with serving(replies(ok())) as (server,), site(config({"a": server})) as here:
-        reply = await here.ask(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n" + GET)
+        reply = await here.ask(
+            b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n" + GET
+        )
         assert reply.startswith(b"HTTP/1.1 400 Bad Request\r\n")
         assert reply.count(b"Content-Length: ") == 1
         assert b"Traceback" not in reply

@@ -54,9 +54,7 @@ async def test_a_fast_failing_server_gets_less_and_not_more(tmp_path: Path) -> N
     urls = {server.name: f"http://127.0.0.1:{server.port}" for server in servers}
     # Passive checks are off: the strategy alone has to see it.
     health = {"active": {**CHECKS, "interval": "30s"}, "passive": None}
-    balancer = Balancer(
-        tmp_path, {"servers": urls, "strategy": "response-time", "defaults": {"health": health}}
-    )
+    balancer = Balancer(tmp_path, {"servers": urls, "strategy": "response-time", "defaults": {"health": health}})
     async with running(*servers, balancer):
         async with Load(balancer.url, clients=8) as load:
             await asyncio.sleep(4.0)

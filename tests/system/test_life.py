@@ -186,7 +186,9 @@ async def test_the_access_log_has_a_line_for_each_request_and_follows_a_rotation
         await until(lambda: "/after" in log.read_text(), balancer)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is Prometheus' own; Debian: apt install prometheus")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is Prometheus' own; Debian: apt install prometheus"
+)
 async def test_promtool_accepts_the_metrics_of_a_busy_process(tmp_path: Path) -> None:
     server = AppServer("a")
     balancer = Balancer(tmp_path, {"servers": {"a": f"http://127.0.0.1:{server.port}"}})

@@ -219,9 +219,7 @@ class Crowd:
         return self._by(self._any(self._members), "found", "/api/communities", body)
 
     @staticmethod
-    def _by(
-        member: Member | None, name: str, path: str, body: dict[str, object], subject: int = 0
-    ) -> Act | None:
+    def _by(member: Member | None, name: str, path: str, body: dict[str, object], subject: int = 0) -> Act | None:
         return Act(name, "POST", path, member, body, subject=subject) if member else None
 
 

@@ -66,9 +66,7 @@ async def test_a_crashing_server_ends_in_the_middle_of_a_request(tmp_path):
         assert copy.process.wait(5) == CRASHED
 
 
-@pytest.mark.parametrize(
-    "body", [{"mode": "angry"}, {"mode": "slow", "rate": 2}, {"mode": "slow", "rate": "1"}]
-)
+@pytest.mark.parametrize("body", [{"mode": "angry"}, {"mode": "slow", "rate": 2}, {"mode": "slow", "rate": "1"}])
 async def test_a_wish_for_chaos_is_checked(copy, body):
     async with browser(copy.url) as session, session.post("/chaos", json=body) as answer:
         assert answer.status == 400

@@ -122,9 +122,7 @@ async def test_what_one_process_writes_another_reads(path):
     first, second = Database(path), Database(path)
     try:
         await first.write(lambda connection: connection.execute("UPDATE users SET role = 'member'"))
-        assert await second.read(lambda c: c.execute("SELECT DISTINCT role FROM users").fetchall()) == [
-            ("member",)
-        ]
+        assert await second.read(lambda c: c.execute("SELECT DISTINCT role FROM users").fetchall()) == [("member",)]
     finally:
         first.close()
         second.close()

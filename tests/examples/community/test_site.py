@@ -94,9 +94,7 @@ async def test_a_founder_moderates_what_they_founded(copy, visitor):
         assert (await answer.json())["fields"][0]["field"] == "slug"
     async with browser(copy.url) as member:
         await register(member)
-        async with member.post(
-            f"/api/communities/{slug}/posts", json={"title": "Hello", "body": "Hi"}
-        ) as answer:
+        async with member.post(f"/api/communities/{slug}/posts", json={"title": "Hello", "body": "Hi"}) as answer:
             post = (await answer.json())["id"]
     async with visitor.delete(f"/api/posts/{post}") as answer:
         assert answer.status == 204

@@ -21,9 +21,7 @@ async def write(session: aiohttp.ClientSession) -> int:
     body = {"username": f"test-{secrets.token_hex(6)}", "password": "long enough"}
     async with session.post("/api/users", json=body) as answer:
         assert answer.status == 201
-    async with session.post(
-        "/api/communities/1/posts", json={"title": "News", "body": "It works."}
-    ) as answer:
+    async with session.post("/api/communities/1/posts", json={"title": "News", "body": "It works."}) as answer:
         return int((await answer.json())["id"])
 
 

@@ -1,0 +1,229 @@
+"""Pools as an operator may write them, with everything that pools, routes and `defaults` have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from config.values import Duration, DurationOrNone, Share, Size, StatusSet
+
+StrategyName = Literal["round-robin", "least-connections", "response-time", "two-choices", "random", "hash"]
+RetryReason = Literal["connect", "reset-before-response", "stale-connection"]
+Method = Annotated[str, Field(pattern=r"^[A-Z][A-Z-]*$", examples=["GET", "POST"])]
+Cookie = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", examples=["lb", "lane"])]
+Positive = Annotated[Duration, Field(gt=0)]
+Interval = Annotated[Duration, Field(ge=0.01)]
+"""Time between two rounds of work: less than 10 ms would keep a core busy."""
+
+
+class Model(BaseModel):
+    """The base of every part: frozen, and refusing keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Timeouts(Model):
+    """How long each step may take, in seconds; null means no limit."""
+
+    connect: Positive = 3.0
+    """Opening a connection to a server."""
+    first_byte: Positive = 30.0
+    """From the last request byte sent to the first response byte."""
+    idle: Positive = 60.0
+    """Without a byte in either direction while a response is under way."""
+    tunnel: Positive = 3600.0
+    """Without a byte in either direction of an upgraded connection (WebSocket)."""
+    total: Positive | None = None
+    """From a request's first byte to its response's last one."""
+    request_head: Positive = 10.0
+    """From the first byte of a request to the end of its head."""
+    request_body_idle: Positive = 30.0
+    """Between two pieces of a request body."""
+    keep_alive: Duration = 75.0
+    """An idle client connection is kept this long."""
+
+
+class Limits(Model):
+    """How much one client may send or hold."""
+
+    head: Size = 32 * 1024
+    """Bytes of a request or response head; larger requests get 431."""
+    header_count: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Fields of one head; more get 431."""
+    uri: Size = 8 * 1024
+    """Bytes of a request target; longer ones get 414."""
+    body: Size = 100 * 1024 * 1024
+    """Bytes of a request body; larger ones get 413."""
+    connections: Annotated[int, Field(ge=1)] = 10_000
+    """Open client connections of one listener; further ones are closed at once and counted."""
+
+
+class RetryBudget(Model):
+    """Retries allowed as a share of requests, so that a failing pool is not hit several times as hard."""
+
+    ratio: Share = 0.2
+    minimum: Annotated[float, Field(ge=0)] = 3.0
+    """Retries per second that are always allowed."""
+
+
+class Retries(Model):
+    """When a request that failed before its first response byte is tried on another server."""
+
+    attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    """Servers tried in all, the first included. A stale pooled connection is replaced without counting."""
+    when: frozenset[RetryReason] = frozenset(("connect", "reset-before-response", "stale-connection"))
+    statuses: frozenset[Annotated[int, Field(ge=500, le=599)]] = frozenset()
+    """Answers that are tried elsewhere, for idempotent methods: [502, 503]."""
+    methods: frozenset[Method] = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+    """Methods that may be sent again once bytes have gone to a server."""
+    replay_body: Size = 64 * 1024
+    """A request body up to this size is kept so that it can be sent again."""
+    budget: RetryBudget = RetryBudget()
+
+
+class ActiveChecks(Model):
+    """Probes that ask each server whether it is well."""
+
+    path: Annotated[str, Field(pattern=r"^/[^\s#]*$", examples=["/", "/healthz"])] = "/"
+    method: Method = "GET"
+    headers: dict[str, str] = {}
+    """May carry credentials: {Authorization: "Bearer ${HEALTH_TOKEN}"}."""
+    tcp: bool = False
+    """Only open a connection, send nothing."""
+    interval: Interval = 30.0
+    unhealthy_interval: Interval = 5.0
+    """While a server is not up or not yet checked."""
+    jitter: Share = 0.1
+    timeout: Positive = 5.0
+    expect: StatusSet = StatusSet.of("200-399")
+    body: str | None = None
+    """A regular expression that the first 64 KiB of the body must match."""
+    rise: Annotated[int, Field(ge=1)] = 2
+    fall: Annotated[int, Field(ge=1)] = 3
+
+
+class PassiveChecks(Model):
+    """What live traffic says about a server."""
+
+    failures: Annotated[int, Field(ge=1)] = 5
+    share: Share = 0.5
+    """Ejected when at least `failures` and at least this share of the answers in `window` failed."""
+    window: Positive = 10.0
+    eject: Positive = 10.0
+    """The first ejection; each further one is longer by as much."""
+    eject_max: Positive = 300.0
+    statuses: frozenset[Annotated[int, Field(ge=400, le=599)]] = frozenset((502, 503, 504))
+    """Answers that count as failures, beside failed connections, resets and timeouts."""
+
+
+class Health(Model):
+    """How a pool finds out which of its servers may have traffic; `false` switches one of the two off."""
+
+    active: ActiveChecks | None = ActiveChecks()
+    passive: PassiveChecks | None = PassiveChecks()
+    start: Literal["checking", "up"] = "checking"
+    """checking: no traffic before the first passed check; up: traffic at once."""
+    keep_at_least: Share = 0.5
+    """With fewer usable servers, traffic goes to all that were ever checked, and the metric panic is 1."""
+    slow_start: Duration = 0.0
+    """A server that comes up takes its full share only after this long."""
+
+
+class Connections(Model):
+    """Connections to the servers of a pool."""
+
+    per_server: Annotated[int, Field(ge=0)] = 0
+    """Requests in flight per server; 0 means no cap."""
+    idle_per_server: Annotated[int, Field(ge=0)] = 64
+    idle: Duration = 60.0
+    lifetime: Positive = 600.0
+    queue: Annotated[int, Field(ge=0)] = 1000
+    """Requests that may wait when all servers are at their cap or not yet checked."""
+    queue_wait: Duration = 5.0
+
+
+class HeaderEdits(Model):
+    """Changes to a message's header fields: remove first, then set (replaces), then add."""
+
+    remove: tuple[str, ...] = ()
+    set: dict[str, str] = {}
+    add: dict[str, str] = {}
+
+
+class Headers(Model):
+    """What servers learn about the client, and further edits. Those of defaults, pool and route add up."""
+
+    forwarded: Literal["x-forwarded", "forwarded", "both", "none"] = "both"
+    """Which fields carry the client's address, scheme and host."""
+    request_id: str | None = "X-Request-Id"
+    via: str | None = "balancer"
+    server: Literal["pass", "remove"] = "pass"
+    """What becomes of the server's own `Server` field."""
+    trace: bool = True
+    """Pass `traceparent` on, or begin one."""
+    request: HeaderEdits = HeaderEdits()
+    response: HeaderEdits = HeaderEdits()
+
+
+class Server(Model):
+    """One member of a pool."""
+
+    url: str
+    """http://host:port, or unix:/path of a socket."""
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    max_connections: Annotated[int, Field(ge=0)] | None = None
+    """Requests in flight; null takes `connections.per_server`, 0 means no cap."""
+    backup: bool = False
+    """Used only when no other server of the pool may be."""
+
+
+class ResponseTime(Model):
+    """Settings of the response-time strategy."""
+
+    decay: Positive = 10.0
+    start: Positive = 0.030
+    """The latency that a server without a measurement is taken to have."""
+    penalty: Positive = 5.0
+    """An error or a 429 counts as an answer that took this long."""
+
+
+class HashKey(Model):
+    """Settings of the hash strategy."""
+
+    key: Annotated[
+        str,
+        Field(
+            pattern=r"^(client|path|(header|cookie|query):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
+            examples=["client", "path", "cookie:session"],
+        ),
+    ] = "client"
+    """client | header:NAME | cookie:NAME | path | query:NAME"""
+    balance: Annotated[float, Field(ge=1.05)] = 1.25
+    """No server gets more than this many times its fair share of requests in flight."""
+
+
+class Sticky(Model):
+    """Keeps a client on one server by a cookie."""
+
+    cookie: Cookie = "lb"
+    ttl: DurationOrNone = None
+    """null: until the browser closes."""
+    secure: bool = False
+
+
+class Pool(Model):
+    """Servers that share work, and how."""
+
+    servers: dict[str, Server]
+    """By name; a list of addresses names each by host:port."""
+    strategy: Annotated[str, Field(examples=list(get_args(StrategyName)))] = "round-robin"
+    """One of the built-in names or a dotted path `package.module:Class`."""
+    response_time: ResponseTime = ResponseTime()
+    hash: HashKey = HashKey()
+    sticky: Sticky | None = None
+    timeouts: Timeouts = Timeouts()
+    retries: Retries = Retries()
+    health: Health = Health()
+    connections: Connections = Connections()
+    headers: Headers = Headers()
