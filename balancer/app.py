@@ -9,10 +9,11 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from time import monotonic
-from time import time as wall_time  # shown to people and written into logs; nothing is decided by it
+from time import time as wall_time  # noqa: TID251  # the access log's time stamps; nothing is decided by it
 
 import structlog
 from aiohttp import web
@@ -22,8 +23,10 @@ from api.auth import Keyring, new_key
 from api.services import Services
 from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
+from balancer.listening import remove_stale_socket
 from balancer.memory import Memory
-from balancer.plane import Plane, Views
+from balancer.plane import Plane
+from balancer.reception import Views
 from balancer.redis_link import RedisLink
 from balancer.telemetry import program_log
 from balancer.telemetry.access_log import AccessLog, open_log
@@ -252,14 +255,18 @@ class App:
         settings = self.control.snapshot.config.shutdown
         self.control.begin_shutdown()
         log.info("stopping", delay=settings.delay, grace=settings.grace, connections=self.plane.connections)
-        end = monotonic() + settings.delay
-        while monotonic() < end and not self._hurry.is_set():
-            await asyncio.sleep(GLANCE)
+        await self._pause(settings.delay, lambda: False)
         await self.plane.drain()
-        end = monotonic() + settings.grace
-        while self.plane.connections and monotonic() < end and not self._hurry.is_set():
-            await asyncio.sleep(GLANCE)
+        await self._pause(settings.grace, lambda: self.plane.connections == 0)
         log.info("stopped", cut=self.plane.connections)
+
+    async def _pause(self, longest: float, done: Callable[[], bool]) -> None:
+        """Wait until it is done, somebody hurries us, or the time is over."""
+        end = monotonic() + longest
+        while (left := end - monotonic()) > 0 and not done():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), min(GLANCE, left))
+                return
 
 
 async def _serve(app: web.Application, address: Address) -> web.AppRunner:
@@ -267,7 +274,7 @@ async def _serve(app: web.Application, address: Address) -> web.AppRunner:
     await runner.setup()
     site: web.BaseSite
     if address.path:
-        Path(address.path).unlink(missing_ok=True)
+        remove_stale_socket(address.path)
         site = web.UnixSite(runner, address.path)
     else:
         site = web.TCPSite(runner, address.host or None, address.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -38,7 +39,7 @@ class _Server(web.Server):
     def pre_shutdown(self) -> None:
         """Connections have had their last call already."""
 
-    async def shutdown(self, timeout: float | None = None) -> None:
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  # aiohttp's signature
         for connection in list(self._listener.connections):
             connection.cut()
 
@@ -62,7 +63,8 @@ class Listener:
         self.date = b""
         self._opener = open_
         self._runner: web.ServerRunner | None = None
-        self._site: web.BaseSite | None = None
+        self._bound: list[socket.socket] = []
+        self._sites: list[web.BaseSite] = []
         self.configure(settings, config)
 
     def configure(self, settings: ListenerSettings, config: Config) -> None:
@@ -79,38 +81,57 @@ class Listener:
         self.write_idle = timeouts.idle
         self._trusted = config.trusted_proxies
 
-    async def start(self) -> None:
-        """Bind and accept; raises OSError."""
-        runner = web.ServerRunner(_Server(self))
-        await runner.setup()
+    def bind(self) -> None:
+        """Take the address: from now on clients wait in the kernel's queue until `serve`. Raises OSError."""
         address = self.settings.address
-        try:
-            if address.path:
-                _remove_stale_socket(address.path)
-                self._site = web.UnixSite(runner, address.path, backlog=BACKLOG)
-            else:
-                host = address.host or None
-                self._site = web.TCPSite(runner, host, address.port, backlog=BACKLOG, reuse_address=True)
-            await self._site.start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
+        if address.path:
+            remove_stale_socket(address.path)
+            self._bound = [_bound(socket.AF_UNIX, address.path)]
+            return
+        found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        failures = []
+        for family, where in dict.fromkeys((one[0], one[4]) for one in found):
+            try:
+                self._bound.append(_bound(family, where))
+            except OSError as error:
+                # "Every interface" means those there are: without IPv6, its half is not missed.
+                if address.host or error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    self._unbind()
+                    raise
+                failures.append(error)
+        if not self._bound:
+            raise failures[0]
+
+    async def serve(self) -> None:
+        """Accept clients on what `bind` took."""
+        self._runner = web.ServerRunner(_Server(self))
+        await self._runner.setup()
+        for bound in self._bound:
+            site = web.SockSite(self._runner, bound, backlog=BACKLOG)
+            await site.start()
+            self._sites.append(site)
+
+    def _unbind(self) -> None:
+        for bound in self._bound:
+            bound.close()
+        self._bound.clear()
 
     @property
     def port(self) -> int:
         """The port that is really bound, when the configured one is 0."""
-        addresses = self._runner.addresses if self._runner else []
-        return int(addresses[0][1]) if addresses and isinstance(addresses[0], tuple) else 0
+        if not self._bound or self._bound[0].family == socket.AF_UNIX:
+            return 0
+        return int(self._bound[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Accept no more; every connection closes after its next answer, or soon when none is asked for."""
         self.closing = True
-        if self._site is not None:
-            site, self._site = self._site, None
+        sites, self._sites = self._sites, []
+        for site in sites:
             await site.stop()
-            for connection in self.connections:
-                connection.last_call()
+        self._unbind()
+        for connection in self.connections:
+            connection.last_call()
 
     async def close(self) -> None:
         """End what is still open."""
@@ -120,7 +141,7 @@ class Listener:
             await runner.cleanup()
             await asyncio.sleep(0)  # aborted transports report on the loop's next turn
         if self.settings.address.path:
-            _remove_stale_socket(self.settings.address.path)
+            remove_stale_socket(self.settings.address.path)
 
     # The door's side.
 
@@ -152,7 +173,24 @@ class Listener:
         return self._opener(self, client, head)
 
 
-def _remove_stale_socket(path: str) -> None:
+def _bound(family: int, where: str | tuple[object, ...]) -> socket.socket:
+    """A socket that listens, and on which nothing is accepted yet."""
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setblocking(False)
+        if family != socket.AF_UNIX:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(where)
+        bound.listen(BACKLOG)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def remove_stale_socket(path: str) -> None:
     """A socket left behind by a process that was killed keeps the address busy; one that is served is left alone."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):

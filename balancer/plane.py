@@ -4,46 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from email.utils import formatdate
-from ipaddress import ip_address
+from collections.abc import Iterable
 from random import Random
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from balancer.decision import Decision
 from balancer.ewma import PeakEwma
-from balancer.http1 import canned
-from balancer.http1.fields import FORWARDED_FOR
-from balancer.http1.head import RequestHead
 from balancer.listening import Listener
 from balancer.pool import Pool
-from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.dialer import Dialer
 from balancer.proxy.exchange import QUEUED, Exchange
-from balancer.proxy.sweeper import Sweeper
-from balancer.routing import Route, RouteTable, build_table
+from balancer.proxy.sweeper import Awaited, Sweeper
+from balancer.reception import UNROUTED, Reception, Views
+from balancer.routing import build_table
 from balancer.server import Server, ServerKey
 from balancer.snapshot import Snapshot
 from balancer.strategy import StrategyError, load_strategy
-from balancer.tally import METHODS, ListenerTally, RouteTally, ServerTally
+from balancer.tally import ListenerTally, RouteTally, ServerTally
 from balancer.telemetry.report import Report, of_pool
 from balancer.telemetry.sums import merge
 
 if TYPE_CHECKING:
     from config.schema import Config
     from config.schema import Pool as PoolSettings
-
-UNROUTED = "-"
-"""The route's name in figures and logs for requests that match none."""
-
-
-class Observer(Protocol):
-    """Reads finished decisions: the access log, the memory of last errors."""
-
-    def observe(self, decision: Decision) -> None: ...
 
 
 class PlaneError(Exception):
@@ -54,30 +38,19 @@ class PlaneError(Exception):
         self.problems = problems
 
 
-@dataclass
-class Views:
-    """What looks at finished decisions. `every` sees all of them, `failures` those that went wrong."""
-
-    every: Observer | None = None
-    failures: Observer | None = None
-    on_event: Callable[[str, str, str], None] = field(default=lambda event, where, detail: None)
-
-
 class Plane:
     """Listeners, pools, connections and the route table of one loop.
 
-    `apply` builds everything new before it changes anything, then swaps `table`, then retires what has left.
+    `apply` builds everything new before it changes anything, then swaps the route table, then retires what has left.
     """
 
     def __init__(self, views: Views, secret: bytes, rng: Random | None = None) -> None:
         """`secret` keys sticky cookies: the same in all planes and over restarts."""
         self.rng = rng or Random(os.urandom(16))
         self.views = views
-        self.table: RouteTable
         self.pools: dict[str, Pool] = {}
         self.listeners: dict[str, Listener] = {}
         self.snapshot: Snapshot | None = None
-        self.date = b""
         self.started = monotonic()
         self._secret = secret
         self._servers: dict[ServerKey, Server] = {}
@@ -87,9 +60,7 @@ class Plane:
         self._listener_tallies: dict[str, ListenerTally] = {}
         self._old_listeners: list[Listener] = []  # closed, with connections that are not yet done
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
-        self.connect = self.dialer.connect
-        self.gave_up = self.dialer.gave_up
-        self._refresh_date()
+        self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED])
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
 
@@ -102,16 +73,16 @@ class Plane:
             self._mark(snapshot)
             return
         _check_strategies(snapshot.config)
-        opened = await self._open_listeners(snapshot.config)
+        opened = await self._bind_listeners(snapshot.config)
         self._configure_pools(snapshot)
-        self.table = build_table(snapshot.config, self.pools, self._route_tallies, self.rng, self._secret)
+        self.reception.table = build_table(snapshot.config, self.pools, self._route_tallies, self.rng, self._secret)
         self.dialer.longest_head = snapshot.config.limits.head
         self.dialer.most_fields = snapshot.config.limits.header_count
         self.snapshot = snapshot
-        await self._retire_listeners(snapshot.config, opened)
+        await self._change_listeners(snapshot.config, opened)
 
-    async def _open_listeners(self, config: Config) -> dict[str, Listener]:
-        """Bind what is new; on any failure close it again."""
+    async def _bind_listeners(self, config: Config) -> dict[str, Listener]:
+        """Bind what is new, accepting nothing yet; on any failure let all of it go again."""
         opened: dict[str, Listener] = {}
         problems = []
         for name, settings in config.listeners.items():
@@ -119,10 +90,10 @@ class Plane:
             if present is not None and present.settings.address == settings.address:
                 continue
             tally = self._listener_tallies.setdefault(name, ListenerTally())
-            listener = Listener(name, settings, config, tally, self.open)
-            listener.date = self.date
+            listener = Listener(name, settings, config, tally, self.reception.open)
+            listener.date = self.reception.date
             try:
-                await listener.start()
+                listener.bind()
             except OSError as error:
                 why = os.strerror(error.errno) if error.errno else str(error)
                 problems.append(f"listeners.{name}.address: cannot listen on {settings.address}: {why}")
@@ -134,11 +105,14 @@ class Plane:
             raise PlaneError(problems)
         return opened
 
-    async def _retire_listeners(self, config: Config, opened: dict[str, Listener]) -> None:
+    async def _change_listeners(self, config: Config, opened: dict[str, Listener]) -> None:
         old = self.listeners
         self.listeners = {name: opened.get(name) or old[name] for name in config.listeners}
+        self.reception.listeners = self.listeners
         for name, listener in self.listeners.items():
             listener.configure(config.listeners[name], config)
+        for listener in opened.values():
+            await listener.serve()
         for listener in old.values():
             if listener not in self.listeners.values():
                 await listener.stop()
@@ -210,130 +184,13 @@ class Plane:
         for name in changed:
             self.pools[name].refresh(now)
 
-    # A request.
-
-    def open(self, listener: Listener, client: ClientConnection, head: RequestHead) -> Exchange | None:
-        """Take a request: the exchange to start, or None when it has been answered here."""
-        decision = Decision(listener.name, client.address, monotonic())
-        decision.method = head.method.decode("ascii")
-        decision.host = head.host
-        decision.target = head.target
-        decision.version = b"1.1" if head.minor else b"1.0"
-        if self.views.every is not None:
-            decision.user_agent = head.value(b"user-agent") or b""
-        if client.trusted:
-            decision.client = self._behind_proxies(listener, client, head)
-        redirect = listener.settings.redirect
-        if redirect is not None:
-            self._redirect(listener, client, head, decision, redirect)
-            return None
-        route = self.table.match(head)
-        if route is None:
-            decision.route = UNROUTED
-            body = canned.problem(404, "no route of this site takes this request", b"")
-            self._answer(listener, client, head, decision, 404, body, outcome="refused")
-            return None
-        decision.route = route.name
-        fixed = route.fixed
-        if route.maintenance is not None and not _allowed(route, decision.client):
-            fixed = route.maintenance
-        if fixed is not None:
-            self._answer(
-                listener, client, head, decision, fixed.status, fixed.body, fixed.content_type, fixed.fields(head)
-            )
-            return None
-        lane_cookie = None
-        if route.split is not None:
-            lane, lane_cookie = route.split.pick(head.value(b"cookie") or b"")
-            route = route.lanes[lane]
-        decision.pool = route.pool.name
-        return Exchange(self, client, head, route, decision, listener.tally, lane_cookie)
-
-    def _behind_proxies(self, listener: Listener, client: ClientConnection, head: RequestHead) -> str:
-        """The nearest address that is no trusted proxy, read from the right of X-Forwarded-For."""
-        values = [field.value for field in head.common.special if field.kind == FORWARDED_FOR]
-        for part in reversed(b",".join(values).split(b",")):
-            try:
-                address = str(ip_address(part.strip(b' \t"').decode("ascii", "replace")))
-            except ValueError:
-                break  # whoever wrote this cannot be believed further
-            if not listener.trusts(address):
-                return address
-        return client.address
-
-    def _redirect(
-        self, listener: Listener, client: ClientConnection, head: RequestHead, decision: Decision, to: str
-    ) -> None:
-        """A listener that only sends its clients to another one, or to another site."""
-        if to in self.listeners:
-            host = head.host.rpartition(b":")[0] if head.host[-1:].isdigit() and b":" in head.host else head.host
-            target = self.listeners[to]
-            place = b"http://%b:%d" % (host, target.port)
-        else:
-            place = to.encode("utf-8").rstrip(b"/")
-        decision.route = UNROUTED
-        self._answer(listener, client, head, decision, 308, b"", extra=b"Location: %b%b\r\n" % (place, head.target))
-
-    def _answer(
-        self,
-        listener: Listener,
-        client: ClientConnection,
-        head: RequestHead,
-        decision: Decision,
-        status: int,
-        body: bytes,
-        content_type: bytes = canned.TEXT,
-        extra: bytes = b"",
-        outcome: str = "answered",
-    ) -> None:
-        """Answer without a server. An unread body spoils the connection for further requests."""
-        persistent = head.common.persistent and not head.common.has_body and not client.last
-        client.send(
-            canned.answer(
-                status,
-                body,
-                date=self.date,
-                content_type=content_type,
-                extra=extra,
-                without_body=head.method == b"HEAD",
-                persistent=persistent,
-                minor=head.minor,
-            )
-        )
-        decision.status = status
-        decision.outcome = outcome
-        decision.bytes_out = 0 if head.method == b"HEAD" else len(body)
-        decision.finished = monotonic()
-        self._count(decision, listener.tally, self._route_tallies[decision.route])
-        client.finished(persistent)
-
-    # What an exchange asks of its surroundings.
-
-    def over(self, exchange: Exchange) -> None:
-        self._count(exchange.decision, exchange.listener, exchange.route.tally)
-
-    def _count(self, decision: Decision, listener: ListenerTally, route: RouteTally) -> None:
-        method = decision.method
-        status = decision.status
-        listener.requests[method if method in METHODS else "OTHER", status] += 1
-        listener.bytes_in += decision.bytes_in
-        listener.bytes_out += decision.bytes_out
-        route.codes[status] += 1
-        outcome = decision.outcome
-        if outcome != "tunnel":
-            route.latency.observe(decision.finished - decision.started)
-        views = self.views
-        if views.every is not None:
-            views.every.observe(decision)
-        if views.failures is not None and (status >= 500 or (outcome != "ok" and outcome not in _UNREMARKABLE)):
-            views.failures.observe(decision)
-
     # Time.
 
-    def _deadlines(self) -> Iterable[Iterable[ClientConnection]]:
-        groups: list[Iterable[object]] = [l.connections for l in (*self.listeners.values(), *self._old_listeners)]
-        groups += [self.dialer.connections, self.dialer.dials.values()]
-        return groups  # type: ignore[return-value]  # all of them have a deadline and `overdue`; sets are invariant
+    def _deadlines(self) -> Iterable[Iterable[Awaited]]:
+        for listener in (*self.listeners.values(), *self._old_listeners):
+            yield listener.connections
+        yield self.dialer.connections
+        yield self.dialer.dials.values()
 
     def _tick(self, now: float) -> None:
         for pool in self.pools.values():
@@ -343,7 +200,7 @@ class Plane:
                         waiter.wait_expired()
 
     def _second(self, now: float) -> None:
-        self._refresh_date()
+        self.reception.refresh_date()
         for pool in self.pools.values():
             pool.tick(now)
         self._old_listeners = [listener for listener in self._old_listeners if listener.connections]
@@ -354,11 +211,6 @@ class Plane:
             elif until <= now:
                 for connection in [c for c in self.dialer.connections if c.server is server]:
                     connection.cut()
-
-    def _refresh_date(self) -> None:
-        self.date = formatdate(usegmt=True).encode("ascii")
-        for listener in self.listeners.values():
-            listener.date = self.date
 
     # Figures.
 
@@ -406,25 +258,11 @@ class Plane:
         await asyncio.sleep(0)
 
 
-_UNREMARKABLE = frozenset(("answered", "tunnel", "refused", "client-abort"))
-
-
 def _set_marks(server: Server, snapshot: Snapshot) -> None:
     server.checking = server.key in snapshot.checking
     server.down = server.key in snapshot.down
     server.drained = server.key in snapshot.drained
     server.maintenance = server.key in snapshot.maintenance
-
-
-def _allowed(route: Route, client: str) -> bool:
-    assert route.maintenance is not None
-    if not route.maintenance.allow:
-        return False
-    try:
-        address = ip_address(client.partition("%")[0])
-    except ValueError:
-        return False
-    return any(address in network for network in route.maintenance.allow)
 
 
 def _check_strategies(config: Config) -> None:

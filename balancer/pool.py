@@ -36,7 +36,10 @@ class Pool:
     """
 
     def __init__(self, name: str, rng: Random, secret: bytes, on_event: Callable[[str, str, str], None]) -> None:
-        """`secret` keys sticky cookies; `on_event(event, pool, detail)` is told what an operator should read: panic, ejection, plug-in errors."""
+        """`secret` keys sticky cookies.
+
+        `on_event(event, where, detail)` is told what an operator should read: panic, ejection, plug-in errors.
+        """
         self.name = name
         self.tally = PoolTally()
         self.servers: dict[str, Server] = {}
@@ -134,7 +137,7 @@ class Pool:
         if self._capped:
             full = [s for s in self.rotation if s.cap and s.inflight >= s.cap]
             if full:
-                tried = [*tried, *full]
+                tried = {*tried, *full}
         return self.strategy.pick(key, now, tried)
 
     def bound(self, cookies: bytes, tried: Collection[Server]) -> Server | None:
@@ -154,7 +157,7 @@ class Pool:
             self.waiting.popleft().dispatch()
 
     def may_wait(self, tried: Collection[Server]) -> bool:
-        """Whether a server may come free: one is at its cap, or none has been checked yet; and there is room to wait."""
+        """Whether to wait: a server at its cap may come free, or one not yet checked may pass; and there is room."""
         if len(self.waiting) >= self.settings.connections.queue:
             return False
         if self.rotation:

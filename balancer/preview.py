@@ -43,5 +43,5 @@ class PreviewAnswer:
     server: str | None
     """None: no server could be picked."""
     reason: str
-    """One sentence: "next in turn", "fewest requests in flight for its weight", "by its cookie", "no server in rotation"."""
+    """A few words: "next in turn", "by its cookie", "no server in rotation"."""
     candidates: tuple[Candidate, ...]

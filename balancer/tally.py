@@ -1,9 +1,10 @@
-"""Plain integers that the request path counts in; control turns them into Prometheus text and JSON when somebody asks."""
+"""Plain integers that the request path counts in; telemetry turns them into text when somebody asks."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from itertools import pairwise
 
 EXPORTED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """The upper bounds, in seconds, that Prometheus is shown."""
@@ -12,7 +13,7 @@ EXPORTED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 def _finer(bounds: tuple[float, ...], steps: int) -> tuple[float, ...]:
     """Put geometric steps between the bounds, so that a quantile is off by a few per cent and not by half."""
     fine = [bounds[0] / 4, bounds[0] / 2]
-    for low, high in zip(bounds, bounds[1:], strict=False):
+    for low, high in pairwise(bounds):
         fine += [low * (high / low) ** (step / steps) for step in range(steps)]
     return (*fine, bounds[-1])
 
@@ -25,7 +26,7 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 
 
 class Histogram:
-    """Latencies by bucket. `counts[i]` are those at most `BOUNDS[i]` and above the bound before; the last is the rest."""
+    """Latencies by bucket: `counts[i]` are those up to `BOUNDS[i]` and above the bound before, the last is the rest."""
 
     __slots__ = ("counts", "total")
 

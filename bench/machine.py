@@ -19,6 +19,13 @@ def cores() -> tuple[int, int]:
     return allowed[0], allowed[min(1, len(allowed) - 1)]
 
 
+def warn_if_busy() -> None:
+    """Say so when others use this machine: they cost a proxy in Python more than one in C, so ratios rise."""
+    load = os.getloadavg()[0]
+    if load > 0.7:
+        print(f"other programs are at work here (load average {load:.1f}): ratios come out too high", file=sys.stderr)
+
+
 def raise_descriptor_limit() -> None:
     """Allow ourselves and what we start as many open files as may be."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -42,6 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
     names = _installed(arguments.only, own=arguments.own)
     commands = {name: path for name in PACKAGES if (path := where(name))}
     about = machine.description(commands, arguments.python)
+    machine.warn_if_busy()
     machine.raise_descriptor_limit()
     core, other = machine.cores()
     load_maker = LoadMaker(None if arguments.own else where("wrk"), other)

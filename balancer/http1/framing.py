@@ -39,6 +39,29 @@ class BadChunk(ValueError):
     """A chunked body broke its framing; nothing after it can be understood."""
 
 
+class CountedReader:
+    """Takes a body of known length as it arrives; the same interface as `ChunkedReader`."""
+
+    __slots__ = ("_left", "done", "rest", "trailers")
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.done = False
+        self.rest = b""
+        self.trailers: list[Field] = []
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes and give those that belong to the body."""
+        left = self._left - len(data)
+        self._left = left
+        if left > 0:
+            return [data]
+        self.done = True
+        if left < 0:
+            data, self.rest = data[:left], data[left:]
+        return [data]
+
+
 class ChunkedReader:
     """Takes a chunked body apart as it arrives (RFC 9112 section 7.1).
 

@@ -306,6 +306,3 @@ def value_of(fields: list[Field], name: bytes) -> bytes | None:
 def without(fields: list[Field], names: Sequence[bytes] | frozenset[bytes]) -> list[Field]:
     """The fields whose names are not among these lower-cased ones."""
     return [field for field in fields if field[0] not in names]
-
-
-__all__ = ["END", "NO_LENGTH", "RequestFields", "RequestHead", "ResponseHead", "parse_request", "parse_response", "value_of", "without"]

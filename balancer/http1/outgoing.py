@@ -23,7 +23,7 @@ from balancer.http1.fields import (
     VIA,
     Field,
 )
-from balancer.http1.framing import CHUNKED, UNTIL_CLOSE
+from balancer.http1.framing import CHUNKED
 from balancer.http1.head import NO_LENGTH, RequestHead, ResponseHead, without
 
 _WIRE: Final = itemgetter(2)
@@ -251,14 +251,3 @@ def encode_switch(response: ResponseHead, edits: Edits) -> bytes:
         response.upgrade,
         edits.response_add,
     )
-
-
-__all__ = [
-    "CHUNKED",
-    "UNTIL_CLOSE",
-    "encode_interim",
-    "encode_request",
-    "encode_response",
-    "encode_switch",
-    "may_upgrade",
-]

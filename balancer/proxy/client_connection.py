@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from balancer.http1 import canned
 from balancer.http1.faults import ClientFault
-from balancer.http1.fields import Field
-from balancer.http1.framing import BadChunk, ChunkedReader
+from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
 from balancer.http1.head import END, RequestFields, RequestHead, parse_request
 from balancer.proxy.sides import NEVER, UpstreamSide
 from balancer.tally import ListenerTally
@@ -18,7 +17,6 @@ from balancer.tally import ListenerTally
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
-NO_TRAILERS: Final[list[Field]] = []
 LINGER: Final = 2.0  # seconds to go on reading after a last answer, so that a reset does not overtake it (RFC 9112 9.6)
 LAST_CALL: Final = 1.0  # seconds that a closing listener's idle connections have left
 LINGER_BYTES: Final = 1024 * 1024
@@ -59,9 +57,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_advancing",
         "_blocked",
-        "_body_left",
         "_buffer",
-        "_chunks",
         "_door",
         "_ended",
         "_half_closed",
@@ -69,7 +65,7 @@ class ClientConnection(asyncio.Protocol):
         "_held_ahead",
         "_lingered",
         "_other",
-        "_reading_body",
+        "_reader",
         "_remembered",
         "_transport",
         "about",
@@ -105,9 +101,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = NEVER
         # For one request.
         self.exchange: Exchange | None = None
-        self._reading_body = False
-        self._body_left = 0
-        self._chunks: ChunkedReader | None = None
+        self._reader: ChunkedReader | CountedReader | None = None  # while the body of a request is to come
         # For a tunnel.
         self._other: UpstreamSide | None = None
         self.tunnel_idle = 0.0
@@ -144,7 +138,7 @@ class ClientConnection(asyncio.Protocol):
             if self.exchange is not None:
                 self.exchange.decision.bytes_in += len(data)
             self._other.send(data)
-        elif self._reading_body:
+        elif self._reader is not None:
             self._body(data)
         elif self.exchange is not None:
             self._read_ahead(data)
@@ -172,9 +166,7 @@ class ClientConnection(asyncio.Protocol):
                 self._incomplete(data, end)
                 break
             try:
-                head = parse_request(
-                    data[:end], self._door.most_fields, self._door.longest_target, self._remembered
-                )
+                head = parse_request(data[:end], self._door.most_fields, self._door.longest_target, self._remembered)
             except ClientFault as fault:
                 self._refuse(fault.status, fault.reason)
                 break
@@ -186,12 +178,10 @@ class ClientConnection(asyncio.Protocol):
                 continue
             self.exchange = exchange
             if head.common.has_body:
-                self._reading_body = True
-                self._body_left = head.common.length
-                self._chunks = ChunkedReader() if head.common.chunked else None
+                self._reader = ChunkedReader() if head.common.chunked else CountedReader(head.common.length)
                 self.deadline = monotonic() + self._door.body_idle
             exchange.start()
-            if self._reading_body and data:
+            if self._reader is not None and data:
                 self._buffer = b""
                 self._body(data)
                 data, self._buffer = self._buffer, b""
@@ -236,39 +226,27 @@ class ClientConnection(asyncio.Protocol):
     def _body(self, data: bytes) -> None:
         """Pass on a piece of the request's body; what belongs to the next request is kept for later."""
         exchange = self.exchange
-        rest = b""
-        trailers = NO_TRAILERS
-        if self._chunks is not None:
-            try:
-                pieces = self._chunks.feed(data)
-            except BadChunk as fault:
-                self._reading_body = False
-                if exchange is not None:
-                    exchange.client_fault(400, str(fault))
-                return
-            over = self._chunks.done
-            if over:
-                rest, trailers = self._chunks.rest, self._chunks.trailers
-                self._chunks = None
-        else:
-            left = self._body_left - len(data)
-            over = left <= 0
-            if left < 0:
-                data, rest = data[:left], data[left:]
-            self._body_left = left
-            pieces = [data]
-        if over:
-            self._reading_body = False
+        reader = self._reader
+        assert reader is not None
+        try:
+            pieces = reader.feed(data)
+        except BadChunk as fault:
+            self._reader = None
+            if exchange is not None:
+                exchange.client_fault(400, str(fault))
+            return
+        if reader.done:
+            self._reader = None
             self.deadline = NEVER
-            self._buffer = rest
+            self._buffer = reader.rest
         else:
             self.deadline = monotonic() + self._door.body_idle
         if exchange is None:
             return
         if pieces:
             exchange.request_body(pieces)
-        if over and self.exchange is exchange:
-            exchange.request_end(trailers)
+        if reader.done and self.exchange is exchange:
+            exchange.request_end(reader.trailers)
 
     def eof_received(self) -> bool:
         """The client will send no more.
@@ -307,7 +285,7 @@ class ClientConnection(asyncio.Protocol):
             self._other.resume()
         elif self.exchange is not None:
             self.exchange.client_drained()
-            self.deadline = monotonic() + self._door.body_idle if self._reading_body else NEVER
+            self.deadline = monotonic() + self._door.body_idle if self._reader is not None else NEVER
 
     # What the exchange asks.
 
@@ -331,7 +309,7 @@ class ClientConnection(asyncio.Protocol):
     def hold(self) -> None:
         if not self._held and self._transport is not None:
             self._held = True
-            if self._reading_body:
+            if self._reader is not None:
                 self.deadline = NEVER  # it is the server that is slow
             if not self._held_ahead:
                 self._transport.pause_reading()
@@ -339,7 +317,7 @@ class ClientConnection(asyncio.Protocol):
     def resume(self) -> None:
         if self._held and self._transport is not None:
             self._held = False
-            if self._reading_body:
+            if self._reader is not None:
                 self.deadline = monotonic() + self._door.body_idle
             if not self._held_ahead:
                 self._transport.resume_reading()
@@ -347,7 +325,7 @@ class ClientConnection(asyncio.Protocol):
     def finished(self, reusable: bool) -> None:
         self.exchange = None
         self.resume()
-        if not reusable or self._reading_body or self.last:
+        if not reusable or self._reader is not None or self.last:
             self._end()
             return
         if self._held_ahead and self._transport is not None:
@@ -365,7 +343,7 @@ class ClientConnection(asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
-        self._reading_body = False
+        self._reader = None
         self._buffer = b""
         transport = self._transport
         if transport is None:
@@ -402,8 +380,8 @@ class ClientConnection(asyncio.Protocol):
     def overdue(self) -> None:
         """The sweeper says that `deadline` has passed."""
         self.deadline = NEVER
-        if self._reading_body and self.exchange is not None and not self._blocked:
-            self._reading_body = False
+        if self._reader is not None and self.exchange is not None and not self._blocked:
+            self._reader = None
             self.exchange.client_fault(408, "the request body stopped coming")
         elif self._buffer and self.exchange is None and not self._ended:
             self._refuse(408, "the request head did not come in time")

@@ -22,11 +22,12 @@ from typing import Final
 
 from balancer.decision import Decision
 from balancer.http1 import canned
-from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, chunk, last_chunk, response_length
 from balancer.http1.fields import Field
+from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, chunk, last_chunk, response_length
 from balancer.http1.head import RequestHead, ResponseHead
 from balancer.http1.outgoing import encode_interim, encode_request, encode_response, encode_switch, may_upgrade
 from balancer.pool import Pool
+from balancer.proxy.attempts import Attempts
 from balancer.proxy.sides import NEVER, ClientSide, Surroundings, UpstreamSide
 from balancer.routing import Route
 from balancer.server import Server
@@ -39,31 +40,27 @@ ANSWERING: Final = 3
 TUNNEL: Final = 4
 OVER: Final = 5
 
-MOST_DIALS: Final = 5  # servers that may refuse the connection before the client is told
-SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+NOWHERE: Final[list[Server]] = []
 
 
 class Exchange:
     """See the module. `deadline` is the monotonic time by which the whole exchange must be over."""
 
     __slots__ = (
+        "_attempts",
         "_body",
         "_body_size",
         "_bound",
-        "_dials",
         "_key",
         "_lane_cookie",
         "_out",
         "_request",
         "_request_over",
         "_server",
-        "_spent",
-        "_stale_retried",
-        "_tried",
         "_upstream",
         "around",
-        "client",
         "chunked_out",
+        "client",
         "deadline",
         "decision",
         "head",
@@ -107,10 +104,7 @@ class Exchange:
         self._bound: Server | None = None  # the server that the client's sticky cookie names
         self._server: Server | None = None  # the one being asked; `inflight` is counted while it is set
         self._upstream: UpstreamSide | None = None
-        self._tried: list[Server] = []
-        self._dials = 0  # connections that could not be opened
-        self._spent = 0  # attempts that a server may have worked on
-        self._stale_retried = False
+        self._attempts: Attempts | None = None  # None: nothing has failed yet
         self._out: list[bytes] = []  # what this turn has for the client
 
     # The way to a server.
@@ -144,16 +138,17 @@ class Exchange:
         if self.wait_until != NEVER:
             self.decision.queued += now - (self.wait_until - pool.settings.connections.queue_wait)
             self.wait_until = NEVER
+        tried = self._attempts.tried if self._attempts is not None else NOWHERE
         if pool.sticky is not None:
-            self._bound = pool.bound(self.head.value(b"cookie") or b"", self._tried)
+            self._bound = pool.bound(self.head.value(b"cookie") or b"", tried)
         server = self._bound
         if server is None:
-            server = pool.pick(self._key, now, self._tried)
+            server = pool.pick(self._key, now, tried)
         if server is not None:
             self._ask(server)
-        elif pool.may_wait(self._tried):
+        elif pool.may_wait(tried):
             self._queue(now)
-        elif self._tried:
+        elif tried:
             self._give_up(502, "no other server could be asked", "upstream-connect")
         else:
             self._give_up(503, "no server of this site can be asked at the moment", "unserved")
@@ -261,7 +256,7 @@ class Exchange:
         else:
             server.latency.observe(now - decision.sent, now)
         pool.observe(server, status not in self.route.failure_statuses, now)
-        if status in self.route.retry_statuses and self._may_repeat() and self._again("status"):
+        if status in self.route.retry_statuses and self._again("status", stale=False):
             return
         self.state = ANSWERING
         decision.status = status
@@ -288,7 +283,6 @@ class Exchange:
         if self._lane_cookie is not None or (pool.sticky is not None and server is not self._bound):
             data = self._with_cookies(data, server)
         self._out.append(data)
-        self._upstream.deadline = min(now + self.route.idle, self.deadline)  # type: ignore[union-attr]  # it called
 
     def _with_cookies(self, data: bytes, server: Server) -> bytes:
         """The head with the cookies that bring the client back to its lane and its server."""
@@ -336,6 +330,8 @@ class Exchange:
 
     def flush(self) -> None:
         """The server's side has nothing more this turn."""
+        if self.state == ANSWERING and self._upstream is not None:
+            self._upstream.deadline = min(monotonic() + self.route.idle, self.deadline)
         out = self._out
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
@@ -346,13 +342,10 @@ class Exchange:
         """The server's answer is complete."""
         if self.chunked_out:
             self._out.append(last_chunk(trailers))
-        self.flush()
         upstream = self._upstream
-        self._upstream = None
-        decision = self.decision
-        server = self._server
         assert upstream is not None
-        assert server is not None
+        self._upstream = None
+        self.flush()
         upstream.release(reusable and self._request_over)
         self._leave_server()
         self._over("ok")
@@ -364,66 +357,59 @@ class Exchange:
         """The server's side is lost: kind is connect, connect-timeout, reset, timeout or malformed."""
         if self.state in (OVER, TUNNEL):
             return
-        now = monotonic()
         server = self._server
-        pool = self.pool
         assert server is not None
-        stale = kind == "reset" and self.decision.reused and self.state == SENT
-        if not stale:
-            server.tally.failures[kind] += 1
-            server.latency.punish(pool.settings.response_time.penalty, now)
-            pool.observe(server, ok=False, now=now)
         if self.state == ANSWERING:
+            self._blame(server, kind)
             self._cut("upstream-timeout" if kind == "timeout" else "upstream-reset")
             return
-        if kind in ("connect", "connect-timeout"):
-            self._dials += 1
-            if "connect" in self.route.retry_when and self._dials < MOST_DIALS and self._again(kind):
-                return
-        elif stale and "stale-connection" in self.route.retry_when and not self._stale_retried and self._may_repeat():
-            # It was closing while we sent: the same server on a new connection, which is no second attempt.
-            self._stale_retried = True
-            self._drop_attempt()
-            self.decision.attempts -= 1
-            self._ask(server, fresh=True)
+        if self._again(kind, stale=self.decision.reused and self.state == SENT):
             return
-        elif kind == "reset" and "reset-before-response" in self.route.retry_when and self._may_repeat():
-            if self._again(kind):
-                return
         timed_out = kind in ("timeout", "connect-timeout")
         outcome = {"connect": "upstream-connect", "connect-timeout": "upstream-timeout"}.get(kind, f"upstream-{kind}")
         self._give_up(504 if timed_out else 502, f"the server failed: {reason}", outcome)
 
-    def _may_repeat(self) -> bool:
-        """Whether the request can be sent again, and doing so can do no harm (RFC 9110 section 9.2.2)."""
-        return self.head.method in self.route.retry_methods and (self._body is not None or not self.head.common.has_body)
-
-    def _again(self, reason: str) -> bool:
-        """Try another server, when one is left and bounds and budget grant it.
-
-        A connection that could not be opened cost no server anything, so neither `attempts` nor the budget count it.
-        """
-        pool = self.pool
-        server = self._server
-        assert server is not None
+    def _blame(self, server: Server, kind: str) -> None:
+        """Count a failure against a server."""
         now = monotonic()
-        if not reason.startswith("connect"):
-            self._spent += 1
-            if self._spent >= self.route.attempts:
-                return False
-            if not pool.budget.withdraw(now):
-                pool.tally.budget_exhausted += 1
-                return False
-        tried = [*self._tried, server]
+        server.tally.failures[kind] += 1
+        server.latency.punish(self.pool.settings.response_time.penalty, now)
+        self.pool.observe(server, ok=False, now=now)
+
+    def _again(self, kind: str, *, stale: bool) -> bool:
+        """After a failure, try once more if the rules, the pool and its budget allow it."""
+        server = self._server
+        pool = self.pool
+        assert server is not None
+        if self._attempts is None:
+            self._attempts = Attempts()
+        attempts = self._attempts
+        complete = self._body is not None or not self.head.common.has_body
+        repeatable = complete and self.head.method in self.route.retry_methods
+        verdict = attempts.verdict(kind, self.route, repeatable=repeatable, stale=stale)
+        if verdict == "same-server":
+            self._drop_attempt()
+            self.decision.attempts -= 1
+            self._ask(server, fresh=True)
+            return True
+        if kind != "status":  # an answer has been judged already
+            self._blame(server, kind)
+        if verdict == "give-up":
+            return False
+        now = monotonic()
+        if verdict == "elsewhere-on-budget" and not pool.budget.withdraw(now):
+            pool.tally.budget_exhausted += 1
+            return False
+        tried = [*attempts.tried, server]
         another = pool.pick(self._key, now, tried)
         if another is None and not pool.may_wait(tried):
             return False
-        server.tally.retries[reason] += 1
+        attempts.tried = tried
+        server.tally.retries[kind] += 1
         decision = self.decision
         if decision.reasons is None:
             decision.reasons = []
-        decision.reasons.append((server.name, reason))
-        self._tried = tried
+        decision.reasons.append((server.name, kind))
         self._drop_attempt()
         if another is None:
             self._queue(now)

@@ -1,4 +1,4 @@
-"""Which route a request takes. Everything a request needs to know of its route is worked out when the table is built."""
+"""Which route a request takes, and what is worked out of each route when the table is built."""
 
 from __future__ import annotations
 

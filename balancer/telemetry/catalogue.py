@@ -173,9 +173,7 @@ CATALOGUE: tuple[Family, ...] = (
         "Active health checks.",
     ),
     SERVERS.counter("balancer_server_connects", lambda it: it.tally.connects, "Connections opened to it."),
-    SERVERS.counter(
-        "balancer_server_received_bytes", lambda it: it.tally.bytes_in, "Bytes from it, heads included."
-    ),
+    SERVERS.counter("balancer_server_received_bytes", lambda it: it.tally.bytes_in, "Bytes from it, heads included."),
     SERVERS.counter("balancer_server_sent_bytes", lambda it: it.tally.bytes_out, "Bytes to it, heads included."),
     SERVERS.counters("balancer_server_requests", ("code",), lambda it: it.tally.codes, "Answers it gave."),
     # Routes, and the histograms.

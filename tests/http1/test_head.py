@@ -134,7 +134,10 @@ def test_connection_names_fields_to_remove() -> None:
 
 def test_an_upgrade_counts_only_when_connection_names_it() -> None:
     assert request(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket").common.upgrade == b""
-    assert request(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket").common.upgrade == b"websocket"
+    assert (
+        request(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket").common.upgrade
+        == b"websocket"
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,19 +198,19 @@ def test_no_bytes_crash_the_request_parser(text: bytes) -> None:
     for head in (text, b"GET / HTTP/1.1\r\nHost: a\r\n" + text):
         try:
             parsed = request(head)
-        except ClientFault as fault:
-            assert 400 <= fault.status < 600
-        else:
-            assert parsed.target[:1] in (b"/", b"*")
+        except ClientFault:
+            continue
+        assert parsed.target[:1] in (b"/", b"*")
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_response_parser(text: bytes) -> None:
     for head in (text, b"HTTP/1.1 200 OK\r\n" + text):
         try:
-            assert response(head).status >= 100
-        except UpstreamFault as fault:
-            assert fault.reason
+            parsed = response(head)
+        except UpstreamFault:
+            continue
+        assert parsed.status >= 100
 
 
 @pytest.mark.parametrize("name", sorted(SECRET))

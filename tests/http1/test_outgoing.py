@@ -117,9 +117,7 @@ def test_what_is_not_known_in_length_is_chunked_for_new_clients_and_closed_for_o
     response = parse_response(b"HTTP/1.0 200 OK", 100)
 
     def sent(length: int, minor: int, persistent: bool) -> bytes:
-        return encode_response(
-            response, PLAIN, length, minor=minor, persistent=persistent, request_id=ID, date=b"now"
-        )
+        return encode_response(response, PLAIN, length, minor=minor, persistent=persistent, request_id=ID, date=b"now")
 
     assert b"Transfer-Encoding: chunked\r\n" in sent(CHUNKED, 1, True)
     old = sent(UNTIL_CLOSE, 0, False)

@@ -54,9 +54,11 @@ async def test_the_server_sees_a_rebuilt_head_with_what_is_known_of_the_client()
 
     request = (
         b"GET /x HTTP/1.1\r\nhost: Site:80\r\nX-Kept:  a b \r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\n"
-        b"Keep-Alive: 5\r\nTE: trailers\r\nProxy-Connection: x\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n"
+        b"Keep-Alive: 5\r\nTE: trailers\r\nProxy-Connection: x\r\n"
+        b"X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n"
         b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nUpgrade: h2c\r\nX-Request-Id: mine-1\r\n"
-        b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=b\r\nVia: 1.0 edge\r\n\r\n"
+        b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=b\r\n"
+        b"Via: 1.0 edge\r\n\r\n"
     )
     async with serving(script) as (server,), site(config({"a": server})) as here:
         client = await here.connect()

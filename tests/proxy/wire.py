@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 from balancer.decision import Decision
-from balancer.plane import Plane, Views
+from balancer.plane import Plane
+from balancer.reception import Views
 from balancer.server import ServerKey
 from balancer.snapshot import Snapshot
 from config.schema import Config, Listener, Pool, Route, Server

@@ -1,0 +1,199 @@
+"""Where requests arrive: each is given its route, answered on the spot, or turned into an exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from ipaddress import ip_address
+from random import Random
+from time import monotonic
+from typing import Final, Protocol
+
+from balancer.decision import Decision
+from balancer.http1 import canned
+from balancer.http1.fields import FORWARDED_FOR
+from balancer.http1.head import RequestHead
+from balancer.listening import Listener
+from balancer.proxy.client_connection import ClientConnection
+from balancer.proxy.dialer import Dialer
+from balancer.proxy.exchange import Exchange
+from balancer.routing import Route, RouteTable
+from balancer.tally import METHODS, ListenerTally, RouteTally
+
+UNROUTED: Final = "-"
+"""The route's name in figures and logs for requests that match none."""
+_EXPECTED: Final = frozenset(("ok", "answered", "tunnel", "refused", "client-abort"))
+
+
+class Observer(Protocol):
+    """Reads finished decisions: the access log, the memory of last errors."""
+
+    def observe(self, decision: Decision) -> None: ...
+
+
+@dataclass
+class Views:
+    """What looks at finished decisions. `every` sees all of them, `failures` those that went wrong."""
+
+    every: Observer | None = None
+    failures: Observer | None = None
+    on_event: Callable[[str, str, str], None] = field(default=lambda event, where, detail: None)
+
+
+class Reception:
+    """Opens exchanges under the table of the moment, and counts how each request ended.
+
+    It is what an exchange finds around it: the dialer, random numbers and the date.
+    """
+
+    def __init__(self, dialer: Dialer, views: Views, rng: Random, tally: RouteTally) -> None:
+        """`tally` counts requests that match no route."""
+        self.table = RouteTable({})  # the one reference that a reload swaps
+        self.listeners: Mapping[str, Listener] = {}
+        self.rng = rng
+        self.date = b""
+        self.connect = dialer.connect
+        self.gave_up = dialer.gave_up
+        self._views = views
+        self._unrouted = tally
+        self.refresh_date()
+
+    def refresh_date(self) -> None:
+        """Once a second: the Date of answers."""
+        self.date = formatdate(usegmt=True).encode("ascii")
+        for listener in self.listeners.values():
+            listener.date = self.date
+
+    def open(self, listener: Listener, client: ClientConnection, head: RequestHead) -> Exchange | None:
+        """Take a request: the exchange to start, or None when it has been answered here."""
+        decision = Decision(listener.name, client.address, monotonic())
+        decision.method = head.method.decode("ascii")
+        decision.host = head.host
+        decision.target = head.target
+        decision.version = b"1.1" if head.minor else b"1.0"
+        if self._views.every is not None:
+            decision.user_agent = head.value(b"user-agent") or b""
+        if client.trusted:
+            decision.client = _behind_proxies(listener, client, head)
+        if listener.settings.redirect is not None:
+            self._redirect(listener, client, head, decision, listener.settings.redirect)
+            return None
+        route = self.table.match(head)
+        if route is None:
+            body = canned.problem(404, "no route of this site takes this request", b"")
+            self._answer(listener, client, head, decision, None, 404, body, outcome="refused")
+            return None
+        fixed = route.fixed
+        if route.maintenance is not None and not _allowed(route, decision.client):
+            fixed = route.maintenance
+        if fixed is not None:
+            lines = fixed.fields(head)
+            self._answer(listener, client, head, decision, route, fixed.status, fixed.body, fixed.content_type, lines)
+            return None
+        lane_cookie = None
+        if route.split is not None:
+            lane, lane_cookie = route.split.pick(head.value(b"cookie") or b"")
+            route = route.lanes[lane]
+        decision.route = route.name
+        decision.pool = route.pool.name
+        return Exchange(self, client, head, route, decision, listener.tally, lane_cookie)
+
+    def _redirect(
+        self, listener: Listener, client: ClientConnection, head: RequestHead, decision: Decision, to: str
+    ) -> None:
+        """A listener that only sends its clients to another one, or to another site."""
+        if to in self.listeners:
+            place = b"http://%b:%d" % (_without_port(head.host), self.listeners[to].port)
+        else:
+            place = to.encode("utf-8").rstrip(b"/")
+        extra = b"Location: %b%b\r\n" % (place, head.target)
+        self._answer(listener, client, head, decision, None, 308, b"", extra=extra)
+
+    def _answer(
+        self,
+        listener: Listener,
+        client: ClientConnection,
+        head: RequestHead,
+        decision: Decision,
+        route: Route | None,
+        status: int,
+        body: bytes,
+        content_type: bytes = canned.TEXT,
+        extra: bytes = b"",
+        outcome: str = "answered",
+    ) -> None:
+        """Answer without a server. An unread body spoils the connection for further requests."""
+        common = head.common
+        persistent = common.persistent and not common.has_body and not client.last
+        bodiless = head.method == b"HEAD"
+        client.send(
+            canned.answer(
+                status,
+                body,
+                date=self.date,
+                content_type=content_type,
+                extra=extra,
+                without_body=bodiless,
+                persistent=persistent,
+                minor=head.minor,
+            )
+        )
+        decision.route = route.name if route is not None else UNROUTED
+        decision.status = status
+        decision.outcome = outcome
+        decision.bytes_out = 0 if bodiless else len(body)
+        decision.finished = monotonic()
+        self._count(decision, listener.tally, route.tally if route is not None else self._unrouted)
+        client.finished(persistent)
+
+    def over(self, exchange: Exchange) -> None:
+        """An exchange has ended and its decision is complete."""
+        self._count(exchange.decision, exchange.listener, exchange.route.tally)
+
+    def _count(self, decision: Decision, listener: ListenerTally, route: RouteTally) -> None:
+        method = decision.method
+        status = decision.status
+        outcome = decision.outcome
+        listener.requests[method if method in METHODS else "OTHER", status] += 1
+        listener.bytes_in += decision.bytes_in
+        listener.bytes_out += decision.bytes_out
+        route.codes[status] += 1
+        if outcome != "tunnel":  # how long a tunnel was open says nothing of how quick the route is
+            route.latency.observe(decision.finished - decision.started)
+        views = self._views
+        if views.every is not None:
+            views.every.observe(decision)
+        if views.failures is not None and (status >= 500 or outcome not in _EXPECTED):
+            views.failures.observe(decision)
+
+
+def _behind_proxies(listener: Listener, client: ClientConnection, head: RequestHead) -> str:
+    """The nearest address that is no trusted proxy, read from the right of X-Forwarded-For."""
+    values = [field.value for field in head.common.special if field.kind == FORWARDED_FOR]
+    for part in reversed(b",".join(values).split(b",")):
+        try:
+            address = str(ip_address(part.strip(b' \t"').decode("ascii", "replace")))
+        except ValueError:
+            break  # whoever wrote this cannot be believed further
+        if not listener.trusts(address):
+            return address
+    return client.address
+
+
+def _without_port(host: bytes) -> bytes:
+    if host[:1] == b"[":
+        return host[: host.find(b"]") + 1]
+    return host.partition(b":")[0]
+
+
+def _allowed(route: Route, client: str) -> bool:
+    """Whether the client is let through a route's maintenance."""
+    assert route.maintenance is not None
+    if not route.maintenance.allow:
+        return False
+    try:
+        address = ip_address(client.partition("%")[0])
+    except ValueError:  # a Unix socket's client
+        return False
+    return any(address in network for network in route.maintenance.allow)
