@@ -20,10 +20,12 @@ def cores() -> tuple[int, int]:
 
 
 def warn_if_busy() -> None:
-    """Say so when others use this machine: they cost a proxy in Python more than one in C, so ratios rise."""
+    """Say so when others use this machine: even ratios are unsteady then."""
     load = os.getloadavg()[0]
     if load > 0.7:
-        print(f"other programs are at work here (load average {load:.1f}): ratios come out too high", file=sys.stderr)
+        print(
+            f"others are at work on this machine (load average {load:.1f}): figures will be unsteady", file=sys.stderr
+        )
 
 
 def raise_descriptor_limit() -> None:
