@@ -72,8 +72,7 @@ class Reception:
         decision.host = head.host
         decision.target = head.target
         decision.version = b"1.1" if head.minor else b"1.0"
-        if self._views.every is not None:
-            decision.user_agent = head.value(b"user-agent") or b""
+        decision.user_agent = head.common.user_agent
         if client.trusted:
             decision.client = _behind_proxies(listener, client, head)
         if listener.settings.redirect is not None:

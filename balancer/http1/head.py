@@ -62,6 +62,7 @@ class RequestFields:
         "persistent",
         "special",
         "upgrade",
+        "user_agent",
     )
 
     def __init__(self, block: bytes, minor: int, fields: list[Field], special: list[Field]) -> None:
@@ -77,6 +78,7 @@ class RequestFields:
         self.expects_continue = False
         self.upgrade = b""
         self.names: Sequence[bytes] = ()
+        self.user_agent = b""
         self.encoded: object = None  # owner: http1.outgoing
 
     def value(self, name: bytes) -> bytes | None:
@@ -171,6 +173,7 @@ def _parse_request_fields(block: bytes, minor: int, most_fields: int) -> Request
     except NoField as wrong:
         raise ClientFault(400, f"header line {lines.index(wrong.args[0]) + 1} is not a field line") from None
     common = RequestFields(block, minor, fields, special)
+    common.user_agent = value_of(fields, b"user-agent") or b""
     _interpret(common)
     return common
 
