@@ -176,7 +176,10 @@ class Plane:
         changed = set()
         for server in self._servers.values():
             before = server.state
+            was_down = server.down
             _set_marks(server, snapshot)
+            if was_down and not server.down:
+                self.pools[server.key[0]].recovered(server, now)
             if server.state != before:
                 changed.add(server.key[0])
                 if server.maintenance:

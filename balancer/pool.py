@@ -196,6 +196,13 @@ class Pool:
             self._on_event("server_ejected", f"{self.name}/{server.name}", f"for {(until or now) - now:.0f}s")
             self.refresh(now)
 
+    def recovered(self, server: Server, now: float) -> None:
+        """Its checks pass again after they had failed: what live traffic held against it is over. Then `refresh`."""
+        if isinstance(server.outlier, Outlier):
+            server.outlier.pardon(now)
+        server.ejected = False
+        server.ejected_until = None
+
     def _may_eject(self, server: Server) -> bool:
         """Live failures alone never take a pool below `keep_at_least`; one that is down anyway may always go."""
         if server.down:

@@ -108,7 +108,7 @@ class PassiveChecks(Model):
 
     failures: Annotated[int, Field(ge=1)] = 5
     share: Share = 0.5
-    """Ejected when at least `failures` and at least this share of the answers in `window` failed."""
+    """Ejected when `failures` answers in a row failed, or in `window` as many and at least this share of all."""
     window: Positive = 10.0
     eject: Positive = 10.0
     """The first ejection; each further one is longer by as much."""

@@ -16,10 +16,10 @@ NARROWEST = 1e-3
 class Outlier:
     """What the recent answers of one server say about it, in one plane.
 
-    It is ejected when at least `failures` of the answers in `window` failed and they are at least `share` of
-    them. The first ejection takes `eject` seconds and each further one takes as much more, up to `eject_max`;
-    every `eject + window` seconds without one take such a step back. Answers that come in while the server is
-    ejected belong to requests sent before or in need, and do not count.
+    It is ejected when at least `failures` of the answers in `window` failed and either the last `failures`
+    failed in a row or they are at least `share` of all. The first ejection takes `eject` seconds and each further
+    one takes as much more, up to `eject_max`; every `eject + window` seconds without one take such a step back.
+    Answers that come in while the server is ejected belong to requests sent before or in need, and do not count.
 
     Answers are counted in buckets of time, so that memory is fixed and a success costs a comparison and an
     addition.
@@ -31,6 +31,7 @@ class Outlier:
         "_failed",
         "_passed",
         "_quiet_since",
+        "_row",
         "_step",
         "_width",
         "ejected_until",
@@ -44,6 +45,7 @@ class Outlier:
         self._ends = -inf  # when the current bucket is full; the first answer opens one
         self._passed = 0  # successes in the current bucket
         self._failed = 0  # failures in the current bucket
+        self._row = 0  # failures since the last success
         # (successes, failures) of the buckets before the current one.
         self._earlier: deque[tuple[int, int]] = deque(maxlen=BUCKETS - 1)
         self._step = 0  # the last ejection took this many times `eject`
@@ -53,6 +55,7 @@ class Outlier:
         """Count one finished attempt; True when the server is to be ejected now, until `ejected_until`."""
         if ok and now < self._ends:
             self._passed += 1
+            self._row = 0
             return False
         return self._weigh(ok, now)
 
@@ -68,6 +71,12 @@ class Outlier:
         self._forget()
         return True
 
+    def pardon(self, now: float) -> None:
+        """Something better than the past says that the server is well: end the ejection, if there is one."""
+        if self.ejected_until is not None:
+            self.ejected_until = now
+            self.back(now)
+
     def _weigh(self, ok: bool, now: float) -> bool:
         if self.ejected_until is not None:
             return False
@@ -75,11 +84,17 @@ class Outlier:
             self._turn(now)
         if ok:
             self._passed += 1
+            self._row = 0
             return False
         self._failed += 1
+        self._row += 1
         failed = self._failed + sum(failures for _, failures in self._earlier)
         if failed < self.settings.failures:
             return False
+        if self._row >= self.settings.failures:
+            # Dead, not doubtful: the good answers of the seconds before must not keep it in.
+            self._eject(now)
+            return True
         answers = failed + self._passed + sum(successes for successes, _ in self._earlier)
         if failed / answers < self.settings.share:
             return False
@@ -108,5 +123,5 @@ class Outlier:
 
     def _forget(self) -> None:
         self._earlier.clear()
-        self._passed = self._failed = 0
+        self._passed = self._failed = self._row = 0
         self._ends = -inf

@@ -39,15 +39,17 @@ def test_it_ejects_on_recent_failures_and_on_nothing_older(
         window = [(was_ok, at) for was_ok, at in seen if at > now - settings.window - ROUNDING]
         surely = [(was_ok, at) for was_ok, at in window if at > now - settings.window * 0.9 + ROUNDING]
         failed, surely_failed = (sum(not was_ok for was_ok, _ in part) for part in (window, surely))
+        last = [was_ok for was_ok, _ in seen[-settings.failures :]]
+        in_a_row = len(last) == settings.failures and not any(last)
         if ejected:
             assert not ok
             assert failed >= settings.failures
             most = failed / (failed + sum(was_ok for was_ok, _ in surely))
-            assert most >= settings.share
+            assert in_a_row or most >= settings.share
             return
         if not ok:
             fewest = surely_failed / (surely_failed + sum(was_ok for was_ok, _ in window))
-            assert surely_failed < settings.failures or fewest < settings.share
+            assert surely_failed < settings.failures or (fewest < settings.share and not in_a_row)
 
 
 def test_the_failure_that_completes_the_count_ejects() -> None:
@@ -58,10 +60,32 @@ def test_the_failure_that_completes_the_count_ejects() -> None:
 
 def test_failures_that_are_a_small_share_do_not_eject() -> None:
     outlier = Outlier(PassiveChecks(failures=5, share=0.5))
-    for _ in range(100):
+    for _ in range(25):
+        for ok in (False, True, True):
+            assert not outlier.observe(ok, START)
+
+
+def test_failures_in_a_row_eject_whatever_was_before() -> None:
+    outlier = Outlier(PassiveChecks(failures=5, share=0.5))
+    for _ in range(1000):
         outlier.observe(True, START)
-    assert not fail(outlier, START, times=99)
-    assert outlier.observe(False, START)
+    assert [outlier.observe(False, START) for _ in range(5)] == [False] * 4 + [True]
+
+
+def test_a_success_in_between_breaks_the_row() -> None:
+    outlier = Outlier(PassiveChecks(failures=3, share=0.9))
+    for _ in range(20):
+        outlier.observe(True, START)
+    for ok in (False, False, True, False, False, True):
+        assert not outlier.observe(ok, START)
+
+
+def test_a_pardon_ends_an_ejection_and_forgets_its_reasons() -> None:
+    outlier = Outlier(PassiveChecks(failures=3))
+    assert fail(outlier, START, times=3)
+    outlier.pardon(START + 1.0)
+    assert outlier.ejected_until is None
+    assert not fail(outlier, START + 1.0, times=2)
 
 
 def test_failures_before_the_window_do_not_count() -> None:

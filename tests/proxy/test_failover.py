@@ -309,6 +309,30 @@ async def test_live_failures_eject_a_server_and_time_brings_it_back() -> None:
             await bad.stop()
 
 
+async def test_checks_that_pass_again_end_an_ejection() -> None:
+    async with serving(replies(ok()), replies(ok(b"b"))) as (a, b):
+        passive = {"failures": 2, "eject": "60s"}
+        settings = config({"a": a, "b": b}, health={"active": None, "passive": passive})
+        async with site(settings) as here:
+            await a.stop()
+            client = await here.connect()
+            for _ in range(6):
+                await client.send(GET)
+                assert (await client.answer())[0] == 200
+            server = here.plane.pools["app"].servers["a"]
+            assert server.ejected
+            await a.start()
+            await here.apply(settings, down=frozenset({("app", "a")}))
+            assert server.ejected
+            await here.apply(settings)
+            assert not server.ejected
+            answers = set()
+            for _ in range(4):
+                await client.send(GET)
+                answers.add((await client.answer())[2])
+            assert answers == {b"ok", b"b"}
+
+
 async def test_one_of_two_servers_is_never_ejected_when_the_other_is_down() -> None:
     async with serving(slam) as (server,):
         passive = {"failures": 2, "window": "10s", "eject": "1s"}
