@@ -286,7 +286,8 @@ class Control:
         self._news.set()
 
     async def _follow(self) -> None:
-        while True:
+        me = asyncio.current_task()
+        while self._follower is me:  # whatever a fleet does with a cancellation
             await self._news.wait()
             self._news.clear()
             try:

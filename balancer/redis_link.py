@@ -131,12 +131,15 @@ class RedisLink:
         return self.state
 
     async def _watch(self) -> None:
-        while True:
+        me = asyncio.current_task()
+        # redis-py 8.1 now and then swallows a cancellation, so the end must not depend on it alone.
+        while self._watcher is me:
             try:
                 await self.check_now()
             except Exception as error:  # the task's outermost place: an odd server's answers
                 self._down(_reason(error))
-            await self._sleep(self._every)
+            if self._watcher is me:
+                await self._sleep(self._every)
 
     def _down(self, reason: str) -> RedisState:
         self.state = RedisState(False, reason, None, self._wall())

@@ -16,7 +16,6 @@ AT_START_ONLY = (
     "metrics.listen",
     "metrics.path",
     "metrics.max_series",
-    "logs",
 )
 """Settings that are read when the process starts and at no other time."""
 

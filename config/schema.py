@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from config.pool import (
     ActiveChecks,
@@ -30,6 +30,7 @@ from config.pool import (
     StrategyName,
     Timeouts,
 )
+from config.problems import Unfit
 from config.values import Address, Duration, Network, Share
 
 __all__ = [
@@ -186,12 +187,21 @@ class Admin(Model):
     """What the API changed; survives a restart."""
 
 
+def _free(path: str) -> str:
+    """A path of the admin listener that is nobody else's."""
+    if path in ("/", "/livez", "/readyz", "/openapi.json") or path.startswith("/api/"):
+        raise Unfit("must not be a path that the admin API has: write /metrics, say", path)
+    return path
+
+
 class Metrics(Model):
     """Where Prometheus scrapes."""
 
     listen: Address | None = None
     """null: on the admin listener; an address gives Prometheus a port with nothing else on it."""
-    path: Annotated[str, Field(pattern=r"^/", examples=["/metrics"])] = "/metrics"
+    path: Annotated[str, Field(pattern=r"^/[A-Za-z0-9._/-]*$", examples=["/metrics"]), AfterValidator(_free)] = (
+        "/metrics"
+    )
     open: bool = True
     """Whether the admin listener's metrics need no key."""
     max_series: Annotated[int, Field(ge=100)] = 5000

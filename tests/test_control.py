@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from balancer import changes
 from balancer.changes import Conflict, Unknown
@@ -433,6 +434,16 @@ async def test_kept_changes_that_do_not_go_with_the_file_are_set_aside_and_the_s
     assert again.overlay.is_empty
     assert not home.state.exists()
     assert home.state.with_name("overlay.yaml.bad").exists()
+
+
+async def test_a_kept_file_that_can_not_be_read_does_not_prevent_a_start(home: Room) -> None:
+    home.state.parent.mkdir()
+    home.state.write_text("pools: [")
+    with capture_logs() as logged:
+        control = await home.begin()
+    assert control.overlay.is_empty
+    assert "kept changes" in [entry["event"] for entry in logged]
+    assert home.state.with_name("overlay.yaml.bad").read_text() == "pools: ["
 
 
 async def test_kept_changes_that_planes_refuse_are_set_aside_and_the_start_goes_on(home: Room) -> None:

@@ -140,6 +140,17 @@ async def test_closing_ends_the_watcher_and_the_connections(redis_server: RedisS
     assert [task for task in asyncio.all_tasks() if task.get_name() == "redis-link"] == []
 
 
+async def test_closing_in_the_middle_of_a_look_ends_the_watcher_whatever_the_client_does_with_it(
+    redis_server: RedisServer,
+) -> None:
+    for _ in range(30):  # redis-py swallows about one cancellation in ten
+        link = RedisLink(patient(redis_server))
+        link.start()
+        await link.check_now()
+        async with asyncio.timeout(2):
+            await link.close()
+
+
 async def test_a_wrong_password_is_a_reason_that_does_not_show_it(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, password="right-secret")
     server.start()
