@@ -23,7 +23,7 @@ from typing import Final
 from balancer.decision import Decision
 from balancer.http1 import canned
 from balancer.http1.fields import Field
-from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, chunk, last_chunk, response_length
+from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, chunk, last_chunk
 from balancer.http1.head import RequestHead, ResponseHead
 from balancer.http1.outgoing import encode_interim, encode_request, encode_response, encode_switch, may_upgrade
 from balancer.pool import Pool
@@ -236,8 +236,8 @@ class Exchange:
 
     # The answer.
 
-    def response_head(self, response: ResponseHead) -> None:
-        """A head has come from the server."""
+    def response_head(self, response: ResponseHead, length: int) -> None:
+        """A head has come from the server; `length` is its body's, as `framing.response_length` gives it."""
         status = response.status
         if status < 200:
             self._interim(response)
@@ -261,7 +261,6 @@ class Exchange:
         self.state = ANSWERING
         decision.status = status
         head = self.head
-        length = response_length(head.method, response)
         persistent = self.persistent and self._request_over and not self.client.last
         if length < 0:
             if head.minor == 0:

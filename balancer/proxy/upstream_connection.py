@@ -123,7 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
             data = data[end + 4 :]
             length = response_length(exchange.head.method, response)
             self._reusable = response.persistent and length != UNTIL_CLOSE
-            exchange.response_head(response)
+            exchange.response_head(response, length)
             if self.exchange is not exchange:
                 return  # it has gone to another server
             if response.status >= 200:
