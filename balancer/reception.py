@@ -106,7 +106,7 @@ class Reception:
             place = b"http://%b:%d" % (_without_port(head.host), self.listeners[to].port)
         else:
             place = to.encode("utf-8").rstrip(b"/")
-        extra = b"Location: %b%b\r\n" % (place, head.target)
+        extra = b"Location: %b%b\r\n" % (place, b"/" if head.target == b"*" else head.target)
         self._answer(listener, client, head, decision, None, 308, b"", extra=extra)
 
     def _answer(

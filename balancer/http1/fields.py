@@ -30,6 +30,7 @@ TRACESTATE: Final = 15
 DATE: Final = 16
 SERVER: Final = 17
 TRAILER: Final = 18
+FORWARDED_OTHER: Final = 19  # more that only proxies may say of a client
 
 KINDS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -53,6 +54,9 @@ KINDS: Final[dict[bytes, int]] = {
     b"date": DATE,
     b"server": SERVER,
     b"trailer": TRAILER,
+    b"x-real-ip": FORWARDED_OTHER,
+    b"x-original-url": FORWARDED_OTHER,
+    b"x-rewrite-url": FORWARDED_OTHER,
 }
 
 SECRET: Final = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"))
@@ -101,8 +105,21 @@ def parse_line(line: bytes) -> Field:
     lower = name.lower()
     clean = b"%b: %b\r\n" % (name, value)
     kind = KINDS.get(lower, PLAIN)
+    if kind == PLAIN and (lower.startswith(b"x-forwarded") or b"_" in lower):
+        kind = _unusual_kind(lower)
     # Half the cost of Field(...), which checks its arguments by name.
     return tuple.__new__(Field, (lower, value, b"" if kind else clean, kind, clean))
+
+
+def _unusual_kind(name: bytes) -> int:
+    """Further X-Forwarded fields; and names that CGI and WSGI servers cannot tell from ones that mean something.
+
+    Such servers write both `-` and `_` as `_`, so that X_Forwarded_For would pass for X-Forwarded-For: it is dropped.
+    """
+    usual = name.replace(b"_", b"-")
+    if usual in KINDS or usual.startswith(b"x-forwarded-"):
+        return FORWARDED_OTHER if usual == name else HOP
+    return PLAIN
 
 
 def learn(line: bytes) -> Field:

@@ -31,7 +31,7 @@ _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#@]+)(/[^#]*|\?[^#]*)?")
 _AUTHORITY: Final = re.compile(
     rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 )  # RFC 3986 section 3.2.2, without user information
-_DOT_SEGMENT: Final = re.compile(rb"/(?:\.|%2[eE]){1,2}(?:/|\Z)")
+_DEVIOUS: Final = re.compile(rb"(?i)\\|%5c|(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|;|\Z)")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")  # 18 digits stay below 2**63
 
 NO_LENGTH: Final = -1
@@ -152,6 +152,8 @@ def parse_request(
         minor = 0
     else:
         raise ClientFault(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    if method == b"CONNECT":  # whatever its target: no tunnel, and an answer to it would have no body
+        raise ClientFault(405, "CONNECT is not offered here")
     if len(target) > longest_target:
         raise ClientFault(414, f"the request target is longer than {longest_target} bytes")
     if remembered is None or remembered.block != block or remembered.minor != minor:
@@ -159,8 +161,8 @@ def parse_request(
     request = RequestHead(method, target, minor, remembered)
     if target[:1] != b"/":
         _normalise_target(request)
-    if b"/." in target or b"%2" in target:
-        _refuse_dot_segments(request.target)
+    if b"/." in target or b"%" in target or b"\\" in target:
+        _refuse_devious_path(request.target)
     return request
 
 
@@ -178,13 +180,14 @@ def _parse_request_fields(block: bytes, minor: int, most_fields: int) -> Request
     return common
 
 
-def _refuse_dot_segments(target: bytes) -> None:
+def _refuse_devious_path(target: bytes) -> None:
     """A path that a server might read as another one is no base for routing (RFC 3986 section 5.2.4).
 
-    Clients resolve dot segments before they send; only who wants to get around a rule sends them.
+    Clients resolve dot segments before they send and encode backslashes nowhere in URLs of the web; only who wants to
+    get around a rule sends them. An encoded slash has its uses and stays what it is: a character, no separator.
     """
-    if _DOT_SEGMENT.search(target.partition(b"?")[0]):
-        raise ClientFault(400, "the path must not contain the segments . and ..")
+    if _DEVIOUS.search(target.partition(b"?")[0]):
+        raise ClientFault(400, "the path must not contain backslashes or the segments . and ..")
 
 
 def _interpret(request: RequestFields) -> None:
@@ -223,12 +226,12 @@ def _interpret(request: RequestFields) -> None:
     if request.upgrade and b"upgrade" not in request.names:
         request.upgrade = b""
     request.has_body = request.chunked or request.length > 0
+    if request.has_body:
+        request.upgrade = b""  # where the body ends and the other protocol begins would be anybody's guess
 
 
 def _normalise_target(request: RequestHead) -> None:
     """Bring a target that does not begin with a slash into origin form, or refuse it (RFC 9112 section 3.2)."""
-    if request.method == b"CONNECT":
-        raise ClientFault(405, "CONNECT is not offered here")
     if request.target == b"*":
         if request.method != b"OPTIONS":
             raise ClientFault(400, "the target * is for OPTIONS only")

@@ -13,6 +13,7 @@ from balancer.http1.fields import (
     FORWARDED,
     FORWARDED_FOR,
     FORWARDED_HOST,
+    FORWARDED_OTHER,
     FORWARDED_PROTO,
     PLAIN,
     REQUEST_ID,
@@ -107,7 +108,7 @@ def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
         kind = field.kind
         if kind < EXPECT:
             continue  # host, framing, connection and hop-by-hop: written anew below
-        if kind >= DATE:
+        if DATE <= kind <= TRAILER:
             parts.append(field.line)
         elif kind == REQUEST_ID:
             if _ID.fullmatch(field.value):
@@ -165,6 +166,7 @@ def _say_about_client(
         if edits.forwarded:
             parts.append(b'Forwarded: %b;host="%b";proto=%b\r\n' % (client.node, head.host, client.scheme))
         return
+    parts += [field.line for field in said if field.kind == FORWARDED_OTHER]
     if edits.x_forwarded:
         chain = [*came.get(FORWARDED_FOR, []), client.address.encode("ascii")]
         proto = came.get(FORWARDED_PROTO, [client.scheme])[0]
@@ -236,18 +238,23 @@ def _length_line(response: ResponseHead, length: int) -> bytes:
     return b"Content-Length: %d\r\n" % length
 
 
-def encode_interim(response: ResponseHead) -> bytes:
+def encode_interim(response: ResponseHead, edits: Edits) -> bytes:
     """A 1xx response on its way through (RFC 9110 section 15.2)."""
-    kept = [field.line for field in response.fields if field.kind in (PLAIN, DATE)]
-    return b"%b%b\r\n" % (response.line, b"".join(kept))
+    return b"%b%b\r\n" % (response.line, _end_to_end(response, edits))
 
 
 def encode_switch(response: ResponseHead, edits: Edits) -> bytes:
     """A 101 response: the last thing said in HTTP on this connection."""
-    kept = [field.line for field in response.fields if field.kind in (PLAIN, DATE, SERVER)]
     return b"%b%bConnection: Upgrade\r\nUpgrade: %b\r\n%b\r\n" % (
         response.line,
-        b"".join(kept),
+        _end_to_end(response, edits),
         response.upgrade,
         edits.response_add,
     )
+
+
+def _end_to_end(response: ResponseHead, edits: Edits) -> bytes:
+    """The lines of a head without a body that are for the client."""
+    kinds = (PLAIN, DATE, SERVER) if edits.pass_server else (PLAIN, DATE)
+    gone = {*edits.response_drop, *response.names}
+    return b"".join([f.line for f in response.fields if f.kind in kinds and f.name not in gone])

@@ -21,6 +21,9 @@ LINGER: Final = 2.0  # seconds to go on reading after a last answer, so that a r
 LAST_CALL: Final = 1.0  # seconds that a closing listener's idle connections have left
 LINGER_BYTES: Final = 1024 * 1024
 MEMORABLE: Final = 1536  # bytes of a head: longer ones are not kept, so that idle connections stay small
+TURN: Final = 16  # requests of one connection that are begun before other connections get their turn
+MANY_PIECES: Final = 64  # chunks in one go, after which the same holds
+SLICE: Final = 16 * 1024  # bytes of a body in many small chunks that are worked on in one turn
 PIPELINE_BYTES: Final = 64 * 1024  # of requests read ahead while one is under way
 
 
@@ -58,16 +61,20 @@ class ClientConnection(asyncio.Protocol):
         "_advancing",
         "_blocked",
         "_buffer",
+        "_choppy",
         "_door",
         "_ended",
         "_half_closed",
         "_held",
-        "_held_ahead",
         "_lingered",
         "_other",
+        "_paused",
         "_reader",
         "_remembered",
+        "_skipped_line",
         "_transport",
+        "_unsent",
+        "_yielding",
         "about",
         "address",
         "deadline",
@@ -92,7 +99,10 @@ class ClientConnection(asyncio.Protocol):
         self._remembered: RequestFields | None = None  # of the last request
         self._buffer = b""  # an incomplete head, or requests read ahead
         self._held = False  # the exchange's server takes no more
-        self._held_ahead = False  # too much was read ahead
+        self._paused = False  # nothing is read from the transport (owner: _regulate)
+        self._yielding = False  # others have their turn
+        self._skipped_line = False
+        self._unsent = 0  # bytes that the client had not taken when the deadline was set
         self._half_closed = False  # of a tunnel: the client will send no more
         self._blocked = False  # the client does not take what we send
         self._advancing = False
@@ -102,6 +112,7 @@ class ClientConnection(asyncio.Protocol):
         # For one request.
         self.exchange: Exchange | None = None
         self._reader: ChunkedReader | CountedReader | None = None  # while the body of a request is to come
+        self._choppy = False  # it comes in many small chunks
         # For a tunnel.
         self._other: UpstreamSide | None = None
         self.tunnel_idle = 0.0
@@ -134,44 +145,55 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._other is not None:
-            self.deadline = monotonic() + self.tunnel_idle
-            if self.exchange is not None:
-                self.exchange.decision.bytes_in += len(data)
+            self._count_tunnelled(data)
             self._other.send(data)
         elif self._reader is not None:
             self._body(data)
-        elif self.exchange is not None:
-            self._read_ahead(data)
         elif self._ended:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
                 self.cut()
+        elif self.exchange is not None or self._blocked or self._yielding:
+            self._buffer += data  # requests that came early wait their turn
+            self._regulate()
         else:
             self._advance(self._buffer + data if self._buffer else data)
 
-    def _read_ahead(self, data: bytes) -> None:
-        """Requests that came before the one under way was answered wait their turn."""
-        self._buffer += data
-        if len(self._buffer) > PIPELINE_BYTES and not self._held_ahead and self._transport is not None:
-            self._held_ahead = True
-            self._transport.pause_reading()
+    def _count_tunnelled(self, data: bytes) -> None:
+        other, exchange = self._other, self.exchange
+        assert other is not None
+        # Bytes in either direction keep the whole tunnel alive.
+        self.deadline = other.deadline = monotonic() + self.tunnel_idle
+        if exchange is not None:
+            exchange.decision.bytes_in += len(data)
 
     def _advance(self, data: bytes) -> None:
         """Serve the requests in `data` until one has to wait, or there is no whole head left."""
         self._advancing = True
         self._buffer = b""
-        while data and self.exchange is None and not self._ended:
-            end = data.find(END)
-            if end < 0 or end > self._door.longest_head:
-                self._incomplete(data, end)
+        at = 0
+        begun = 0
+        while at < len(data) and self.exchange is None and not self._ended and not self._blocked:
+            if begun == TURN:
+                self._yield_turn()
                 break
+            if data.startswith(b"\r\n", at) and not self._skipped_line:
+                self._skipped_line = True  # one empty line before a request is tolerated (RFC 9112 section 2.2)
+                at += 2
+                continue
+            end = data.find(END, at)
+            if end < 0 or end - at > self._door.longest_head:
+                self._incomplete(data[at:])
+                break
+            begun += 1
+            self._skipped_line = False
             try:
-                head = parse_request(data[:end], self._door.most_fields, self._door.longest_target, self._remembered)
+                head = parse_request(data[at:end], self._door.most_fields, self._door.longest_target, self._remembered)
             except ClientFault as fault:
                 self._refuse(fault.status, fault.reason)
                 break
-            self._remembered = head.common if end <= MEMORABLE else None
-            data = data[end + 4 :]
+            self._remembered = head.common if end - at <= MEMORABLE else None
+            at = end + 4
             self.deadline = NEVER
             exchange = self._door.open(self, head)
             if exchange is None:
@@ -179,41 +201,76 @@ class ClientConnection(asyncio.Protocol):
             self.exchange = exchange
             if head.common.has_body:
                 self._reader = ChunkedReader() if head.common.chunked else CountedReader(head.common.length)
-                self.deadline = monotonic() + self._door.body_idle
             exchange.start()
-            if self._reader is not None and data:
-                self._buffer = b""
-                self._body(data)
-                data, self._buffer = self._buffer, b""
-        else:
-            if data and not self._ended:
-                self._buffer = data
+            if self._reader is not None and at < len(data):
+                self._body(data[at:])
+                data, self._buffer, at = self._buffer, b"", 0
+        if at < len(data) and not self._ended:
+            self._buffer = data[at:]
         self._advancing = False
-        if self.exchange is None and not self._ended and not self._buffer:
-            self._rest()
+        if self._paused:
+            self._regulate()
+        if self.exchange is None or self._reader is not None:
+            self._settle()
 
-    def _rest(self) -> None:
-        """Nothing is under way and nothing half read: wait for the next request, unless there will be none."""
-        if self.last:
-            self._end()
-        else:
-            self.deadline = monotonic() + self._door.keep_alive
-
-    def _incomplete(self, data: bytes, end: int) -> None:
-        """Wait for the rest of a head, within its limits of size and time."""
-        if data[:2] == b"\r\n" and len(data) > 2:  # one empty line before a request is tolerated (RFC 9112 section 2.2)
-            data = data[2:]
+    def _incomplete(self, data: bytes) -> None:
+        """The rest of a head is to come, within its limits of size."""
         if len(data) > self._door.longest_head:
             line = data.find(b"\r\n")
             if line < 0 or line > self._door.longest_target + 32:
                 self._refuse(414, f"the request target is longer than {self._door.longest_target} bytes")
             else:
                 self._refuse(431, f"the request head is longer than {self._door.longest_head} bytes")
+
+    def _yield_turn(self) -> None:
+        """Let other connections have theirs: this one goes on when the loop comes round."""
+        if not self._yielding:
+            self._yielding = True
+            self._regulate()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._yielding = False
+        if self._transport is not None and not self._ended:
+            if self._reader is not None:
+                data, self._buffer = self._buffer, b""
+                if data:
+                    self._body(data)
+            elif self.exchange is None:
+                self._advance(self._buffer)
+        self._regulate()
+
+    def _regulate(self) -> None:
+        """Read from the client exactly while what it sends has somewhere to go."""
+        full = len(self._buffer) > PIPELINE_BYTES and self._other is None
+        wanted = not (self._held or self._yielding or full)
+        if wanted == self._paused and self._transport is not None:
+            self._paused = not wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def _settle(self) -> None:
+        """Set the deadline that goes with what is being waited for; the one place that knows them all."""
+        if self._other is not None:
+            return  # bytes renew it, see `_count_tunnelled`
+        if self.exchange is not None and self._reader is None and not self._blocked:
+            self.deadline = NEVER  # it is the server that is waited for
             return
-        latest = monotonic() + self._door.head_time
-        if self.deadline > latest:  # the first piece of it: later ones buy no more time
-            self.deadline = latest
-        self._buffer = data
+        door = self._door
+        now = monotonic()
+        if self._ended or self._blocked:
+            self._unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+            self.deadline = now + (door.write_idle if self._unsent else LINGER)
+        elif self._reader is not None:
+            self.deadline = NEVER if self._held else now + door.body_idle
+        elif self._buffer and not self._yielding:
+            self.deadline = min(self.deadline, now + door.head_time)  # later pieces buy no more time
+        elif self.last:
+            self._end()
+        else:
+            self.deadline = now + door.keep_alive
 
     def _refuse(self, status: int, reason: str) -> None:
         """Answer what is no request; nothing after it is read as one."""
@@ -228,6 +285,8 @@ class ClientConnection(asyncio.Protocol):
         exchange = self.exchange
         reader = self._reader
         assert reader is not None
+        if self._choppy and len(data) > SLICE:
+            data, self._buffer = data[:SLICE], data[SLICE:]
         try:
             pieces = reader.feed(data)
         except BadChunk as fault:
@@ -237,10 +296,12 @@ class ClientConnection(asyncio.Protocol):
             return
         if reader.done:
             self._reader = None
-            self.deadline = NEVER
-            self._buffer = reader.rest
-        else:
-            self.deadline = monotonic() + self._door.body_idle
+            self._buffer = reader.rest + self._buffer
+        if not self._blocked:
+            self._settle()
+        self._choppy = len(pieces) > MANY_PIECES
+        if self._choppy or (self._buffer and not reader.done):
+            self._yield_turn()
         if exchange is None:
             return
         if pieces:
@@ -275,17 +336,21 @@ class ClientConnection(asyncio.Protocol):
         self._blocked = True
         if self._other is not None:
             self._other.hold()
-        elif self.exchange is not None:
-            self.exchange.client_full()
-            self.deadline = monotonic() + self._door.write_idle
+        else:
+            if self.exchange is not None:
+                self.exchange.client_full()
+            self._settle()
 
     def resume_writing(self) -> None:
         self._blocked = False
         if self._other is not None:
             self._other.resume()
-        elif self.exchange is not None:
+            return
+        self._settle()
+        if self.exchange is not None:
             self.exchange.client_drained()
-            self.deadline = monotonic() + self._door.body_idle if self._reader is not None else NEVER
+        elif self._buffer and not self._ended and not self._yielding and not self._advancing:
+            self._advance(self._buffer)
 
     # What the exchange asks.
 
@@ -303,40 +368,38 @@ class ClientConnection(asyncio.Protocol):
     def shut(self) -> None:
         """Of a tunnel: the server is gone; send what is still to be sent, then close."""
         self._ended = True
+        self._other = None
         if self._transport is not None:
             self._transport.close()
+        self._settle()
 
     def hold(self) -> None:
-        if not self._held and self._transport is not None:
+        if not self._held:
             self._held = True
-            if self._reader is not None:
-                self.deadline = NEVER  # it is the server that is slow
-            if not self._held_ahead:
-                self._transport.pause_reading()
+            self._regulate()
+            if self._reader is not None and not self._blocked:
+                self._settle()
 
     def resume(self) -> None:
-        if self._held and self._transport is not None:
+        if self._held:
             self._held = False
-            if self._reader is not None:
-                self.deadline = monotonic() + self._door.body_idle
-            if not self._held_ahead:
-                self._transport.resume_reading()
+            self._regulate()
+            if self._reader is not None and not self._blocked:
+                self._settle()
 
     def finished(self, reusable: bool) -> None:
         self.exchange = None
-        self.resume()
+        if self._held:
+            self._held = False
+            self._regulate()
         if not reusable or self._reader is not None or self.last:
             self._end()
-            return
-        if self._held_ahead and self._transport is not None:
-            self._held_ahead = False
-            self._transport.resume_reading()
-        if self._advancing:
-            return
-        if self._buffer:
+        elif self._advancing:
+            pass  # the loop in `_advance` goes on by itself
+        elif self._buffer and not self._blocked and not self._yielding:
             self._advance(self._buffer)
         else:
-            self._rest()
+            self._settle()
 
     def _end(self) -> None:
         """The last answer has been given: let it arrive, then close."""
@@ -345,6 +408,7 @@ class ClientConnection(asyncio.Protocol):
         self._ended = True
         self._reader = None
         self._buffer = b""
+        self._regulate()
         transport = self._transport
         if transport is None:
             return
@@ -352,7 +416,7 @@ class ClientConnection(asyncio.Protocol):
             transport.close()
             return
         transport.write_eof()
-        self.deadline = monotonic() + LINGER
+        self._settle()
 
     def cut(self) -> None:
         self._ended = True
@@ -372,21 +436,30 @@ class ClientConnection(asyncio.Protocol):
         self._other = upstream
         self.tunnel_idle = idle
         self.deadline = monotonic() + idle
-        self.resume()
-        if self._buffer:
-            data, self._buffer = self._buffer, b""
+        if self._blocked:
+            upstream.hold()
+        data, self._buffer = self._buffer, b""
+        if data:
             upstream.send(data)
+        self._regulate()
 
     def overdue(self) -> None:
         """The sweeper says that `deadline` has passed."""
-        self.deadline = NEVER
-        if self._reader is not None and self.exchange is not None and not self._blocked:
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if self._other is not None:
+            self.cut()
+        elif self._ended or self._blocked:
+            if 0 < unsent < self._unsent or (self._unsent and not unsent):
+                self._settle()  # slow, but not standing still; or all is sent, and what is left is to linger
+            else:
+                self.cut()
+        elif self._reader is not None and self.exchange is not None:
             self._reader = None
             self.exchange.client_fault(408, "the request body stopped coming")
-        elif self._buffer and self.exchange is None and not self._ended:
+        elif self._buffer and self.exchange is None:
             self._refuse(408, "the request head did not come in time")
-        elif self._blocked or self._ended or self._other is not None:
-            self.cut()
+        elif unsent:
+            self._end()  # idle, but the last answer has not been taken yet
         elif self._transport is not None:
             self._ended = True
             self._transport.close()

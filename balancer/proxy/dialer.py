@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
@@ -17,6 +18,10 @@ RECENT: Final = 1.0
 """Seconds. An idle connection may be closed by its server at any moment, and a request that must not be sent twice
 would be lost with it. Servers keep idle connections for two seconds and more (gunicorn 2, node 5, nginx 75), so
 one that was in use this recently is safe."""
+
+
+OURS: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
+"""Errors of connecting for which the server is not to blame: descriptors, memory or local ports have run out."""
 
 
 class Dial:
@@ -67,7 +72,11 @@ class Dialer:
             else:
                 _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self, server), server.host)
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name that no resolver takes
-            if self.dials.pop(exchange, None) is dial:
+            if self.dials.pop(exchange, None) is not dial:
+                return
+            if isinstance(error, OSError) and error.errno in OURS:
+                exchange.out_of_means(_why(error))
+            else:
                 exchange.upstream_failed("connect", _why(error))
             return
         if self.dials.pop(exchange, None) is not dial:
@@ -89,6 +98,9 @@ class Dialer:
 
     def closed(self, connection: UpstreamConnection) -> None:
         self.connections.discard(connection)
+        self.not_idle(connection)
+
+    def not_idle(self, connection: UpstreamConnection) -> None:
         if connection in connection.server.idle:
             connection.server.idle.remove(connection)
 

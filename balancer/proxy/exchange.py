@@ -24,7 +24,7 @@ from balancer.decision import Decision
 from balancer.http1 import canned
 from balancer.http1.fields import Field
 from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, chunk, last_chunk
-from balancer.http1.head import RequestHead, ResponseHead
+from balancer.http1.head import RequestHead, ResponseHead, without
 from balancer.http1.outgoing import encode_interim, encode_request, encode_response, encode_switch, may_upgrade
 from balancer.pool import Pool
 from balancer.proxy.attempts import Attempts
@@ -51,6 +51,7 @@ class Exchange:
         "_body",
         "_body_size",
         "_bound",
+        "_client_full",
         "_key",
         "_lane_cookie",
         "_out",
@@ -96,6 +97,7 @@ class Exchange:
         self.wait_until = NEVER  # while queued
         self.chunked_out = False  # the answer's body goes out in chunks
         self._request_over = not head.common.has_body
+        self._client_full = False  # the client does not take what it is sent
         self._request = b""  # the encoded head
         self._body: list[bytes] | None = None if self._request_over else []  # as sent, kept for sending again
         self._body_size = 0
@@ -125,7 +127,7 @@ class Exchange:
         )
         pool.budget.deposit()
         if route.key is not None:
-            self._key = route.key(head, self.client.address)
+            self._key = route.key(head, decision.client)
         if pool.waiting and pool.may_wait(()):
             self._queue(decision.started)
         else:
@@ -205,7 +207,7 @@ class Exchange:
         """The client's body is complete."""
         self._request_over = True
         if self.head.common.chunked:
-            self._pass_on(last_chunk(trailers))
+            self._pass_on(last_chunk(without(trailers, self.route.edits.request_drop)))
         upstream = self._upstream
         if upstream is not None and self.state == SENT:
             self.decision.sent = now = monotonic()
@@ -295,7 +297,7 @@ class Exchange:
         """A 1xx response: a switch of protocols that was asked for, or one to pass through."""
         if response.status != 101:
             if self.head.minor == 1:
-                self._out.append(encode_interim(response))
+                self._out.append(encode_interim(response, self.route.edits))
             return
         if not (self.head.common.upgrade and may_upgrade(self.head.common.upgrade) and response.upgrade):
             self.upstream_failed("malformed", "it switched protocols without being asked")
@@ -329,7 +331,7 @@ class Exchange:
 
     def flush(self) -> None:
         """The server's side has nothing more this turn."""
-        if self.state == ANSWERING and self._upstream is not None:
+        if self.state == ANSWERING and self._upstream is not None and not self._client_full:
             self._upstream.deadline = min(monotonic() + self.route.idle, self.deadline)
         out = self._out
         if out:
@@ -340,7 +342,7 @@ class Exchange:
     def response_end(self, trailers: list[Field], reusable: bool) -> None:
         """The server's answer is complete."""
         if self.chunked_out:
-            self._out.append(last_chunk(trailers))
+            self._out.append(last_chunk(without(trailers, self.route.edits.response_drop)))
         upstream = self._upstream
         assert upstream is not None
         self._upstream = None
@@ -368,10 +370,17 @@ class Exchange:
         outcome = {"connect": "upstream-connect", "connect-timeout": "upstream-timeout"}.get(kind, f"upstream-{kind}")
         self._give_up(504 if timed_out else 502, f"the server failed: {reason}", outcome)
 
+    def out_of_means(self, reason: str) -> None:
+        """No connection can be opened, and that is this machine's fault and no server's."""
+        if self.state == CONNECTING:
+            self._give_up(503, f"the balancer is out of means: {reason}", "unserved")
+
     def _blame(self, server: Server, kind: str) -> None:
         """Count a failure against a server."""
         now = monotonic()
         server.tally.failures[kind] += 1
+        if kind == "reset" and not self._request_over:
+            return  # it may have answered and closed before it had read everything, which is its right
         server.latency.punish(self.pool.settings.response_time.penalty, now)
         self.pool.observe(server, ok=False, now=now)
 
@@ -508,7 +517,7 @@ class Exchange:
         self._over("client-abort")
 
     def client_fault(self, status: int, reason: str) -> None:
-        """The client broke its framing in mid-body: nothing after it can be understood."""
+        """The client broke its framing or stopped in mid-body: nothing after it can be understood."""
         if self.state == ANSWERING:
             self._cut("refused")
         elif self.state != OVER:
@@ -529,11 +538,13 @@ class Exchange:
     # Back-pressure: one side's full buffer stops the other side's reading.
 
     def client_full(self) -> None:
+        self._client_full = True
         if self._upstream is not None:
             self._upstream.hold()
             self._upstream.deadline = self.deadline  # it cannot be blamed; the client has its own
 
     def client_drained(self) -> None:
+        self._client_full = False
         if self._upstream is not None:
             self._upstream.resume()
             if self.state == ANSWERING:
@@ -541,7 +552,8 @@ class Exchange:
 
     def upstream_full(self) -> None:
         self.client.hold()
-        if self._upstream is not None:
+        # A server that waits for its answer to be taken may well stop reading.
+        if self._upstream is not None and not self._client_full:
             self._upstream.deadline = min(monotonic() + self.route.idle, self.deadline)
 
     def upstream_drained(self) -> None:

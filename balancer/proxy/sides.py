@@ -17,6 +17,7 @@ NEVER = float("inf")
 class ClientSide(Client, Protocol):
     """The connection a request came in by."""
 
+    deadline: float
     last: bool
     """The listener is closing: the answer under way is the last one of this connection."""
 

@@ -16,6 +16,8 @@ from balancer.server import Server
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
+FAREWELL: Final = 5.0
+"""Seconds that a server has to take the rest of what it is sent on a connection that closes."""
 NO_TRAILERS: Final[list[Field]] = []
 
 
@@ -27,8 +29,10 @@ class Keeper(Protocol):
 
     def opened(self, connection: UpstreamConnection) -> None: ...
 
-    def closed(self, connection: UpstreamConnection) -> None:
-        """It is closed or closing; may be said more than once."""
+    def closed(self, connection: UpstreamConnection) -> None: ...
+
+    def not_idle(self, connection: UpstreamConnection) -> None:
+        """Nobody may take it from the idle ones any more; may be said of one that is not there."""
 
     def idle(self, connection: UpstreamConnection) -> None:
         """It may carry another request: keep it or close it."""
@@ -40,7 +44,9 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_buffer",
         "_chunks",
+        "_closing",
         "_feed",
+        "_full",
         "_half_closed",
         "_held",
         "_keeper",
@@ -63,6 +69,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.born = 0.0
         self._held = False
+        self._full = False  # the server does not take what we send
+        self._closing = False
         # For one exchange; None while idle and in a tunnel.
         self.exchange: Exchange | None = None
         self.deadline = NEVER
@@ -88,7 +96,8 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.server.tally.bytes_in += len(data)
         if self._other is not None:
-            self.deadline = monotonic() + self.tunnel_idle
+            # Bytes in either direction keep the whole tunnel alive.
+            self.deadline = self._other.deadline = monotonic() + self.tunnel_idle
             if self.exchange is not None:
                 self.exchange.decision.bytes_out += len(data)
             self._other.send(data)
@@ -122,7 +131,9 @@ class UpstreamConnection(asyncio.Protocol):
             response = parse_response(data[:end], self._keeper.most_fields)
             data = data[end + 4 :]
             length = response_length(exchange.head.method, response)
-            self._reusable = response.persistent and length != UNTIL_CLOSE
+            # A server that declares a body where there can be none may send it all the same, later.
+            honest = response.status != 204 or (response.length <= 0 and not response.chunked)
+            self._reusable = response.persistent and length != UNTIL_CLOSE and honest
             exchange.response_head(response, length)
             if self.exchange is not exchange:
                 return  # it has gone to another server
@@ -191,7 +202,7 @@ class UpstreamConnection(asyncio.Protocol):
             return True
         exchange = self.exchange
         if exchange is None:
-            self._keeper.closed(self)  # nobody may take it from the idle ones any more
+            self._keeper.not_idle(self)
         elif self._feed is UpstreamConnection._all:
             self._end(NO_TRAILERS, b"")
         return False
@@ -213,12 +224,14 @@ class UpstreamConnection(asyncio.Protocol):
         exchange.upstream_failed("reset", "it closed the connection before its answer was complete")
 
     def pause_writing(self) -> None:
+        self._full = True
         if self._other is not None:
             self._other.hold()
         elif self.exchange is not None:
             self.exchange.upstream_full()
 
     def resume_writing(self) -> None:
+        self._full = False
         if self._other is not None:
             self._other.resume()
         elif self.exchange is not None:
@@ -263,8 +276,12 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = NEVER
         if self._held:
             self.resume()
-        if reusable and self._transport is not None and not self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing():
+            return
+        if reusable:
             self._keeper.idle(self)
+        elif self._transport.get_write_buffer_size():
+            self.cut()  # the rest of a request whose answer nobody waits for
         else:
             self.close()
 
@@ -272,11 +289,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._other = client
         self.tunnel_idle = idle
         self.deadline = monotonic() + idle
+        if self._full:
+            client.hold()
 
     def overdue(self) -> None:
         """The sweeper says that `deadline` has passed."""
         self.deadline = NEVER
-        if self.exchange is not None and self._other is None:
+        if self._closing:
+            self.cut()
+        elif self.exchange is not None and self._other is None:
             self.exchange.deadline_passed()
         elif self._other is not None:
             self.cut()
@@ -284,12 +305,15 @@ class UpstreamConnection(asyncio.Protocol):
             self.close()  # idle for long enough
 
     def close(self) -> None:
-        self._keeper.closed(self)
+        """Close once what is to be sent has been taken, which has its time as well."""
+        self._keeper.not_idle(self)
         if self._transport is not None:
+            self._closing = True
+            self.deadline = monotonic() + FAREWELL
             self._transport.close()
 
     def cut(self) -> None:
         """Close at once, dropping what has not been written."""
-        self._keeper.closed(self)
+        self._keeper.not_idle(self)
         if self._transport is not None:
             self._transport.abort()

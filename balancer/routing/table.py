@@ -18,6 +18,7 @@ from config.schema import Config, Match
 from config.schema import Pool as PoolSettings
 from config.schema import Route as RouteSettings
 
+_SLASHES: Final = re.compile(rb"/{2,}")
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -191,9 +192,14 @@ class RouteTable:
 
 
 def match_path(target: bytes) -> bytes:
-    """The path that patterns are held against: without the query, and with needless percent-encoding undone, so
-    that "/%61dmin" is no way around a rule for "/admin" (RFC 3986 section 6.2.2.2)."""
+    """The path that patterns are held against.
+
+    Without the query, with needless percent-encoding undone (RFC 3986 section 6.2.2.2) and slashes merged: neither
+    "/%61dmin" nor "//admin" is a way around a rule for "/admin".
+    """
     path = target.partition(b"?")[0]
+    if b"//" in path:
+        path = _SLASHES.sub(b"/", path)
     if b"%" in path:
         path = _PERCENT.sub(_decode_unreserved, path)
     return path if path[:1] == b"/" else b"/"

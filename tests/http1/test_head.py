@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.http1.faults import ClientFault, UpstreamFault
-from balancer.http1.fields import KINDS, MEMORY_LINES, SECRET, NoField, learn, parse_line, recall
+from balancer.http1.fields import (
+    FORWARDED_OTHER,
+    HOP,
+    MEMORY_LINES,
+    PLAIN,
+    SECRET,
+    NoField,
+    learn,
+    parse_line,
+    recall,
+)
 from balancer.http1.head import RequestFields, RequestHead, ResponseHead, parse_request, parse_response
 
 TOKEN = st.text("!#$%&'*+-.^_`|~0123456789ABCXYZabcxyz", min_size=1, max_size=20).map(str.encode)
@@ -75,6 +85,11 @@ def test_a_plain_request_is_read_as_it_is_written() -> None:
         (b"GET /a/../b HTTP/1.1\r\nHost: a", 400),
         (b"GET /a/%2e%2E HTTP/1.1\r\nHost: a", 400),
         (b"GET /./a HTTP/1.1\r\nHost: a", 400),
+        (b"GET /a\\b HTTP/1.1\r\nHost: a", 400),
+        (b"GET /x%5c..%5cadmin HTTP/1.1\r\nHost: a", 400),
+        (b"GET /x/..;/admin HTTP/1.1\r\nHost: a", 400),
+        (b"GET /x/..%2fadmin HTTP/1.1\r\nHost: a", 400),
+        (b"CONNECT /x HTTP/1.1\r\nHost: a", 405),
         (b"GET * HTTP/1.1\r\nHost: a", 400),
         (b"GET a HTTP/1.1\r\nHost: a", 400),
         (b"GET ftp://a/b HTTP/1.1\r\nHost: a", 400),
@@ -171,7 +186,7 @@ def test_a_status_without_a_reason_is_valid() -> None:
 
 @given(st.lists(st.tuples(TOKEN, VALUE), max_size=12))
 def test_h11_reads_the_same_fields(fields: list[tuple[bytes, bytes]]) -> None:
-    fields = [(name, value) for name, value in fields if name.lower() not in KINDS]
+    fields = [(name, value) for name, value in fields if parse_line(name + b":").kind == PLAIN]
     text = b"GET /x HTTP/1.1\r\nHost: a" + b"".join(b"\r\n%b: %b" % pair for pair in fields)
     judge = h11.Connection(h11.SERVER)
     judge.receive_data(text + b"\r\n\r\n")
@@ -218,6 +233,18 @@ def test_a_line_with_a_secret_is_never_remembered(name: bytes) -> None:
     line = name + b": tell-nobody"
     learn(line)
     assert recall(line) is None
+
+
+def test_names_that_servers_confuse_with_ones_that_mean_something_do_not_pass() -> None:
+    for name in ("X_Forwarded_For", "x-forwarded_proto", "X_Real_IP", "Content_Length", "X_Forwarded_Port"):
+        assert parse_line(f"{name}: 1".encode()).kind == HOP
+    assert parse_line(b"x_my_own: 1").kind == PLAIN
+    assert parse_line(b"X-Forwarded-Port: 1").kind == FORWARDED_OTHER
+
+
+def test_an_upgrade_with_a_body_is_none() -> None:
+    text = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1"
+    assert request(text).common.upgrade == b""
 
 
 def test_the_memory_of_lines_is_bounded() -> None:
