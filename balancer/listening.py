@@ -7,9 +7,8 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
@@ -23,7 +22,14 @@ if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
 BACKLOG = 1024
-Opener = Callable[["Listener", ClientConnection, RequestHead], "Exchange | None"]
+
+
+class Desk(Protocol):
+    """Who takes the requests of all listeners."""
+
+    def open(self, listener: Listener, client: ClientConnection, head: RequestHead) -> Exchange | None: ...
+
+    def refused(self, listener: Listener, client: ClientConnection, status: int, size: int) -> None: ...
 
 
 class _Server(web.Server):
@@ -53,15 +59,13 @@ class Listener:
 
     scheme = b"http"
 
-    def __init__(
-        self, name: str, settings: ListenerSettings, config: Config, tally: ListenerTally, open_: Opener
-    ) -> None:
+    def __init__(self, name: str, settings: ListenerSettings, config: Config, tally: ListenerTally, desk: Desk) -> None:
         self.name = name
         self.tally = tally
         self.connections: set[ClientConnection] = set()
         self.closing = False
         self.date = b""
-        self._opener = open_
+        self._desk = desk
         self._runner: web.ServerRunner | None = None
         self._bound: list[socket.socket] = []
         self._sites: list[web.BaseSite] = []
@@ -150,7 +154,9 @@ class Listener:
         self.connections.add(connection)
         tally.connections += 1
         tally.open += 1
-        if self.closing or tally.open > self.most_connections:
+        if self.closing:
+            return False
+        if tally.open > self.most_connections:
             tally.rejected["too-many-connections"] += 1
             return False
         return True
@@ -170,7 +176,10 @@ class Listener:
         return any(ip in network for network in self._trusted)
 
     def open(self, client: ClientConnection, head: RequestHead) -> Exchange | None:
-        return self._opener(self, client, head)
+        return self._desk.open(self, client, head)
+
+    def refused(self, client: ClientConnection, status: int, size: int) -> None:
+        self._desk.refused(self, client, status, size)
 
 
 def _bound(family: int, where: str | tuple[object, ...]) -> socket.socket:

@@ -58,6 +58,7 @@ class Plane:
         self._leaving: dict[Server, float] = {}  # removed servers that still have tunnels, and until when
         self._route_tallies: dict[str, RouteTally] = {UNROUTED: RouteTally()}
         self._listener_tallies: dict[str, ListenerTally] = {}
+        self._draining = False
         self._old_listeners: list[Listener] = []  # closed, with connections that are not yet done
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED])
@@ -68,6 +69,8 @@ class Plane:
 
     async def apply(self, snapshot: Snapshot) -> None:
         """Make it so, or raise PlaneError and change nothing."""
+        if self._draining and (self.snapshot is None or snapshot.config is not self.snapshot.config):
+            raise PlaneError(["the balancer is shutting down: nothing is changed any more"])
         current = self.snapshot
         if current is not None and snapshot.config is current.config:
             self._mark(snapshot)
@@ -90,7 +93,7 @@ class Plane:
             if present is not None and present.settings.address == settings.address:
                 continue
             tally = self._listener_tallies.setdefault(name, ListenerTally())
-            listener = Listener(name, settings, config, tally, self.reception.open)
+            listener = Listener(name, settings, config, tally, self.reception)
             listener.date = self.reception.date
             try:
                 listener.bind()
@@ -130,8 +133,9 @@ class Plane:
             pool = old.pop(name) if name in old else Pool(name, self.rng, self._secret, self.views.on_event)
             self.pools[name] = pool
             servers = [self._server((name, member), settings) for member in settings.servers]
-            for server in servers:
-                _set_marks(server, snapshot)
+            recovered = [server for server in servers if _set_marks(server, snapshot)]
+            for server in recovered:
+                pool.recovered(server, now)
             pool.configure(settings, servers, now)
         for pool in old.values():
             pool.retire()
@@ -176,9 +180,7 @@ class Plane:
         changed = set()
         for server in self._servers.values():
             before = server.state
-            was_down = server.down
-            _set_marks(server, snapshot)
-            if was_down and not server.down:
+            if _set_marks(server, snapshot):
                 self.pools[server.key[0]].recovered(server, now)
             if server.state != before:
                 changed.add(server.key[0])
@@ -212,7 +214,7 @@ class Plane:
                 del self._leaving[server]
                 self._retire_tally(server)
             elif until <= now:
-                for connection in [c for c in self.dialer.connections if c.server is server]:
+                for connection in [c for c in self.dialer.connections if c.server is server and c.tunnelled]:
                     connection.cut()
 
     # Figures.
@@ -245,6 +247,7 @@ class Plane:
 
     async def drain(self) -> None:
         """Stop accepting; every answer from now on is the last one of its connection."""
+        self._draining = True
         for listener in self.listeners.values():
             await listener.stop()
 
@@ -261,11 +264,14 @@ class Plane:
         await asyncio.sleep(0)
 
 
-def _set_marks(server: Server, snapshot: Snapshot) -> None:
+def _set_marks(server: Server, snapshot: Snapshot) -> bool:
+    """Whether its checks pass again after they had failed."""
+    was_down = server.down
     server.checking = server.key in snapshot.checking
     server.down = server.key in snapshot.down
     server.drained = server.key in snapshot.drained
     server.maintenance = server.key in snapshot.maintenance
+    return was_down and not server.down
 
 
 def _check_strategies(config: Config) -> None:

@@ -21,8 +21,8 @@ FIRST_STEP = 0.1  # of its weight, for a server that begins its slow start: enou
 class Waiter(Protocol):
     """A request that waits for a server."""
 
-    def dispatch(self) -> None:
-        """A server may be free: pick again. The waiter has left the queue."""
+    def try_now(self) -> bool:
+        """A server may be free: pick again. True when there was one, and the waiter has left the queue."""
 
     def queue_closed(self) -> None:
         """The pool has left the configuration."""
@@ -65,11 +65,11 @@ class Pool:
         self.servers = {server.name: server for server in servers}
         passive = settings.health.passive
         for server in self.servers.values():
-            if passive is None:
-                server.outlier = None
+            if passive is None or not isinstance(server.outlier, Outlier) or server.outlier.settings != passive:
+                # A new detector knows nothing of an ejection that the old one would have ended.
+                server.outlier = Outlier(passive) if passive is not None else None
                 server.ejected = False
-            elif not isinstance(server.outlier, Outlier) or server.outlier.settings != passive:
-                server.outlier = Outlier(passive)
+                server.ejected_until = None
         self._capped = any(server.cap for server in self.servers.values())
         self.refresh(now, rebuild=True)
 
@@ -85,7 +85,7 @@ class Pool:
         self._begin_slow_starts(rotation, now)
         self.rotation = rotation
         self._rebuild()
-        self._wake_all()
+        self._wake()
 
     def _in_rotation(self) -> tuple[tuple[Server, ...], bool]:
         """Those that may have traffic, and whether that is failing open.
@@ -116,7 +116,8 @@ class Pool:
             server.up_since = now
             slow = self.settings.health.slow_start > 0 and not self._fresh and not self.panic
             server.ramp = FIRST_STEP if slow else 1.0
-        self._fresh = self._fresh and not rotation
+        # As long as others of the first servers are being checked, whoever passes is no newcomer.
+        self._fresh = self._fresh and (not rotation or any(s.checking for s in self.servers.values()))
 
     def _rebuild(self) -> None:
         for server in self.rotation:
@@ -154,7 +155,7 @@ class Pool:
     def give(self, server: Server) -> None:
         server.inflight -= 1
         if self.waiting:
-            self.waiting.popleft().dispatch()
+            self._wake(most=1)
 
     def may_wait(self, tried: Collection[Server]) -> bool:
         """Whether to wait: a server at its cap may come free, or one not yet checked may pass; and there is room."""
@@ -165,7 +166,6 @@ class Pool:
         return any(s.checking and not (s.drained or s.maintenance) for s in self.servers.values())
 
     def wait(self, waiter: Waiter) -> None:
-        self.tally.queued += 1
         self.waiting.append(waiter)
 
     def leave(self, waiter: Waiter) -> None:
@@ -173,10 +173,14 @@ class Pool:
         if waiter in self.waiting:
             self.waiting.remove(waiter)
 
-    def _wake_all(self) -> None:
-        waiting, self.waiting = self.waiting, deque()
-        for waiter in waiting:
-            waiter.dispatch()
+    def _wake(self, most: int | None = None) -> None:
+        """Let those who wait try, in their order; who finds no server keeps its place."""
+        served = 0
+        for waiter in tuple(self.waiting):
+            if waiter in self.waiting and waiter.try_now():
+                served += 1
+                if served == most:
+                    return
 
     def retire(self) -> None:
         """The pool has left the configuration: nobody waits for it any more."""

@@ -98,10 +98,24 @@ class Reception:
         decision.pool = route.pool.name
         return Exchange(self, client, head, route, decision, listener.tally, lane_cookie)
 
+    def refused(self, listener: Listener, client: ClientConnection, status: int, size: int) -> None:
+        """What came was no request: it is counted and logged with what is known of it."""
+        decision = Decision(listener.name, client.address, monotonic())
+        decision.route = UNROUTED
+        decision.status = status
+        decision.outcome = "refused"
+        decision.bytes_out = size
+        decision.finished = decision.started
+        self._count(decision, listener.tally, self._unrouted)
+
     def _redirect(
         self, listener: Listener, client: ClientConnection, head: RequestHead, decision: Decision, to: str
     ) -> None:
         """A listener that only sends its clients to another one, or to another site."""
+        if not head.host:
+            body = canned.problem(400, "a redirect needs to know the host", b"")
+            self._answer(listener, client, head, decision, None, 400, body, outcome="refused")
+            return
         if to in self.listeners:
             place = b"http://%b:%d" % (_without_port(head.host), self.listeners[to].port)
         else:

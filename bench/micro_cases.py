@@ -177,7 +177,7 @@ class _Client:
         self.address = "192.0.2.1"
         self.trusted = False
         self.scheme = b"http"
-        self.about = b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
+        self.shown = "192.0.2.1"
         self.node = b"for=192.0.2.1"
         self.introduced: tuple[bytes, int, Edits | None, bytes] = (b"", 1, None, b"")  # nothing was sent on yet
 

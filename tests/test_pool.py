@@ -109,6 +109,18 @@ def test_a_newcomer_starts_slowly_and_takes_its_full_share_in_time() -> None:
     assert 0.45 < share(12.0) < 0.55
 
 
+def test_the_first_servers_of_a_pool_do_not_start_slowly_however_late_their_checks_end() -> None:
+    pool, servers = pool_of("abc", health={"slow_start": 10.0})
+    for server in servers.values():
+        server.checking = True
+    pool._fresh = True
+    pool.refresh(0.0)
+    for name, now in (("a", 1.0), ("b", 1.1), ("c", 1.3)):
+        servers[name].checking = False
+        pool.refresh(now)
+    assert {server.ramp for server in servers.values()} == {1.0}
+
+
 def test_a_strategy_that_raises_falls_back_and_is_counted_and_told() -> None:
     events: list[tuple[str, str, str]] = []
     pool, _ = pool_of("ab", events=events, strategy="tests.test_pool:Raising")

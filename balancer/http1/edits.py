@@ -14,6 +14,7 @@ class Edits:
         "pass_server",
         "request_add",
         "request_drop",
+        "request_gone",
         "request_id",
         "response_add",
         "response_drop",
@@ -33,8 +34,11 @@ class Edits:
         self.forwarded = headers.forwarded in ("forwarded", "both")
         self.via = headers.via.encode("ascii") if headers.via else b""
         self.request_id = headers.request_id.encode("ascii") if headers.request_id else b""
-        if self.request_id and self.request_id.lower() != b"x-request-id":
-            self.request_drop |= {self.request_id.lower()}
+        own_id = {self.request_id.lower()} if self.request_id else set()
+        if own_id & self.request_drop:
+            self.request_id = b""  # the operator's edit says what the field has
+        # What is left out of a client's fields. `request_drop` alone is left out of what is said about the client too.
+        self.request_gone = self.request_drop | own_id
         self.pass_server = headers.server == "pass"
         self.trace = headers.trace
 

@@ -38,12 +38,11 @@ _FORBIDDEN_UPGRADES: Final = re.compile(rb"(?i)\bh2c\b|\btls/|\bhttp/2")
 class Client(Protocol):
     """What a head says about the client that sent it."""
 
-    address: str
+    shown: str
+    """Its address; "unknown" for the client of a Unix socket."""
     trusted: bool
     """The connection comes from one of `trusted_proxies`."""
     scheme: bytes
-    about: bytes
-    """Complete X-Forwarded-For and -Proto lines for a client that is no trusted proxy."""
     node: bytes
     """The client as a node of `Forwarded`: for=192.0.2.1 or for="[2001:db8::1]"."""
 
@@ -95,24 +94,27 @@ def encode_request(
 def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
     common = head.common
     fields = common.fields
-    if edits.request_drop:
-        fields = without(fields, edits.request_drop)
+    gone = edits.request_drop
+    if edits.request_gone:
+        fields = without(fields, edits.request_gone)
     if common.names and not _OWN_CONNECTION_NAMES.issuperset(common.names):
         fields = without(fields, common.names)
     parts = [b"Host: %b\r\n" % (edits.host or head.host)]
     parts += map(_WIRE, fields)
     request_id = b""
-    begin_trace = edits.trace
+    begin_trace = edits.trace and b"traceparent" not in gone
     said: list[Field] = []  # what the client said about itself and the way it came
     for field in common.special:
         kind = field.kind
         if kind < EXPECT:
             continue  # host, framing, connection and hop-by-hop: written anew below
-        if DATE <= kind <= TRAILER:
-            parts.append(field.line)
-        elif kind == REQUEST_ID:
+        if kind == REQUEST_ID:
             if _ID.fullmatch(field.value):
                 request_id = field.value
+        elif field.name in gone:
+            continue
+        elif DATE <= kind <= TRAILER:
+            parts.append(field.line)
         elif kind == TRACEPARENT:
             if _TRACEPARENT.fullmatch(field.value):
                 begin_trace = False
@@ -122,10 +124,8 @@ def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
                 parts.append(field.line)
         else:
             said.append(field)
-    if said:
-        _say_about_client(parts, head, said, edits, client, keep_tracestate=not begin_trace)
-    else:
-        parts.append(_introduction(head, edits, client))
+    about = _say_about_client(head, said, edits, client, keep_tracestate=not begin_trace)
+    parts += [b"%b: %b\r\n" % pair for pair in about if pair[0].lower() not in gone]
     if common.chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif common.length != NO_LENGTH:
@@ -136,48 +136,32 @@ def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
     return _Encoded(edits, b"".join(parts), request_id, begin_trace)
 
 
-def _introduction(head: RequestHead, edits: Edits, client: Client) -> bytes:
-    """The forwarding fields for a client that sent none itself."""
-    lines = b""
-    if edits.x_forwarded:
-        lines = b"%bX-Forwarded-Host: %b\r\n" % (client.about, head.host)
-    if edits.forwarded:
-        lines += b'Forwarded: %b;host="%b";proto=%b\r\n' % (client.node, head.host, client.scheme)
-    if edits.via:
-        lines += b"Via: 1.%d %b\r\n" % (head.minor, edits.via)
-    return lines
-
-
 def _say_about_client(
-    parts: list[bytes], head: RequestHead, said: list[Field], edits: Edits, client: Client, *, keep_tracestate: bool
-) -> None:
-    """Forwarding fields when the client sent some of its own: a trusted proxy's are continued, others replaced."""
+    head: RequestHead, said: list[Field], edits: Edits, client: Client, *, keep_tracestate: bool
+) -> list[tuple[bytes, bytes]]:
+    """Forwarding fields, as names and values: a trusted proxy's are continued, anybody else's replaced."""
     came: dict[int, list[bytes]] = {}
     for field in said:
         came.setdefault(field.kind, []).append(field.value)
-    if TRACESTATE in came and keep_tracestate:  # without a traceparent it means nothing (W3C Trace Context section 3.3)
-        parts.append(b"tracestate: %b\r\n" % b",".join(came[TRACESTATE]))
+    fields: list[tuple[bytes, bytes]] = []
+    if TRACESTATE in came and keep_tracestate:  # without a traceparent it means nothing (Trace Context section 3.3)
+        fields.append((b"tracestate", b",".join(came[TRACESTATE])))
     if edits.via or VIA in came:
         own = [b"1.%d %b" % (head.minor, edits.via)] if edits.via else []
-        parts.append(b"Via: %b\r\n" % b", ".join(came.get(VIA, []) + own))
+        fields.append((b"Via", b", ".join(came.get(VIA, []) + own)))
     if not client.trusted:
-        if edits.x_forwarded:
-            parts.append(b"%bX-Forwarded-Host: %b\r\n" % (client.about, head.host))
-        if edits.forwarded:
-            parts.append(b'Forwarded: %b;host="%b";proto=%b\r\n' % (client.node, head.host, client.scheme))
-        return
-    parts += [field.line for field in said if field.kind == FORWARDED_OTHER]
+        came.clear()
+    else:
+        fields += [(f.line.partition(b":")[0], f.value) for f in said if f.kind == FORWARDED_OTHER]
     if edits.x_forwarded:
-        chain = [*came.get(FORWARDED_FOR, []), client.address.encode("ascii")]
-        proto = came.get(FORWARDED_PROTO, [client.scheme])[0]
-        host = came.get(FORWARDED_HOST, [head.host])[0]
-        parts.append(
-            b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
-            % (b", ".join(chain), proto, host)
-        )
+        chain = [*came.get(FORWARDED_FOR, []), client.shown.encode("ascii")]
+        fields.append((b"X-Forwarded-For", b", ".join(chain)))
+        fields.append((b"X-Forwarded-Proto", came.get(FORWARDED_PROTO, [client.scheme])[0]))
+        fields.append((b"X-Forwarded-Host", came.get(FORWARDED_HOST, [head.host])[0]))
     if edits.forwarded:
         own = [b'%b;host="%b";proto=%b' % (client.node, head.host, client.scheme)]
-        parts.append(b"Forwarded: %b\r\n" % b", ".join(came.get(FORWARDED, []) + own))
+        fields.append((b"Forwarded", b", ".join(came.get(FORWARDED, []) + own)))
+    return fields
 
 
 def encode_response(

@@ -50,6 +50,9 @@ class Door(Protocol):
     def trusts(self, address: str) -> bool:
         """Whether the peer is one of `trusted_proxies`."""
 
+    def refused(self, client: ClientConnection, status: int, size: int) -> None:
+        """What came was no request, and has been answered so with `size` bytes of body."""
+
     def open(self, client: ClientConnection, head: RequestHead) -> Exchange | None:
         """Take a request: the exchange to feed, not yet started; None when it has been answered already."""
 
@@ -75,13 +78,13 @@ class ClientConnection(asyncio.Protocol):
         "_transport",
         "_unsent",
         "_yielding",
-        "about",
         "address",
         "deadline",
         "exchange",
         "last",
         "node",
         "scheme",
+        "shown",
         "trusted",
         "tunnel_idle",
     )
@@ -92,9 +95,9 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.scheme = door.scheme
         self.address = ""
+        self.shown = ""
         self.trusted = False
         self.last = False
-        self.about = b""
         self.node = b""
         self._remembered: RequestFields | None = None  # of the last request
         self._buffer = b""  # an incomplete head, or requests read ahead
@@ -130,16 +133,15 @@ class ClientConnection(asyncio.Protocol):
 
     def _describe(self) -> None:
         """What is said of this client to servers, worked out once."""
-        address = self.address
-        self.trusted = self._door.trusts(address)
-        plain = address.encode("ascii")
+        self.trusted = self._door.trusts(self.address)
+        self.shown = self.address
         try:
-            six = ipaddress.ip_address(address.partition("%")[0]).version == 6
-            self.node = b'for="[%b]"' % plain if six else b"for=%b" % plain
-        except ValueError:
-            self.node = b"for=unknown"  # a Unix socket has no address (RFC 7239 section 6.2)
-            plain = b"unknown"
-        self.about = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (plain, self.scheme)
+            six = ipaddress.ip_address(self.address.partition("%")[0]).version == 6
+        except ValueError:  # a Unix socket has no address
+            self.shown = "unknown"
+            six = False
+        shown = self.shown.encode("ascii")
+        self.node = b'for="[%b]"' % shown if six else b"for=%b" % shown  # RFC 7239 section 6
 
     # What comes from the client.
 
@@ -255,7 +257,7 @@ class ClientConnection(asyncio.Protocol):
         """Set the deadline that goes with what is being waited for; the one place that knows them all."""
         if self._other is not None:
             return  # bytes renew it, see `_count_tunnelled`
-        if self.exchange is not None and self._reader is None and not self._blocked:
+        if self.exchange is not None and self._reader is None and not self._blocked and not self._ended:
             self.deadline = NEVER  # it is the server that is waited for
             return
         door = self._door
@@ -267,10 +269,9 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = NEVER if self._held else now + door.body_idle
         elif self._buffer and not self._yielding:
             self.deadline = min(self.deadline, now + door.head_time)  # later pieces buy no more time
-        elif self.last:
-            self._end()
         else:
-            self.deadline = now + door.keep_alive
+            # A request that is on its way when the listener closes is still answered (RFC 9112 section 9.6).
+            self.deadline = now + (LAST_CALL if self.last else door.keep_alive)
 
     def _refuse(self, status: int, reason: str) -> None:
         """Answer what is no request; nothing after it is read as one."""
@@ -278,6 +279,7 @@ class ClientConnection(asyncio.Protocol):
         door.tally.rejected[f"status-{status}"] += 1
         body = canned.problem(status, reason, b"")
         self.send(canned.answer(status, body, date=door.date, persistent=False))
+        door.refused(self, status, len(body))
         self._end()
 
     def _body(self, data: bytes) -> None:
@@ -392,7 +394,7 @@ class ClientConnection(asyncio.Protocol):
         if self._held:
             self._held = False
             self._regulate()
-        if not reusable or self._reader is not None or self.last:
+        if not reusable or self._reader is not None:
             self._end()
         elif self._advancing:
             pass  # the loop in `_advance` goes on by itself

@@ -57,7 +57,7 @@ class Dialer:
             connection.begin(exchange)
             exchange.upstream_ready(connection, True)
             return
-        dial = Dial(exchange, min(monotonic() + exchange.pool.settings.timeouts.connect, exchange.deadline))
+        dial = Dial(exchange, min(monotonic() + exchange.route.connect, exchange.deadline))
         self.dials[exchange] = dial
         dial.task = asyncio.get_running_loop().create_task(self._open(server, dial))
 

@@ -55,6 +55,7 @@ class Exchange:
         "_key",
         "_lane_cookie",
         "_out",
+        "_queued_at",
         "_request",
         "_request_over",
         "_server",
@@ -97,6 +98,7 @@ class Exchange:
         self.wait_until = NEVER  # while queued
         self.chunked_out = False  # the answer's body goes out in chunks
         self._request_over = not head.common.has_body
+        self._queued_at = 0.0
         self._client_full = False  # the client does not take what it is sent
         self._request = b""  # the encoded head
         self._body: list[bytes] | None = None if self._request_over else []  # as sent, kept for sending again
@@ -128,44 +130,53 @@ class Exchange:
         pool.budget.deposit()
         if route.key is not None:
             self._key = route.key(head, decision.client)
-        if pool.waiting and pool.may_wait(()):
-            self._queue(decision.started)
-        else:
-            self.dispatch()
-
-    def dispatch(self) -> None:
-        """Pick a server and ask it; wait, or answer that there is none."""
-        pool = self.pool
-        now = monotonic()
-        if self.wait_until != NEVER:
-            self.decision.queued += now - (self.wait_until - pool.settings.connections.queue_wait)
-            self.wait_until = NEVER
-        tried = self._attempts.tried if self._attempts is not None else NOWHERE
-        if pool.sticky is not None:
-            self._bound = pool.bound(self.head.value(b"cookie") or b"", tried)
-        server = self._bound
-        if server is None:
-            server = pool.pick(self._key, now, tried)
+        server = self._pick(decision.started)
         if server is not None:
             self._ask(server)
-        elif pool.may_wait(tried):
-            self._queue(now)
-        elif tried:
-            self._give_up(502, "no other server could be asked", "upstream-connect")
+        elif pool.may_wait(NOWHERE):
+            self._queue(decision.started)
         else:
             self._give_up(503, "no server of this site can be asked at the moment", "unserved")
 
+    def _pick(self, now: float) -> Server | None:
+        """The server that the client's cookie names, or the one whose turn it is."""
+        pool = self.pool
+        tried = self._attempts.tried if self._attempts is not None else NOWHERE
+        if pool.sticky is not None:
+            self._bound = pool.bound(self.head.value(b"cookie") or b"", tried)
+            if self._bound is not None:
+                return self._bound
+        return pool.pick(self._key, now, tried)
+
     def _queue(self, now: float) -> None:
+        """Wait for a server. However often a request does so, its time began with the first."""
         pool = self.pool
         self.state = QUEUED
-        self.wait_until = now + pool.settings.connections.queue_wait
+        self._queued_at = now
+        if self.wait_until == NEVER:
+            pool.tally.queued += 1
+            self.wait_until = now + pool.settings.connections.queue_wait
         pool.wait(self)
+
+    def try_now(self) -> bool:
+        """The pool says that a server may be free: ask it, or go on waiting."""
+        now = monotonic()
+        server = self._pick(now)
+        if server is None:
+            return False
+        self._leave_queue(now)
+        self._ask(server)
+        return True
+
+    def _leave_queue(self, now: float) -> None:
+        self.pool.leave(self)
+        self.decision.queued += now - self._queued_at
 
     def _ask(self, server: Server, *, fresh: bool = False) -> None:
         self.state = CONNECTING
-        self._server = server
-        pool = self.pool
-        pool.take(server)
+        if self._server is not server:  # otherwise it goes on under the count that it has
+            self._server = server
+            self.pool.take(server)
         decision = self.decision
         decision.server = server
         decision.attempts += 1
@@ -364,7 +375,9 @@ class Exchange:
             self._blame(server, kind)
             self._cut("upstream-timeout" if kind == "timeout" else "upstream-reset")
             return
-        if self._again(kind, stale=self.decision.reused and self.state == SENT):
+        upstream = self._upstream
+        stale = self.decision.reused and self.state == SENT and upstream is not None and not upstream.heard
+        if self._again(kind, stale=stale):
             return
         timed_out = kind in ("timeout", "connect-timeout")
         outcome = {"connect": "upstream-connect", "connect-timeout": "upstream-timeout"}.get(kind, f"upstream-{kind}")
@@ -396,7 +409,7 @@ class Exchange:
         repeatable = complete and self.head.method in self.route.retry_methods
         verdict = attempts.verdict(kind, self.route, repeatable=repeatable, stale=stale)
         if verdict == "same-server":
-            self._drop_attempt()
+            self._drop_upstream()
             self.decision.attempts -= 1
             self._ask(server, fresh=True)
             return True
@@ -418,24 +431,30 @@ class Exchange:
         if decision.reasons is None:
             decision.reasons = []
         decision.reasons.append((server.name, kind))
-        self._drop_attempt()
+        self._drop_upstream()
+        self._server = None
         if another is None:
             self._queue(now)
         else:
             self._ask(another)
+        pool.give(server)  # only now, or somebody who waits could take what was picked for us
         return True
 
     def _drop_attempt(self) -> None:
-        """Leave the server being asked, whatever it is doing."""
+        """Leave the server being asked, whatever it is doing, or the queue."""
+        if self.state == QUEUED and self.wait_until != NEVER:
+            self._leave_queue(monotonic())
+        self._drop_upstream()
+        self._leave_server()
+
+    def _drop_upstream(self) -> None:
+        """Let go of the connection, or of the one that is being opened."""
         self._out.clear()
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.release(False)
         elif self.state == CONNECTING:
             self.around.gave_up(self)
-        elif self.state == QUEUED:
-            self.pool.leave(self)
-        self._leave_server()
 
     def _leave_server(self) -> None:
         server, self._server = self._server, None
@@ -470,7 +489,7 @@ class Exchange:
                 minor=self.head.minor,
             )
         )
-        decision.bytes_out = len(body)
+        decision.bytes_out = 0 if self.head.method == b"HEAD" else len(body)
         if outcome != "refused":
             self.pool.tally.unserved[status] += 1
         self._over(outcome)
@@ -489,9 +508,7 @@ class Exchange:
 
     def wait_expired(self) -> None:
         """The sweeper says that `wait_until` has passed."""
-        pool = self.pool
-        pool.tally.queue_timeouts += 1
-        self.decision.queued += pool.settings.connections.queue_wait
+        self.pool.tally.queue_timeouts += 1
         self._give_up(503, "all servers of this site are busy", "unserved")
 
     def deadline_passed(self) -> None:
@@ -499,6 +516,8 @@ class Exchange:
         if self.state == ANSWERING:
             self.upstream_failed("timeout", "it stopped in the middle of its answer")
         elif monotonic() >= self.deadline:
+            if self.state == SENT and self._request_over and self._server is not None:
+                self._blame(self._server, "timeout")
             self._give_up(504, "the time for this request is over", "deadline")
         elif self.state == CONNECTING:
             self.upstream_failed("connect-timeout", "it did not accept a connection in time")

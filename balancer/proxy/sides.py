@@ -17,6 +17,7 @@ NEVER = float("inf")
 class ClientSide(Client, Protocol):
     """The connection a request came in by."""
 
+    address: str
     deadline: float
     last: bool
     """The listener is closing: the answer under way is the last one of this connection."""
@@ -49,6 +50,8 @@ class UpstreamSide(Protocol):
 
     deadline: float
     """Monotonic; `NEVER` when nothing is awaited. The sweeper calls the exchange's `deadline_passed`."""
+    heard: bool
+    """Something has come of an answer, if not its whole head."""
 
     def send(self, data: bytes) -> None: ...
 

@@ -57,6 +57,7 @@ class UpstreamConnection(asyncio.Protocol):
         "born",
         "deadline",
         "exchange",
+        "heard",
         "idle_since",
         "server",
         "tunnel_idle",
@@ -75,6 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.deadline = NEVER
         self.idle_since = 0.0
+        self.heard = False  # something of an answer has come
         # For one response.
         self._feed = UpstreamConnection._head  # a plain function: a bound method would make a cycle
         self._buffer = b""  # an incomplete head
@@ -127,6 +129,7 @@ class UpstreamConnection(asyncio.Protocol):
                 if len(data) > self._keeper.longest_head:
                     raise UpstreamFault(f"its response head is longer than {self._keeper.longest_head} bytes")
                 self._buffer = data
+                self.heard = self.heard or bool(data)
                 return
             response = parse_response(data[:end], self._keeper.most_fields)
             data = data[end + 4 :]
@@ -139,6 +142,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return  # it has gone to another server
             if response.status >= 200:
                 break
+            self.heard = True
             if self._other is not None:  # the tunnel is open, and the server was quick to speak
                 if data:
                     self.data_received(data)
@@ -202,9 +206,11 @@ class UpstreamConnection(asyncio.Protocol):
             return True
         exchange = self.exchange
         if exchange is None:
-            self._keeper.not_idle(self)
+            self.close()
         elif self._feed is UpstreamConnection._all:
             self._end(NO_TRAILERS, b"")
+        else:
+            self.cut()  # in the middle of an answer; waiting for it to take the rest of the request is of no use
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -237,12 +243,18 @@ class UpstreamConnection(asyncio.Protocol):
         elif self.exchange is not None:
             self.exchange.upstream_drained()
 
+    @property
+    def tunnelled(self) -> bool:
+        """Whether it is half of a tunnel."""
+        return self._other is not None
+
     # What the exchange asks.
 
     def begin(self, exchange: Exchange) -> None:
         """Belong to this exchange until it calls `release`."""
         self.exchange = exchange
         self.deadline = NEVER
+        self.heard = False
 
     def send(self, data: bytes) -> None:
         if self._transport is not None:
@@ -273,12 +285,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def release(self, reusable: bool) -> None:
         self.exchange = None
-        self.deadline = NEVER
         if self._held:
             self.resume()
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None:
             return
-        if reusable:
+        if reusable and not self._transport.is_closing():
+            self.deadline = NEVER
             self._keeper.idle(self)
         elif self._transport.get_write_buffer_size():
             self.cut()  # the rest of a request whose answer nobody waits for

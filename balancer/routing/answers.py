@@ -8,6 +8,7 @@ from typing import Final
 
 from balancer.http1.canned import TEXT
 from balancer.http1.head import RequestHead
+from balancer.routing.paths import match_path
 from config.schema import Maintenance, Rewrite
 from config.schema import Route as RouteSettings
 from config.values import Network
@@ -55,7 +56,7 @@ class FixedAnswer:
         """The answer's own field lines for this request."""
         if self._location is None:
             return self.extra
-        path, _, query = head.target.partition(b"?")
+        path, query = match_path(head.target), head.target.partition(b"?")[2]
         values = {"host": head.host, "path": path, "query": query}
         if self._captures is not None and (match := self._captures.fullmatch(path)):
             values |= match.groupdict()
@@ -93,12 +94,13 @@ def rewriter(rewrite: Rewrite, pattern: str) -> Callable[[bytes], bytes]:
     whole = rewrite.path
 
     def rewritten(target: bytes) -> bytes:
-        path, mark, query = target.partition(b"?")
-        if strip and (path == strip or path.startswith(strip + b"/")):
-            path = path[len(strip) :] or b"/"
+        _, mark, query = target.partition(b"?")
+        path = match_path(target)
         if whole is not None:
-            match = captures.fullmatch(target.partition(b"?")[0])
+            match = captures.fullmatch(path)
             path = _fill(whole, match.groupdict() if match else {})
+        elif strip and (path == strip or path.startswith(strip + b"/")):
+            path = path[len(strip) :] or b"/"
         path = add + path
         return (path if path[:1] == b"/" else b"/" + path) + mark + query
 

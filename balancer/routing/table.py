@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from balancer.http1.edits import Edits
 from balancer.http1.head import RequestHead
 from balancer.pool import Pool
 from balancer.routing.answers import FixedAnswer, rewriter
 from balancer.routing.keys import hash_key
+from balancer.routing.paths import match_path
 from balancer.strategy.split import Split
 from balancer.tally import RouteTally
 from config.schema import Config, Match
 from config.schema import Pool as PoolSettings
 from config.schema import Route as RouteSettings
-
-_SLASHES: Final = re.compile(rb"/{2,}")
-_PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 class Route:
@@ -29,6 +25,7 @@ class Route:
     __slots__ = (
         "attempts",
         "body_limit",
+        "connect",
         "edits",
         "failure_statuses",
         "first_byte",
@@ -59,6 +56,7 @@ class Route:
         self.edits = Edits(settings.headers)
         self.rewrite = rewriter(settings.rewrite, settings.match.path) if settings.rewrite else None
         self.body_limit = settings.limits.body
+        self.connect = timeouts.connect
         self.total = timeouts.total
         self.first_byte = timeouts.first_byte
         self.idle = timeouts.idle
@@ -189,25 +187,6 @@ class RouteTable:
                         return found
                     dot = host.find(b".", dot + 1)
         return self._rest.find(segments, 0, head)
-
-
-def match_path(target: bytes) -> bytes:
-    """The path that patterns are held against.
-
-    Without the query, with needless percent-encoding undone (RFC 3986 section 6.2.2.2) and slashes merged: neither
-    "/%61dmin" nor "//admin" is a way around a rule for "/admin".
-    """
-    path = target.partition(b"?")[0]
-    if b"//" in path:
-        path = _SLASHES.sub(b"/", path)
-    if b"%" in path:
-        path = _PERCENT.sub(_decode_unreserved, path)
-    return path if path[:1] == b"/" else b"/"
-
-
-def _decode_unreserved(match: re.Match[bytes]) -> bytes:
-    code = int(match[1], 16)
-    return bytes((code,)) if code in _UNRESERVED else match[0].upper()
 
 
 def _host_name(host: bytes) -> bytes:

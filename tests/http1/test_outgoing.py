@@ -17,10 +17,9 @@ PLAIN = Edits(Headers())
 
 
 class Visitor:
-    address = "192.0.2.1"
+    shown = "192.0.2.1"
     trusted = False
     scheme = b"http"
-    about = b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\n"
     node = b"for=192.0.2.1"
 
 

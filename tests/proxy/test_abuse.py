@@ -38,11 +38,12 @@ def waiting(here: Site) -> int:
 
 
 async def still(here: Site) -> None:
-    """Until nothing moves any more."""
+    """Until something is held and nothing moves any more."""
+    await here.until(lambda: waiting(here) > 0)
     before = -1
     while before != (now := waiting(here)):
         before = now
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
 
 
 async def test_answers_that_nobody_takes_do_not_pile_up() -> None:
@@ -210,11 +211,11 @@ async def test_an_upload_that_nobody_takes_leaves_no_connection_behind() -> None
         for client in clients:
             await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 50000000\r\n\r\n")
             asyncio.ensure_future(client.send(b"x" * 20_000_000)).add_done_callback(lambda task: task.exception())
-        await still(here)
+        await here.until(lambda: sum(c._full for c in here.plane.dialer.connections) == 5)
         for client in clients:
             client.cut()
         await here.until(lambda: not here.plane.dialer.connections)
-        assert here.plane.pools["app"].servers["a"].inflight == 0
+        await here.until(lambda: here.plane.pools["app"].servers["a"].inflight == 0)
 
 
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade, X-Hop\r\nX-Hop: 1\r\n\r\n"

@@ -8,7 +8,8 @@ from collections import Counter
 
 import pytest
 
-from tests.proxy.wire import Peer, ScriptedServer, config, ok, replies, serving, site
+from config.schema import Config
+from tests.proxy.wire import Peer, Script, ScriptedServer, config, ok, replies, serving, site
 
 GET = b"GET /x HTTP/1.1\r\nHost: s\r\n\r\n"
 POST = b"POST /x HTTP/1.1\r\nHost: s\r\nContent-Length: 2\r\n\r\nhi"
@@ -22,6 +23,7 @@ def refusing_port() -> int:
 
 
 PLENTY = {"ratio": 1.0, "minimum": 100}
+NO_CHECKS = {"active": None, "passive": None}
 
 
 async def slam(peer: Peer) -> None:
@@ -417,3 +419,146 @@ async def test_a_slow_body_and_a_slow_head_time_out() -> None:
             assert (await here.ask(half)).startswith(b"HTTP/1.1 408 ")
             silent = await here.connect()
             assert await silent.rest() == b""
+
+
+async def test_a_reload_of_passive_checks_frees_who_was_ejected() -> None:
+    async with serving(replies(ok())) as (server,):
+
+        def settings(eject: str) -> Config:
+            passive = {"failures": 1, "eject": eject}
+            return config({"a": refusing_port(), "b": server}, health={"active": None, "passive": passive})
+
+        before = settings("1h")
+        async with site(before) as here:
+            client = await here.connect()
+            for _ in range(4):
+                await client.send(GET)
+                assert (await client.answer())[0] == 200
+            assert here.plane.pools["app"].servers["a"].ejected
+            pool = before.pools["app"]
+            passive = pool.health.passive.model_copy(update={"eject": 5.0}) if pool.health.passive else None
+            health = pool.health.model_copy(update={"passive": passive})
+            after = before.model_copy(update={"pools": {"app": pool.model_copy(update={"health": health})}})
+            await here.apply(after)
+            assert not here.plane.pools["app"].servers["a"].ejected
+
+
+async def test_whoever_waits_is_served_by_the_server_it_may_have_and_keeps_its_place_otherwise() -> None:
+    go = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    def script(name: str) -> Script:
+        async def serve(peer: Peer) -> None:
+            while True:
+                head = await peer.head()
+                if b"/break" in head:
+                    peer.cut()
+                    return
+                await go[name].wait()
+                await peer.send(ok(name.encode()))
+
+        return serve
+
+    async with serving(script("a"), script("b")) as (a, b):
+        settings = config({"a": a, "b": b}, connections={"per_server": 1}, retries={"budget": PLENTY})
+        async with site(settings) as here:
+            servers = here.plane.pools["app"].servers
+            busy = [await here.connect() for _ in range(2)]
+            for client in busy:
+                await client.send(GET)
+            await here.until(lambda: servers["a"].inflight == servers["b"].inflight == 1)
+            broken, patient = await here.connect(), await here.connect()
+            await broken.send(b"GET /break HTTP/1.1\r\nHost: s\r\n\r\n")
+            await here.until(lambda: len(here.plane.pools["app"].waiting) == 1)
+            await patient.send(GET)
+            await here.until(lambda: len(here.plane.pools["app"].waiting) == 2)
+            go["a"].set()  # a comes free, breaks off the first that waits, and serves the second
+            bodies = {(await patient.answer())[2]}
+            assert bodies == {b"a"}
+            assert servers["b"].inflight == 1
+            go["b"].set()
+            assert here.plane.pools["app"].tally.queued == 2
+
+
+async def test_a_cap_holds_while_requests_are_tried_again() -> None:
+    most = now = 0
+    turn = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal most, now, turn
+        while True:
+            await peer.head()
+            now += 1
+            most = max(most, now)
+            turn += 1
+            await asyncio.sleep(0.01)
+            now -= 1
+            if turn % 3 == 0:
+                peer.cut()
+                return
+            await peer.send(ok())
+
+    async with serving(script) as (server,):
+        settings = config({"a": server}, connections={"per_server": 1}, retries={"budget": PLENTY}, health=NO_CHECKS)
+        async with site(settings) as here:
+            clients = [await here.connect() for _ in range(6)]
+            for client in clients:
+                await client.send(GET * 3)
+            for client in clients:
+                for _ in range(3):
+                    assert (await client.answer())[0] in (200, 502)
+            assert most == 1
+            assert here.plane.pools["app"].servers["a"].inflight == 0
+
+
+async def test_the_wait_for_a_server_is_not_begun_anew_by_what_happens_to_the_pool() -> None:
+    async with serving(replies(ok())) as (server,):
+        settings = config({"a": server, "b": server}, connections={"queue_wait": 0.5})
+        both = frozenset({("app", "a"), ("app", "b")})
+        async with site(settings) as here:
+            await here.apply(settings, checking=both)
+            client = await here.connect()
+            await client.send(GET)
+            await here.until(lambda: here.plane.pools["app"].waiting)
+            pool = here.plane.pools["app"]
+            answer = asyncio.ensure_future(client.answer())
+            while not answer.done():  # changes of rotation again and again, none of them to its good
+                pool.refresh(0.0, rebuild=True)
+                await asyncio.sleep(0.05)
+            assert (await answer)[0] == 503
+            assert pool.tally.queued == 1
+
+
+async def test_a_request_of_which_something_came_back_is_not_taken_for_stale() -> None:
+    turn = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal turn
+        while True:
+            await peer.head()
+            turn += 1
+            if turn == 2:
+                await peer.send(b"HTTP/1.1 200 O")
+                peer.writer.close()
+                return
+            await peer.send(ok())
+
+    async with serving(script) as (server,), site(config({"a": server}, retries={"attempts": 1})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        assert (await client.answer())[0] == 200
+        await client.send(b"DELETE /x HTTP/1.1\r\nHost: s\r\n\r\n")
+        assert (await client.answer())[0] == 502
+        assert turn == 2
+
+
+async def test_a_server_that_hangs_until_the_whole_deadline_is_blamed() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.rest()
+
+    async with serving(script) as (server,):
+        async with site(config({"a": server}, timeouts={"total": 0.2})) as here:
+            client = await here.connect()
+            await client.send(GET)
+            assert (await client.answer())[0] == 504
+            assert here.plane.pools["app"].servers["a"].tally.failures["timeout"] == 1

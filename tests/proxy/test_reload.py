@@ -264,3 +264,81 @@ async def test_header_edits_change_both_heads() -> None:
     assert "x-secret" not in fields
     assert "server" not in fields
     assert fields["x-correlation-id"]
+
+
+async def test_edits_reach_the_fields_that_are_made_here_too() -> None:
+    seen: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        seen.append(await peer.head())
+        await peer.send(ok())
+
+    request = {"set": {"X-Forwarded-Proto": "https", "X-Request-Id": "mine"}, "remove": ["traceparent", "Via"]}
+    async with (
+        serving(script) as (server,),
+        site(config({"a": server}, route={"headers": {"request": request}})) as here,
+    ):
+        client = await here.connect()
+        trace = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
+        await client.send(b"GET / HTTP/1.1\r\nHost: s\r\nVia: 1.1 x\r\n" + trace + b"\r\n")
+        await client.answer()
+    assert seen[0].count(b"X-Forwarded-Proto: ") == 1
+    assert b"X-Forwarded-Proto: https\r\n" in seen[0]
+    assert seen[0].lower().count(b"x-request-id: ") == 1
+    assert b"X-Request-Id: mine\r\n" in seen[0]
+    assert b"traceparent" not in seen[0]
+    assert b"Via" not in seen[0]
+
+
+async def test_a_download_from_a_server_that_left_is_not_a_tunnel_and_ends_in_its_own_time() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n")
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            await peer.send(b"x")
+
+    async with serving(script, replies(ok())) as (old, new):
+        async with site(config({"a": old})) as here:
+            client = await here.connect()
+            await client.send(GET)
+            await here.until(lambda: old.connections)
+            await here.apply(config({"b": new}, whole={"shutdown": {"tunnel_grace": 0.0}}))
+            assert (await client.answer())[2] == b"x" * 30
+
+
+async def test_a_request_that_comes_after_keep_alive_was_promised_is_answered_though_the_listener_closes() -> None:
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.head()
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+            await asyncio.sleep(0.3)
+            await peer.send(b"k")
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        head = await client.head()
+        assert b"close" not in head
+        await here.plane.drain()
+        assert await client.exactly(2) == b"ok"
+        await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 0\r\n\r\n")
+        status, fields, _ = await client.answer()
+        assert (status, fields["connection"]) == (200, "close")
+
+
+async def test_nothing_is_changed_any_more_while_the_plane_drains() -> None:
+    async with serving(replies(ok())) as (server,):
+        settings = config({"a": server})
+        async with site(settings) as here:
+            await here.plane.drain()
+            with pytest.raises(PlaneError, match="shutting down"):
+                await here.apply(config({"a": server}, strategy="random"))
+            await here.apply(settings, down=frozenset({("app", "a")}))  # verdicts still count
+
+
+async def test_what_is_no_request_has_its_line_in_the_log() -> None:
+    async with serving(replies(ok())) as (server,), site(config({"a": server})) as here:
+        await here.ask(b"nonsense\r\n\r\n")
+        assert [(d.status, d.outcome) for d in here.decisions] == [(400, "refused")]
+        assert here.plane.report().listeners["main"].requests["OTHER", 400] == 1

@@ -13,7 +13,7 @@ from balancer.http1.head import parse_request
 from balancer.pool import Pool
 from balancer.routing import RouteTable, build_table
 from balancer.routing.answers import FixedAnswer, captures_of, rewriter
-from balancer.routing.table import match_path
+from balancer.routing.paths import match_path
 from balancer.server import Server
 from balancer.tally import RouteTally
 from config.schema import Config, Rewrite, Route
@@ -130,6 +130,8 @@ def test_needless_encoding_is_undone_and_other_encoding_kept() -> None:
         ({"add_prefix": "/v2"}, "/**", b"/x", b"/v2/x"),
         ({"strip_prefix": "/a", "add_prefix": "/b"}, "/a/**", b"/a/x", b"/b/x"),
         ({"path": "/p/{id}/{rest}"}, "/u/{id}/**", b"/u/7/a/b?c", b"/p/7/a/b?c"),
+        ({"path": "/v2/{id}"}, "/users/{id}", b"/%75sers/5", b"/v2/5"),
+        ({"strip_prefix": "/api"}, "/api/**", b"//%61pi/x", b"/x"),
     ],
 )
 def test_targets_are_rewritten(rewrite: dict[str, str], pattern: str, target: bytes, result: bytes) -> None:
