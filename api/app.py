@@ -13,6 +13,7 @@ from aiohttp import web
 import balancer
 from api.auth import CHALLENGE, Caller
 from api.configuration import Configuration
+from api.door import DOOR, PATIENCE, Door, Patience
 from api.guard import LIMIT, check_browser, check_host, check_size
 from api.infrastructure import Infrastructure
 from api.monitoring import Monitoring
@@ -31,10 +32,11 @@ _random = SystemRandom()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(services: Services) -> web.Application:
-    """The application of the admin listener. The caller runs it, on a listener that takes no other traffic."""
+def make_app(services: Services, patience: Patience = PATIENCE) -> web.Application:
+    """The application of the admin listener. The caller runs it, on a `Site` that takes no other traffic."""
     operations = all_operations(services)
     app = web.Application(middlewares=[_gate(services)], client_max_size=LIMIT)
+    app[DOOR] = Door(patience)
     app.on_response_prepare.append(_mark)
     for operation in operations:
         app.router.add_route(operation.method, operation.path, _handler(services, operation))
@@ -43,7 +45,7 @@ def make_app(services: Services) -> web.Application:
     return app
 
 
-def make_metrics_app(services: Services) -> web.Application:
+def make_metrics_app(services: Services, patience: Patience = PATIENCE) -> web.Application:
     """The application of `metrics.listen`: the metrics and nothing else, for whoever can reach the port."""
     monitoring = Monitoring(services)
 
@@ -51,6 +53,7 @@ def make_metrics_app(services: Services) -> web.Application:
         return await monitoring.prometheus_operation.respond(request, None)
 
     app = web.Application(middlewares=[_gate(services, guarded=False)], client_max_size=1024)
+    app[DOOR] = Door(patience)
     app.on_response_prepare.append(_mark)
     app.router.add_get(services.control.snapshot.config.metrics.path, metrics)
     return app
@@ -117,6 +120,10 @@ def _gate(services: Services, *, guarded: bool = True) -> Callable[..., Awaitabl
 
     @web.middleware
     async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+        with request.app[DOOR].attending(request.transport):
+            return await attend(request, handler)
+
+    async def attend(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[REQUEST_ID] = _request_id(request)
         response: web.StreamResponse
         try:

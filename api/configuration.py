@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import JsonValue, TypeAdapter
 
+from api.guard import LIMIT
 from api.operation import Call, Operation
 from api.overview import CheckAnswer, ConfigAnswer, ConfigChange, ConfigWarning, ReloadAnswer
 from api.requests import PoolQuery
@@ -40,6 +41,7 @@ class Configuration:
                 self.check_config,
                 {200: "What was found; `valid` says whether a reload would take it."},
                 body_types=YAML,
+                limit=LIMIT,
             ),
             Operation(
                 "DELETE",
@@ -79,13 +81,17 @@ class Configuration:
         )
 
     async def check_config(self, call: Call, body: bytes) -> CheckAnswer:
-        """Say what a reload would say if the body were the file; change nothing."""
+        """Say what a reload would say if the body were the file; change nothing.
+
+        What `${...}` holds is not looked at: a warning names each value that was not judged for this reason, and
+        `changed` leaves it out. `balancer check` judges the whole, on the machine itself.
+        """
         try:
             loaded = await self._control.check(body)
         except ConfigError as error:
             return CheckAnswer(valid=False, problems=_warnings(error.problems), warnings=[], changed=[])
-        # Paths only: the values may come from files and variables that the caller is not meant to read.
-        found = await asyncio.to_thread(diff, self._control.loaded.config, loaded.config)
+        # Paths only: what is in force came from files and variables that the caller is not meant to read.
+        found = await asyncio.to_thread(diff, self._control.loaded.config, loaded.config, loaded.unjudged)
         changed = [change.path for change in found]
         return CheckAnswer(valid=True, problems=[], warnings=_warnings(loaded.warnings), changed=changed)
 

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
+from api.body import too_large
 from api.problems import Problem
 
 LIMIT = 1024 * 1024
@@ -17,10 +18,10 @@ LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 def check_size(request: web.Request) -> None:
-    """Refuse a body by what it says of its length; aiohttp counts one that does not say."""
+    """Refuse a body by what it says of its length, before its key is looked at; others are counted when read."""
     length = request.content_length
     if length is not None and length > LIMIT:
-        raise Problem(413, f"the body must be at most 1 MiB, not {length} bytes")
+        raise too_large(LIMIT, length)
 
 
 def check_host(request: web.Request, names: Collection[str]) -> None:

@@ -8,6 +8,7 @@ from typing import cast
 import balancer
 from api.answers import CandidateAnswer, NextServer, ProbeAnswer, ProbeAnswers, State, Status, StrategyAnswer
 from api.figures import figures_now, redis_figures
+from api.guard import LIMIT
 from api.operation import Call, Operation
 from api.overview import AdminFigures, ReloadFigures, Stats
 from api.problems import Fault, Problem
@@ -44,6 +45,7 @@ class Infrastructure:
                 self.initialize,
                 {200: "The pool has these servers now."},
                 {**unknown, **unkept},
+                limit=LIMIT,
             ),
             Operation(
                 "POST",

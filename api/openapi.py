@@ -26,7 +26,11 @@ WITH_KEY = {
     429: "Too many wrong keys; see Retry-After.",
 }
 WITH_PATH = {404: "No such pool or server."}
-WITH_BODY = {413: "The body is larger than 1 MiB.", 415: "Another Content-Type is needed."}
+WITH_BODY = {
+    408: "The body did not come in time.",
+    413: "The body is larger than {limit} KiB.",
+    415: "Another Content-Type is needed.",
+}
 WITH_FIELDS = {422: "A field is not as expected; `errors` names each."}
 ALWAYS = {421: "The Host is no name of this listener.", 500: "A fault of the balancer's own; the log has it."}
 
@@ -150,5 +154,5 @@ def problems_of(operation: Operation) -> dict[int, str]:
     if "{" in operation.path:
         found |= WITH_PATH
     if operation.body is not None or operation.raw_body:
-        found |= WITH_BODY
+        found |= {status: text.format(limit=operation.limit // 1024) for status, text in WITH_BODY.items()}
     return {**found, **WITH_FIELDS, **operation.problems}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,8 +13,12 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.auth import Caller, Role
+from api.body import read
 from api.problems import Problem, of_validation
 from config.schema import Config
+
+SMALL = 64 * 1024
+"""Bytes that a body may have where nobody has asked for more, and that are parsed between two turns of the loop."""
 
 
 class Model(BaseModel):
@@ -79,6 +84,8 @@ class Operation:
     content_type: str = "application/json"
     """Of the answer."""
     body_types: tuple[str, ...] = ("application/json",)
+    limit: int = SMALL
+    """Bytes of a body."""
     key_shows_more: bool = False
     """An open operation that tells more to a caller with a key; elsewhere in the open, keys are not looked at."""
 
@@ -134,9 +141,11 @@ class Operation:
         if request.content_type not in self.body_types:
             types = " or ".join(self.body_types)
             raise Problem(415, f"the body must be {types}, by its Content-Type, not {request.content_type}")
-        content = await request.read()
+        content = await read(request, self.limit)
         if self.body is None:
             return content
+        if len(content) > SMALL:
+            return await asyncio.to_thread(parse, content, self.body)
         return parse(content, self.body)
 
 
@@ -157,9 +166,11 @@ def parse(content: bytes, model: type[Asked]) -> Asked:
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in members if names.count(name) > 1)
-        raise ValueError(f"the name {twice[:80]!r} is there twice")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the name {name[:80]!r} is there twice")
+            seen.add(name)
     return members
 
 

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 CONTENT_TYPE = "application/problem+json"
+TOLD = 100
+"""Faults of one request that are told: an answer must not be several times as large as what asked for it."""
 SHOWN = 60
 """Characters of what came that are repeated."""
 
@@ -70,17 +72,20 @@ class Problem(Exception):
 
 
 def of_validation(error: ValidationError, *, query: bool = False) -> Problem:
-    """What pydantic found, as one problem."""
-    faults = [Fault(pointer=_pointer(found["loc"], query), message=_message(found)) for found in error.errors()]
-    count = "1 field is" if len(faults) == 1 else f"{len(faults)} fields are"
-    return Problem(422, f"{count} not as expected; nothing was changed", faults)
+    """What pydantic found, as one problem that tells the first `TOLD` of many."""
+    told = error.errors(include_url=False, include_context=False)[:TOLD]
+    faults = [Fault(pointer=_pointer(found["loc"], query), message=_message(found)) for found in told]
+    total = error.error_count()
+    count = "1 field is" if total == 1 else f"{total} fields are"
+    shown = f" (the first {TOLD} are told)" if total > TOLD else ""
+    return Problem(422, f"{count} not as expected{shown}; nothing was changed", faults)
 
 
 def of_http(error: web.HTTPException) -> Problem:
     """What aiohttp itself refused: an unknown path, a method that a path does not take, too large a body."""
     details = {
         404: "there is nothing at this path; /openapi.json lists every one",
-        413: "the body must be at most 1 MiB",
+        413: "the body is too large",
     }
     detail = details.get(error.status, error.reason)
     headers = {}
@@ -94,7 +99,8 @@ def of_http(error: web.HTTPException) -> Problem:
 def _pointer(place: Sequence[int | str], query: bool) -> str:
     if query:
         return f"?{place[0]}" if place else "?"
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in place)
+    # A name may be as long as the body; nobody has to have the whole of it repeated.
+    return "".join("/" + str(step)[:200].replace("~", "~0").replace("/", "~1") for step in place)
 
 
 _WORDS = (

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import secrets
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -20,6 +22,7 @@ from aiohttp import web
 
 from api.app import make_app, make_metrics_app
 from api.auth import Keyring, new_key
+from api.door import Site
 from api.services import Services
 from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
@@ -43,6 +46,7 @@ from config.values import Address
 BEAT = 0.1  # seconds between two flushes of the access log
 GLANCE = 0.05  # seconds between two looks at what is still open during shutdown
 SECRET_SIZE = 32
+SHORTEST_SECRET = 16  # bytes: with fewer, who has a cookie may find its key by trying
 
 log = structlog.get_logger("balancer")
 
@@ -65,8 +69,26 @@ def run(config_path: Path | None, environ: Mapping[str, str]) -> int:
             return 1
         return await app.main()
 
+    _raise_descriptor_limit(loaded.config)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main())
+
+
+def _raise_descriptor_limit(config: Config) -> None:
+    """Take as many descriptors as the system lets us: a connection through the balancer has two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # some systems name a hard limit that they do not grant
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    needed = 2 * config.limits.connections * len(config.listeners)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        log.warning(
+            "fewer descriptors than connections",
+            descriptors=soft,
+            needed=needed,
+            advice="raise the limit (ulimit -n, LimitNOFILE=) or lower defaults.limits.connections",
+        )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -272,16 +294,10 @@ class App:
 async def _serve(app: web.Application, address: Address) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
-    site: web.BaseSite
     if address.path:
         remove_stale_socket(address.path)
-        site = web.UnixSite(runner, address.path)
-    else:
-        site = web.TCPSite(runner, address.host or None, address.port)
     try:
-        await site.start()
-        if address.path:
-            os.chmod(address.path, 0o660)
+        await Site(runner, address).start()
     except OSError:
         await runner.cleanup()
         raise
@@ -297,8 +313,17 @@ def _url(address: Address) -> str:
 
 def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
     """The key of sticky cookies: from BALANCER_SECRET where several machines share clients, else kept in a file."""
-    if given := environ.get("BALANCER_SECRET"):
-        return given.encode("utf-8").ljust(SECRET_SIZE, b"\0")
+    given = environ.get("BALANCER_SECRET", "").encode("utf-8", "surrogateescape")
+    if len(given) >= SHORTEST_SECRET:
+        return sha256(given).digest()
+    if given:
+        log.warning(
+            "BALANCER_SECRET is too short and not used",
+            bytes=len(given),
+            needed=SHORTEST_SECRET,
+            advice="make one with: openssl rand -hex 32",
+            instead=str(path),
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

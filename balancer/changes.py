@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from config import overlay as overlays
+from config.checks import STRATEGIES
 from config.overlay import Overlay, ServerState
+from config.problems import ConfigError, Problem, listed, path_text
 from config.schema import Config, Health, Pool, Server
 
 
@@ -39,16 +41,24 @@ class Standing(NamedTuple):
 
 
 Edit = Callable[[Standing], Overlay]
-"""Raises Unknown or Conflict. It is called when its turn has come, and so judges by what holds then."""
+"""Raises Unknown, Conflict or ConfigError. It is called when its turn has come, and so judges by what holds then."""
 
 
 def initialize(
     pool: str, servers: Mapping[str, Server], strategy: str | None = None, health: Health | None = None
 ) -> Edit:
-    """Replace a pool's servers and forget their marks; None leaves strategy or health as they are."""
+    """Replace a pool's servers and forget their marks; None leaves strategy or health as they are.
+
+    A strategy of one's own is code to be run, so it is the file that has to name it first: whoever holds a key
+    may choose among what whoever owns the machine has put there.
+    """
 
     def edit(standing: Standing) -> Overlay:
-        standing.pool(pool)
+        own = standing.pool(pool).strategy
+        known = {*STRATEGIES, own, *(each.strategy for each in standing.file.pools.values())}
+        if strategy is not None and strategy not in known:
+            message = f"must be {listed((*STRATEGIES, 'a strategy that the configuration file names'))}"
+            raise ConfigError([Problem("the change", 0, 0, path_text(("pools", pool, "strategy")), message)])
         return overlays.initialize(standing.overlay, pool, servers, strategy, health)
 
     return edit

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -180,9 +181,16 @@ class Control:
         return overlays.describe(self.loaded.config, self.overlay)
 
     async def check(self, content: bytes) -> Loaded:
-        """What a reload would take if this were the file. ConfigError: it would not."""
-        loaded = await asyncio.to_thread(parse, content, "the body", self._environ, self.loaded.file)
-        await judge(loaded.config, self.overlay)
+        """What a reload would take if this were the file. ConfigError: it would not.
+
+        Whoever may ask this may not read the balancer's files and variables, so none is looked at, and the
+        operator's changes are not judged over a configuration that lacks what depends on them.
+        """
+        loaded = await asyncio.to_thread(
+            partial(parse, content, "the body", self._environ, self.loaded.file, look=False)
+        )
+        if not loaded.unjudged:
+            await judge(loaded.config, self.overlay)
         return loaded
 
     @property

@@ -125,7 +125,7 @@ def network(value: object) -> IPv4Network | IPv6Network:
             except ValueError:
                 pass
             else:
-                raise Unfit(f"must have no bits set after the prefix: write {meant}", value) from None
+                raise Unfit("must have no bits set after the prefix", value, f": write {meant}") from None
     raise Unfit("must be a network such as 10.0.0.0/8 or an address such as 192.0.2.7", value)
 
 

@@ -17,6 +17,8 @@ from config.route_checks import check_routes
 from config.schema import Admin, Config, Headers, Pool, StrategyName
 
 STRATEGIES: tuple[str, ...] = get_args(StrategyName)
+_PATTERN = 1000
+"""Characters of a regular expression: far more than anybody writes, and a bound on what compiling one takes."""
 
 
 def check(config: Config, found: Findings) -> None:
@@ -69,7 +71,8 @@ def _check_listeners(config: Config, found: Findings) -> None:
             hint = f'did you mean "{close}"?' if close else ""
             message = 'must be the name of a listener, or a start of URLs such as "https://example.com"'
             found.add(path, message, came=True, hint=hint)
-    taken.append((("admin", "listen"), config.admin.listen))
+    if not found.unseen(("admin", "listen")):
+        taken.append((("admin", "listen"), config.admin.listen))
     if config.metrics.listen is not None:
         taken.append((("metrics", "listen"), config.metrics.listen))
     for position, (path, address) in enumerate(taken):
@@ -92,7 +95,9 @@ def _check_pool(pool: Pool, path: Path, config: Config, found: Findings) -> None
             found.add(place, error.expected, came=True)
             continue
         if address in seen:
-            found.add(place, f"must be another address than that of {seen[address]}", came=True)
+            # A server without a name of its own has that of its URL.
+            other = "a server above" if found.outside((*path, "servers", seen[address], "url")) else seen[address]
+            found.add(place, f"must be another address than that of {other}", came=True)
         seen.setdefault(address, name)
         for listener, settings in config.listeners.items():
             # Elsewhere the same port is another machine's.
@@ -104,10 +109,19 @@ def _check_pool(pool: Pool, path: Path, config: Config, found: Findings) -> None
     if active is not None:
         message_fields(active.headers, (*path, "health", "active", "headers"), found, host=True)
         if active.body is not None:
-            try:
-                re.compile(active.body)
-            except re.error as error:
-                found.add((*path, "health", "active", "body"), f"must be a regular expression: {error}", came=True)
+            _check_pattern(active.body, (*path, "health", "active", "body"), found)
+
+
+def _check_pattern(pattern: str, path: Path, found: Findings) -> None:
+    if len(pattern) > _PATTERN:
+        found.add(path, f"must be at most {_PATTERN} characters")
+        return
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        # Its reason quotes the pattern.
+        reason = "" if found.outside(path) else f": {error}"
+        found.add(path, f"must be a regular expression{reason}", came=True)
 
 
 def _check_strategy(strategy: str, path: Path, found: Findings) -> None:
@@ -127,7 +141,7 @@ def _check_headers(headers: Headers, path: Path, found: Findings) -> None:
 
 
 def _check_admin(admin: Admin, found: Findings) -> None:
-    if not admin.listen.is_loopback:
+    if not admin.listen.is_loopback and not found.unseen(("admin", "insecure")):
         missing = [] if admin.insecure else ["`insecure: true`, as there is no TLS for it"]
         if not admin.keys and not found.lost(("admin", "keys")):
             missing.insert(0, "a key in `keys` or ADMIN_API_KEY")
@@ -148,5 +162,5 @@ def _check_admin(admin: Admin, found: Findings) -> None:
 def _check_unused(config: Config, found: Findings) -> None:
     used = {name for route in config.routes.values() for name in (route.pool, *(route.split or ()))}
     for name in config.pools:
-        if name not in used and not found.problems:
+        if name not in used and not found.problems and not found.unseen(("routes",)):
             found.warn(("pools", name), "is used by no route")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from config.document import document, leaves
@@ -26,8 +27,11 @@ class Change:
         return f"{self.path}: {before} -> {after}" + (" (without effect)" if self.stale else "")
 
 
-def diff(before: Config, after: Config) -> tuple[Change, ...]:
-    """Every value that was added, removed or changed, in the order of the file, removed ones last."""
+def diff(before: Config, after: Config, unjudged: Collection[Path] = ()) -> tuple[Change, ...]:
+    """Every value that was added, removed or changed, in the order of the file, removed ones last.
+
+    Left out is what `Loaded.unjudged` may have a part in.
+    """
     if before is after:
         return ()
     old = dict(leaves(document(before, mask=False)))
@@ -35,8 +39,25 @@ def diff(before: Config, after: Config) -> tuple[Change, ...]:
     return tuple(
         Change(path_text(path), _shown(path, old.get(path, _ABSENT)), _shown(path, new.get(path, _ABSENT)))
         for path in {**new, **old}
-        if old.get(path, _ABSENT) != new.get(path, _ABSENT)
+        if old.get(path, _ABSENT) != new.get(path, _ABSENT) and not any(_touches(one, path) for one in unjudged)
     )
+
+
+def _touches(unjudged: Path, path: Path) -> bool:
+    """Whether a value that is not known has a part in the one at `path`."""
+    group, *rest = unjudged
+    inherited = rest[0] if group == "defaults" and rest else rest[1] if group == "pools" and len(rest) > 1 else None
+    if inherited is not None and path[0] in ("pools", "routes") and path[2:3] == (inherited,):
+        return True  # more than is touched, where one pool's is not known: routes inherit it
+    # A required value takes what it belongs to with it, and a server's URL the name that a list gives it.
+    if len(unjudged) <= 2:
+        whole = unjudged
+    elif len(unjudged) > 3 and unjudged[2] == "servers":
+        whole = unjudged[:3]
+    else:
+        whole = unjudged[:-1]
+    in_list = next((n for n, piece in enumerate(whole) if isinstance(piece, int)), len(whole))
+    return path[:in_list] == whole[:in_list]
 
 
 _ABSENT = object()

@@ -28,6 +28,8 @@ class Expansion:
     read: Callable[[str], str]
     """The text of a file by its path; raises OSError or ValueError."""
     problems: list[Problem] = field(default_factory=list)
+    look: bool = True
+    """False: no file is read and no value taken. What needs one is broken, and its `variables` say by what."""
 
     def tree(self, table: Table) -> Table:
         """The table with every scalar expanded."""
@@ -63,6 +65,8 @@ class Expansion:
         except ValueError as error:
             self.problems.append(Problem.at(node.place, str(error)))
             return Scalar(node.place, None, broken=True)
+        if used and not self.look:
+            return Scalar(node.place, None, broken=True, variables=tuple(used))
         return Scalar(node.place, typed(text) if node.plain else text, text, node.plain, tuple(used))
 
     def _named(self, body: re.Match[str], used: list[str]) -> str:
@@ -70,6 +74,8 @@ class Expansion:
         path, name, how, rest = body["file"], body["name"], body["how"] or "", body["rest"] or ""
         if path:
             used.append(path)
+            if not self.look:
+                return ""
             try:
                 return self.read(path)
             except OSError as error:

@@ -17,8 +17,8 @@ from config.expand import Expansion
 from config.findings import Findings
 from config.masking import came
 from config.merge import merged
-from config.nodes import Items, Scalar, Table, at, broken, plain, without
-from config.problems import ConfigError, Path, Place, Problem, in_order
+from config.nodes import Items, Scalar, Table, at, broken, plain, scalars, without
+from config.problems import ConfigError, Path, Place, Problem, in_order, listed
 from config.schema import Config, Defaults
 from config.shapes import Shape
 from config.values import WRITTEN
@@ -43,6 +43,8 @@ class Loaded:
     """What is allowed and yet probably not meant."""
     tree: Table
     """What was written, with short forms widened and defaults merged."""
+    unjudged: tuple[Path, ...] = ()
+    """What depends on variables and files that were not looked at; `config` is without it."""
 
     def where(self, path: Path) -> Place | None:
         """Where the value of a path, such as `("pools", "app")`, was written; None for a default."""
@@ -65,13 +67,22 @@ def load(path: pathlib.Path | None, environ: Mapping[str, str]) -> Loaded:
     return parse(content, str(path), environ, path)
 
 
-def parse(content: bytes | str, name: str, environ: Mapping[str, str], file: pathlib.Path | None = None) -> Loaded:
+def parse(
+    content: bytes | str,
+    name: str,
+    environ: Mapping[str, str],
+    file: pathlib.Path | None = None,
+    *,
+    look: bool = True,
+) -> Loaded:
     """The same for content at hand. `name` stands for the file in problems; paths are relative to `file`.
 
+    Without `look`, `${...}` reads no file and takes no value, not even for a judgement from which one could be
+    told; what depends on it is in `unjudged`. That is for content from somebody who may not read them.
     Raises ConfigError with everything that is wrong.
     """
     tree, problems = compose(content, name)
-    expansion = Expansion(environ, _reader(file.parent if file else pathlib.Path()))
+    expansion = Expansion(environ, _reader(file.parent if file else pathlib.Path()), look=look)
     folding = Folding(environ)
     widening = Widening()
     tree = folding.tree(expansion.tree(tree))
@@ -80,22 +91,38 @@ def parse(content: bytes | str, name: str, environ: Mapping[str, str], file: pat
     below = _widened(widening, defaults, Defaults)
     problems += [*expansion.problems, *folding.problems, *widening.problems]
 
+    unseen = {**_unseen(whole), **_unseen(below, "defaults")}
+
     judged, tree = _judged(whole, Config, (), problems)
     standing, defaults = _judged(below, Defaults, ("defaults",), problems)
     if judged is None or standing is None:
-        raise ConfigError(problems)
+        raise ConfigError(problems or _told(unseen, "can not be judged as a whole"))
     tree, disagreements = merged(tree, defaults)
-    problems += disagreements
+    if not unseen:  # else pools may differ only by what is left out of them
+        problems += disagreements
     config, tree = _judged(tree, Config, (), problems)
     if config is None:
-        raise ConfigError(problems)
+        raise ConfigError(problems or _told(unseen, "can not be judged as a whole"))
     findings = Findings(tree, whole)
     check(config, findings)
     problems += findings.problems
     if problems:
         raise ConfigError(problems)
+    warnings = in_order([*findings.warnings, *_told(unseen, "was not judged")])
     digest = hashlib.sha256(content if isinstance(content, bytes) else content.encode()).hexdigest()
-    return Loaded(config, file, digest if file else "", in_order(findings.warnings), tree)
+    return Loaded(config, file, digest if file else "", warnings, tree, tuple(unseen))
+
+
+def _unseen(tree: Table, *above: str) -> dict[Path, Scalar]:
+    """The values that were not looked at."""
+    return {(*above, *path): scalar for path, scalar in scalars(tree) if scalar.broken and scalar.variables}
+
+
+def _told(unseen: Mapping[Path, Scalar], verdict: str) -> list[Problem]:
+    return [
+        Problem.at(scalar.place, f"{verdict}: what {listed(scalar.variables, 'and')} holds is not looked at here")
+        for scalar in unseen.values()
+    ]
 
 
 def _widened(widening: Widening, tree: Table, model: type[BaseModel]) -> Table:

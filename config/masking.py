@@ -9,7 +9,10 @@ from config.problems import Path, listed
 
 MASK = "***"
 _NAMES = re.compile(r"auth|cookie|token|secret|key|passw|credential|signature|session|verify", re.IGNORECASE)
-_USER = re.compile(r"(?<=://)[^/@\s]*@")
+_USER = re.compile(r"(?<=://)[^/?#\s]*@")
+"""To the last @ of the authority: a password may have more of them."""
+_DATABASE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)?(?P<user>.*@)?(?P<place>[^?#]*)(?P<rest>.*)", re.DOTALL)
+_PARAMETER = re.compile(rf"(?<=[?&])([^=&]*(?:{_NAMES.pattern})[^=&]*)=[^&]*", re.IGNORECASE)
 
 
 def is_secret(path: Path) -> bool:
@@ -32,7 +35,23 @@ def masked(path: Path, value: str) -> str:
     """The value as it may be shown: credentials gone, and user and password out of a URL."""
     if is_secret(path):
         return f"sha256:{MASK}" if path[-1] == "hash" else MASK
+    if path[:1] == ("redis",):
+        return _database(value)
+    if "active" in path:
+        value = _PARAMETER.sub(rf"\1={MASK}", value)
     return _USER.sub(f"{MASK}@", value)
+
+
+def _database(url: str) -> str:
+    """The URL of a database without what stands before its host, whatever that is, and without its query.
+
+    redis-py takes user and password from the query as well.
+    """
+    found = _DATABASE.fullmatch(url)
+    assert found is not None  # it fits any text
+    user = f"{MASK}@" if found["user"] else ""
+    rest = f"{found['rest'][0]}{MASK}" if found["rest"] else ""
+    return f"{found['scheme'] or ''}{user}{found['place']}{rest}"
 
 
 def came(node: Node, path: Path) -> str:

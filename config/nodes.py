@@ -22,7 +22,7 @@ class Scalar:
     variables: tuple[str, ...] = ()
     """The variables and files that its value came from; such a value is never shown."""
     broken: bool = False
-    """Its problem has been told; nothing further is said about it."""
+    """Its problem has been told, or with `variables` its value is not looked at; nothing more is said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +107,23 @@ def without(node: Node, paths: Iterable[Path]) -> Node:
     return node
 
 
-def broken(node: Node, path: Path = ()) -> Iterator[Path]:
-    """The paths of scalars whose problem has been told."""
+def scalars(node: Node, path: Path = ()) -> Iterator[tuple[Path, Scalar]]:
+    """Each single value with its path."""
     if isinstance(node, Scalar):
-        if node.broken:
-            yield path
+        yield path, node
     elif isinstance(node, Table):
         for key, inner in node.entries.items():
-            yield from broken(inner, (*path, key))
+            yield from scalars(inner, (*path, key))
     else:
         for position, inner in enumerate(node.items):
-            yield from broken(inner, (*path, position))
+            yield from scalars(inner, (*path, position))
+
+
+def broken(node: Node) -> Iterator[Path]:
+    """The paths of scalars of which nothing more is to be said."""
+    return (path for path, scalar in scalars(node) if scalar.broken)
+
+
+def variables(node: Node) -> tuple[str, ...]:
+    """The variables and files that anything in it came from."""
+    return tuple(dict.fromkeys(name for _, scalar in scalars(node) for name in scalar.variables))

@@ -19,8 +19,8 @@ REST = "rest"
 """The name of what a final `**` takes."""
 
 
-def path_fault(path: str) -> str | None:
-    """Why a match's path cannot be one, or None."""
+def path_fault(path: str, secret: bool = False) -> str | None:
+    """Why a match's path cannot be one, or None; of a `secret` one, without a word from it."""
     segments = path.split("/")[1:]
     for position, segment in enumerate(segments):
         if segment == "**" and position == len(segments) - 1:
@@ -35,7 +35,7 @@ def path_fault(path: str) -> str | None:
         return "must have upper-case hexadecimal digits after %, such as %2F"
     names = captures(path)
     twice = next((name for name in names if names.count(name) > 1), None)
-    return f"must not have {{{twice}}} twice" if twice else None
+    return f"must not have {'a capture' if secret else f'{{{twice}}}'} twice" if twice else None
 
 
 def captures(path: str) -> tuple[str, ...]:
@@ -49,10 +49,12 @@ def skeleton(path: str) -> str:
     return _CAPTURE.sub("{}", path)
 
 
-def template_fault(text: str, known: tuple[str, ...]) -> str | None:
-    """Why a template cannot be filled in from these names, or None."""
+def template_fault(text: str, known: tuple[str, ...], secret: bool = False) -> str | None:
+    """Why a template cannot be filled in from these names, or None; if `secret`, without any of its or theirs."""
     for name in _CAPTURE.findall(text):
         if name not in known:
+            if secret:
+                return "must use only captures of the path"
             have = f"there is {', '.join(f'{{{one}}}' for one in known)}" if known else "the path has no captures"
             return f"must use only captures of the path, not {{{name}}}: {have}"
     if "{" in _CAPTURE.sub("", text) or "}" in _CAPTURE.sub("", text):

@@ -24,7 +24,7 @@ class Model(BaseModel):
 
 
 class Timeouts(Model):
-    """How long each step may take, in seconds; null means no limit."""
+    """How long each step may take."""
 
     connect: Positive = 3.0
     """Opening a connection to a server."""
@@ -35,20 +35,20 @@ class Timeouts(Model):
     tunnel: Positive = 3600.0
     """Without a byte in either direction of an upgraded connection (WebSocket)."""
     total: Positive | None = None
-    """From a request's first byte to its response's last one."""
+    """From a request's complete head to its response's last byte; null: no limit."""
     request_head: Positive = 10.0
-    """From the first byte of a request to the end of its head."""
+    """From the first byte of a request to the end of its head. Of `defaults` only: no route is known yet."""
     request_body_idle: Positive = 30.0
-    """Between two pieces of a request body."""
+    """Between two pieces of a request body. Of `defaults` only."""
     keep_alive: Duration = 75.0
-    """An idle client connection is kept this long."""
+    """An idle client connection is kept this long. Of `defaults` only."""
 
 
 class Limits(Model):
     """How much one client may send or hold."""
 
     head: Size = 32 * 1024
-    """Bytes of a request or response head; larger requests get 431."""
+    """Bytes of a request or response head; larger requests get 431. Of `defaults` only, as all but `body`."""
     header_count: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Fields of one head; more get 431."""
     uri: Size = 8 * 1024

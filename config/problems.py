@@ -61,12 +61,13 @@ class ConfigError(Exception):
 class Unfit(ValueError):
     """A value that is not what its place takes.
 
-    `expected` says what the place takes without repeating what came, which may be secret.
+    `expected` says what the place takes without repeating what came, which may be secret; `hint` does repeat it.
     """
 
-    def __init__(self, expected: str, came: object) -> None:
-        super().__init__(f"{expected}, not {came!r}")
+    def __init__(self, expected: str, came: object, hint: str = "") -> None:
+        super().__init__(f"{expected}{hint}, not {came!r}")
         self.expected = expected
+        self.hint = hint
 
 
 def _one_line(text: str) -> str:

@@ -48,7 +48,7 @@ def _check_match(match: Match, path: Path, found: Findings) -> None:
         if not is_host(host):
             message = "must be a host without port, such as example.com or *.example.com"
             found.add((*path, "host", position), message, came=True)
-    fault = path_fault(match.path)
+    fault = path_fault(match.path, found.outside((*path, "path")))
     if fault is not None:
         found.add((*path, "path"), fault, came=True)
     matched_fields(match.headers, (*path, "headers"), found)
@@ -63,22 +63,27 @@ def _check_pools(route: Route, path: Path, found: Findings) -> None:
             close = nearest(name, pools)
             there = f"there is {listed(pools, 'and')}" if pools else "there is none"
             hint = f'did you mean "{close}"?' if close else there
-            found.add(place, f'must name a pool, not "{name}"', hint=hint)
-    if route.split is not None and not any(route.split.values()):
+            if name == route.pool:
+                found.add(place, "must name a pool", came=True, hint=hint)
+            else:  # the key itself, which no variable makes
+                found.add(place, f'must name a pool, not "{name}"', hint=hint)
+    if route.split is not None and not any(route.split.values()) and not found.unseen((*path, "split")):
         found.add((*path, "split"), "must give at least one pool a share, such as {app: 95%, next: 5%}")
 
 
 def _check_templates(route: Route, path: Path, found: Findings) -> None:
-    if path_fault(route.match.path) is not None:
+    if path_fault(route.match.path) is not None or found.unseen((*path, "match", "path")):
         return
     names = captures(route.match.path)
+    secret = found.outside((*path, "match", "path"))
     if route.redirect is not None:
         to = route.redirect.to
-        fault = template_fault(to, (*names, "host", "path", "query"))
+        place = (*path, "redirect", "to")
+        fault = template_fault(to, (*names, "host", "path", "query"), secret or found.outside(place))
         if fault is None and not re.match(r"https?://|/", to):
             fault = "must begin with https://, http:// or /"
         if fault is not None:
-            found.add((*path, "redirect", "to"), fault, came=True)
+            found.add(place, fault, came=True)
     rewrite = route.rewrite
     if rewrite is None:
         return
@@ -88,11 +93,12 @@ def _check_templates(route: Route, path: Path, found: Findings) -> None:
         text = getattr(rewrite, key)
         if text is None:
             continue
-        fault = template_fault(text, names if key == "path" else ())
+        place = (*path, "rewrite", key)
+        fault = template_fault(text, names if key == "path" else (), secret or found.outside(place))
         if fault is None and not text.startswith("/"):
             fault = "must begin with /"
         if fault is not None:
-            found.add((*path, "rewrite", key), fault, came=True)
+            found.add(place, fault, came=True)
 
 
 def _check_type(content_type: str, path: Path, found: Findings) -> None:
@@ -104,6 +110,8 @@ def _check_ties(config: Config, found: Findings) -> None:
     """Two routes of which none is more specific would take turns at the whim of their order in the file."""
     alike: dict[object, list[tuple[str, frozenset[str]]]] = {}
     for name, route in config.routes.items():
+        if found.unseen(("routes", name, "match")):
+            continue
         match = route.match
         headers = frozenset((field.lower(), value) for field, value in match.headers.items())
         for host in {host.lower() for host in match.host} or {""}:
@@ -111,7 +119,9 @@ def _check_ties(config: Config, found: Findings) -> None:
             for other, methods in rivals:
                 common = methods & match.methods
                 if common or not (methods or match.methods):
-                    what = f" for {listed(sorted(common), 'and')}" if common else ""
+                    places: list[Path] = [("routes", one, "match", "methods") for one in (name, other)]
+                    shown = common if not any(map(found.outside, places)) else ()
+                    what = f" for {listed(sorted(shown), 'and')}" if shown else ""
                     message = f"must match something else than {found.spot(('routes', other))}{what}: they tie"
                     found.add(("routes", name), message)
                     break

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from config.addresses import server_address
 from config.masking import came
-from config.nodes import Items, Node, Scalar, Table
+from config.nodes import Items, Node, Scalar, Table, variables
 from config.problems import Place, Problem, Unfit
 from config.schema import (
     AccessLog,
@@ -140,7 +140,8 @@ class Widening:
             name = _name(item) or f"number-{position}"
             if name in named:
                 first = _spot(named[name].place)
-                message = f"is a second server named {name}, like {first}: write `servers` with a name for each"
+                called = "like that of" if variables(item) else f"named {name}, like"
+                message = f"is a second server {called} {first}: write `servers` with a name for each"
                 self.problems.append(Problem.at(item.place, message))
             else:
                 named[name] = item
@@ -155,7 +156,7 @@ class Widening:
             if name == "backup" and not value:
                 server["backup"] = Scalar(whole.place, True)
             elif name == "weight" and re.fullmatch(r"[0-9]{1,9}", value):
-                server["weight"] = Scalar(whole.place, int(value), value, True)
+                server["weight"] = Scalar(whole.place, int(value), value, True, whole.variables)
             else:
                 return self._broken(whole, f"{_SERVERS}; after a semicolon comes weight=2 or backup")
         return Table(whole.place, server)

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from config.environment import KNOWN, TOP
 from config.masking import came
-from config.nodes import Table, at
+from config.nodes import Table, at, variables
 from config.problems import Path, Place, Problem, Unfit, listed, meant, path_text
 from config.schema import Config
 from config.shapes import Shape, fields, shape_at
@@ -62,7 +62,8 @@ def worded(
                 continue
             yield Problem.at(node.place, f'must have "{key}"{_example(model, (*path, key))}'), path
         else:
-            yield Problem.at(node.place, _expected(detail, model, path) + came(node, (*above, *path))), path
+            expected = _expected(detail, model, path) + ("" if variables(node) else _hint(detail))
+            yield Problem.at(node.place, expected + came(node, (*above, *path))), path
 
 
 def _known(tree: Table, loc: tuple[str | int, ...]) -> Path:
@@ -100,6 +101,12 @@ def _expected(detail: ErrorDetails, model: type[BaseModel], path: Path) -> str:
     if kind == "string_pattern_mismatch":
         return f"must{_example(model, path, ' look like ') or ' be of another form'}"
     return _KINDS.get(kind.partition("_")[0], detail["msg"].lower())
+
+
+def _hint(detail: ErrorDetails) -> str:
+    """What was probably meant, made of what came."""
+    error = detail.get("ctx", {}).get("error")
+    return error.hint if isinstance(error, Unfit) else ""
 
 
 def _example(model: type[BaseModel], path: Path, before: str = ", such as ") -> str:

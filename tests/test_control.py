@@ -393,10 +393,8 @@ async def test_a_change_that_planes_refuse_is_not_kept_either(home: Room) -> Non
     await control.change(changes.set_state("web", "a", "drained"))
     kept = home.state.read_bytes()
     before = control.snapshot
-    with home.fleet.refusing("pools.web.strategy: no such plug-in"), pytest.raises(PublishError):
-        await control.change(
-            changes.initialize("web", {"x": Server(url="http://127.0.0.1:9")}, "my_package.module:Mine")
-        )
+    with home.fleet.refusing("pools.web.strategy: can not be built"), pytest.raises(PublishError):
+        await control.change(changes.initialize("web", {"x": Server(url="http://127.0.0.1:9")}, "hash"))
     assert (control.snapshot, home.state.read_bytes()) == (before, kept)
 
 

@@ -12,6 +12,7 @@ from time import monotonic
 import aiohttp
 from yarl import URL
 
+from balancer.health.pages import Unmatched, has
 from balancer.health.target import Target
 from config.schema import ActiveChecks
 
@@ -95,8 +96,11 @@ async def _ask(session: aiohttp.ClientSession, base: URL, checks: ActiveChecks) 
         if checks.body is None:
             return status, True, f"answered {status}"
         body = await _beginning(response.content)
-    if re.search(checks.body, body.decode("utf-8", "replace")) is None:
-        return status, False, f"body does not match /{checks.body}/"
+    try:
+        if not await has(checks.body, body):
+            return status, False, f"body does not match /{checks.body}/"
+    except Unmatched as error:
+        return status, False, str(error)
     return status, True, f"answered {status}, body matches"
 
 

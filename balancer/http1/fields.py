@@ -63,7 +63,6 @@ SECRET: Final = frozenset((b"authorization", b"proxy-authorization", b"cookie", 
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _LINE: Final = re.compile(rb"(" + TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*)")
-TOKEN_ONLY: Final = re.compile(TOKEN)
 
 MEMORY_LINES: Final = 4096
 MEMORY_LINE_LENGTH: Final = 384  # a browser's longest constant line, with room; 4096 of them stay under 4 MiB

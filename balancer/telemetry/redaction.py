@@ -44,7 +44,8 @@ class Redaction:
 _SECRET = frozenset(
     ("authorization", "proxy_authorization", "cookie", "set_cookie", "password", "secret", "token", "api_key")
 )
-_credentials = re.compile(r"(://)[^/@\s]+@").sub
+_credentials = re.compile(r"(://)[^/?#\s]+@").sub
+"""To the last @ of the authority: a password may have more of them."""
 
 
 def masked(value: object, name: str = "") -> object:

@@ -3,6 +3,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from aiohttp import ClientSession, UnixConnector, web
@@ -12,6 +13,9 @@ from structlog.testing import capture_logs
 from api.app import make_app, make_metrics_app
 from api.auth import BURST, PACE
 from api.guard import bare
+from api.operation import parse
+from api.problems import Problem
+from api.requests import CheckRequest
 from tests.api.desk import BALANCER, SERVERS, Desk
 
 STATUS = f"{BALANCER}/status"
@@ -87,8 +91,8 @@ async def test_a_get_never_changes_anything(desk: Desk) -> None:
         (b"\xff\xfe", "utf-8"),
         ("\ufeff{}".encode(), "BOM"),
         ('{"url": "http://a"}'.encode("utf-16"), "utf-8"),
-        (b"[" * 100_000, "nested too deeply|Expecting value"),
-        (b'{"a":' * 100_000, "nested too deeply|Expecting value"),
+        (b"[" * 60_000, "nested too deeply|Expecting value"),
+        (b'{"a":' * 12_000, "nested too deeply|Expecting value"),
         (b"9" * 5000, "digits|number"),
     ],
 )
@@ -112,8 +116,13 @@ async def test_another_content_type_is_a_415_that_names_the_right_one(desk: Desk
     assert "application/json" in str(answer.json["detail"])
 
 
-async def test_a_body_of_more_than_a_mebibyte_is_a_413_whether_or_not_it_says_so(desk: Desk) -> None:
-    big = json.dumps({"url": "http://a:1", "name": "x" * 1024 * 1024}).encode()
+@pytest.mark.parametrize(
+    ("path", "size", "limit"), [(SERVERS, 64 * 1024, "64 KiB"), (f"{BALANCER}/initialize", 1024 * 1024, "1 MiB")]
+)
+async def test_a_body_of_more_than_the_limit_is_a_413_whether_or_not_it_says_so(
+    desk: Desk, path: str, size: int, limit: str
+) -> None:
+    big = json.dumps({"url": "http://a:1", "name": "x" * size}).encode()
 
     async def pieces() -> AsyncIterator[bytes]:
         for start in range(0, len(big), 65536):
@@ -121,10 +130,10 @@ async def test_a_body_of_more_than_a_mebibyte_is_a_413_whether_or_not_it_says_so
 
     headers = {"Authorization": f"Bearer {desk.keys.text['admin']}", "Content-Type": "application/json"}
     for more in ({"Content-Length": str(len(big))}, {}):
-        async with desk.client.post(SERVERS, data=pieces(), headers=headers | more) as response:
+        async with desk.client.post(path, data=pieces(), headers=headers | more) as response:
             assert response.status == 413
             assert response.content_type == "application/problem+json"
-            assert (await response.json(content_type=None))["detail"].startswith("the body must be at most 1 MiB")
+            assert (await response.json(content_type=None))["detail"].startswith(f"the body must be at most {limit}")
 
 
 async def test_a_body_where_none_belongs_is_refused(desk: Desk) -> None:
@@ -136,6 +145,28 @@ async def test_a_body_where_none_belongs_is_refused(desk: Desk) -> None:
 async def test_a_query_where_none_belongs_is_refused(desk: Desk) -> None:
     answer = await desk.ask("GET", f"{STATUS}?pool=web")
     assert (answer.status, answer.json["detail"]) == (422, "this operation takes no query, not 'pool'")
+
+
+async def test_a_name_that_is_there_twice_is_found_in_no_time_among_very_many(desk: Desk) -> None:
+    names = ", ".join(f'"{n}": 1' for n in range(100_000))
+    began = monotonic()
+    with pytest.raises(Problem, match="the name '7' is there twice"):
+        parse(f'{{{names}, "7": 1}}'.encode(), CheckRequest)
+    assert monotonic() - began < 2.0  # by counting each name, it would be minutes
+
+
+async def test_very_many_faults_are_counted_and_the_first_hundred_are_told(desk: Desk) -> None:
+    many = json.dumps({f"unknown{n}": 1 for n in range(3000)}).encode()
+    answer = await desk.ask("POST", f"{BALANCER}/health-check", raw=many)
+    assert answer.status == 422
+    assert str(answer.json["detail"]).startswith("3000 fields are not as expected (the first 100 are told)")
+    assert len(answer.faults) == 100
+    assert len(answer.content) < len(many)
+
+
+async def test_a_long_name_is_not_repeated_whole(desk: Desk) -> None:
+    answer = await desk.ask("POST", f"{BALANCER}/health-check", {"x" * 60_000: 1})
+    assert len(answer.content) < 1000
 
 
 # Hosts and browsers.
@@ -258,12 +289,14 @@ async def test_guessing_keys_is_slowed_down_and_open_paths_stay_open(desk: Desk)
         (await desk.ask("GET", STATUS, role=None, headers={"X-API-Key": f"guess{n}"})).status for n in range(BURST + 2)
     ]
     assert statuses == [401] * BURST + [429] * 2
-    slowed = await desk.ask("GET", STATUS)
+    slowed = await desk.ask("GET", STATUS, role=None, headers={"X-API-Key": "guess0"})
     assert slowed.status == 429
     assert 0 < int(slowed.headers["Retry-After"]) <= PACE
     assert (await desk.ask("GET", "/livez", headers={"X-API-Key": "guess"})).status == 200
+    assert (await desk.ask("GET", STATUS)).status == 200  # whoever has a key does not wait for who has none
     desk.clock.now += PACE
-    assert (await desk.ask("GET", STATUS)).status == 200
+    again = await desk.ask("GET", STATUS, role=None, headers={"X-API-Key": "guess0"})
+    assert again.status == 401
 
 
 async def test_keys_change_with_a_reload(desk: Desk) -> None:

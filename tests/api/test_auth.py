@@ -97,7 +97,7 @@ def test_a_role_may_what_the_roles_below_it_may(mine: str, asked: str) -> None:
     assert caller.may(role) == (order.index(mine) >= order.index(asked))
 
 
-def test_an_address_that_guesses_has_to_wait_even_with_the_right_key() -> None:
+def test_an_address_that_guesses_has_to_wait_even_with_a_short_right_key() -> None:
     clock = Clock()
     keyring = ring(fallback=known_key("right"), clock=clock)
     assert [status_of(keyring, f"wrong{n}") for n in range(BURST)] == [401] * BURST
@@ -108,6 +108,16 @@ def test_an_address_that_guesses_has_to_wait_even_with_the_right_key() -> None:
         keyring.identify(bearer("right"), "127.0.0.1")
     clock.now += float(caught.value.headers["Retry-After"])
     assert status_of(keyring, "right") == 200
+
+
+def test_a_right_key_that_nobody_can_guess_never_waits_for_the_wrong_ones_of_others() -> None:
+    text, key = new_key()
+    keyring = ring(key)
+    assert [status_of(keyring, f"wrong{n}" * 10) for n in range(BURST)] == [401] * BURST
+    assert status_of(keyring, "another" * 10) == 429
+    assert status_of(keyring, text) == 200
+    assert status_of(keyring, text[:-1] + ("a" if text[-1] != "a" else "b")) == 429
+    assert status_of(keyring, text) == 200
 
 
 def test_guessing_goes_on_at_the_pace_and_no_faster() -> None:

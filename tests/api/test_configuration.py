@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from tests.api.desk import SERVERS, Desk
@@ -86,3 +88,58 @@ async def test_a_check_of_nonsense_is_an_answer_and_no_fault(desk: Desk, raw: by
 
 async def test_a_check_takes_yaml_and_nothing_else(desk: Desk) -> None:
     assert (await desk.ask("POST", CHECK, raw=b"a: b")).status == 415
+
+
+LEAKS = [
+    'routes: {x: {match: "/a", pool: "${file:%s}"}}',
+    'routes: {x: {match: "/a", pool: "${SECRET}"}}',
+    'routes: {x: {match: "/{a}", pool: web, rewrite: {path: "/{${SECRET}}"}}}',
+    'routes: {x: {match: "/{${SECRET}}/{${SECRET}}", pool: web}}',
+    'routes: {x: {match: "/{${SECRET}}", pool: web, rewrite: {path: "/{no}"}}}',
+    'routes: {x: {match: "/a", redirect: {to: "https://x/{${SECRET}}"}}}',
+    'pools: {web: ["http://${SECRET}:1", "http://${SECRET}:1"]}',
+    'pools: {web: ["http://${SECRET}:1"]}',
+    'pools: {web: {servers: [http://a:1], health: {active: {body: "(?P=${SECRET})"}}}}',
+    'shutdown: {grace: "${file:%s}"}',
+    'logs: {level: "${SECRET}"}',
+    'trusted_proxies: ["${SECRET}"]',
+]
+
+
+@pytest.mark.parametrize("written", LEAKS)
+async def test_a_check_tells_nothing_of_files_and_variables(desk: Desk, tmp_path: Path, written: str) -> None:
+    desk.room.environ["SECRET"] = "hunter2"  # the same mapping that the control looks into
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2")
+    more = written.replace("%s", str(secret))
+    base = "" if "pools:" in more else "pools: {web: [http://a:1]}\n"
+    answer = await desk.ask("POST", CHECK, raw=f"listen: 127.0.0.1:0\n{base}{more}".encode(), headers=YAML)
+    assert answer.status == 200
+    assert "hunter2" not in answer.content.decode()
+    told = [*answer.json["problems"], *answer.json["warnings"]]  # type: ignore[misc]  # JSON's lists
+    assert any("not looked at here" in str(one) for one in told), answer.json
+
+
+async def test_a_check_can_not_tell_a_guess_from_the_value(desk: Desk) -> None:
+    answers = []
+    for guess in ("hunter2", "another"):
+        desk.room.environ["SECRET"] = "hunter2"
+        text = f'listen: 127.0.0.1:0\npools: {{{guess}: [http://a:1]}}\nroutes: {{x: {{pool: "${{SECRET}}"}}}}'
+        answer = await desk.ask("POST", CHECK, raw=text.encode(), headers=YAML)
+        answers.append(answer.content.replace(guess.encode(), b"-"))
+    assert answers[0] == answers[1]
+
+
+async def test_a_check_judges_what_variables_have_no_part_in(desk: Desk) -> None:
+    desk.room.environ["APP"] = "http://127.0.0.1:1"
+    text = desk.room.file.read_text()
+    good = text.replace("a: http", "c: '${APP}', a: http") + "\nshutdown: {grace: 5s}"
+    answer = await desk.ask("POST", CHECK, raw=good.encode(), headers=YAML)
+    assert (answer.json["valid"], answer.json["problems"]) == (True, [])
+    assert answer.json["changed"] == ["shutdown.grace"]
+    assert answer.at("warnings", 0, "message") == "was not judged: what APP holds is not looked at here"
+    bad = good.replace("5s", "soon").replace("APP", "NO_APP")
+    answer = await desk.ask("POST", CHECK, raw=bad.encode(), headers=YAML)
+    found = str(answer.json["problems"])
+    assert "shutdown.grace" in found
+    assert "needs the environment variable NO_APP, which is not set" in found

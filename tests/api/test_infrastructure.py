@@ -128,11 +128,23 @@ async def test_initialize_of_a_pool_that_is_not_there_is_not_found(desk: Desk) -
 
 
 async def test_what_planes_refuse_is_told_at_the_field_that_asked_for_it(desk: Desk) -> None:
-    with desk.room.fleet.refusing("pools.web.strategy: there is no module my_package"):
-        answer = await desk.ask("POST", INITIALIZE, {"servers": [X], "strategy": "my_package:Mine"})
+    with desk.room.fleet.refusing("pools.web.strategy: can not be built"):
+        answer = await desk.ask("POST", INITIALIZE, {"servers": [X], "strategy": "hash"})
     assert answer.status == 422
-    assert answer.faults == {"/strategy": "there is no module my_package"}
+    assert answer.faults == {"/strategy": "can not be built"}
     assert desk.room.control.overlay.is_empty
+
+
+async def test_a_strategy_of_ones_own_is_taken_only_when_the_file_names_it(desk: Desk) -> None:
+    before = desk.room.fleet.snapshot
+    answer = await desk.ask("POST", INITIALIZE, {"servers": [X], "strategy": "my_package:Mine"})
+    assert answer.status == 422
+    assert answer.faults["/strategy"].endswith("or a strategy that the configuration file names")
+    assert desk.room.fleet.snapshot is before  # no plane has been asked to look for it
+    desk.room.file.write_text(desk.room.file.read_text().replace("web: {", "web: {strategy: 'my_package:Mine', ", 1))
+    assert (await desk.ask("POST", "/api/config/reload")).status == 200
+    assert (await desk.ask("POST", INITIALIZE, {"servers": [X], "strategy": "hash"})).status == 200
+    assert (await desk.ask("POST", INITIALIZE, {"servers": [X], "strategy": "my_package:Mine"})).status == 200
 
 
 # health-check

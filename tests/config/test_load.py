@@ -597,3 +597,94 @@ def test_no_value_anywhere_brings_the_loader_down_and_every_problem_has_a_place(
             assert problem.line or problem.path
             assert problem.message
             assert str(problem).isprintable()
+
+
+# What came from a variable or a file is in no message, and without `look` it is not even taken --------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (SERVERS + "routes: {r: {pool: '${V}'}}", "routes.r.pool: must name a pool, not what V holds"),
+        (
+            SERVERS + "routes: {r: {match: '/{${V}}/{${V}}', pool: default}}",
+            "must not have a capture twice, not what V",
+        ),
+        (SERVERS + "routes: {r: {match: '/a', redirect: '/{${V}}'}}", "must use only captures of the path, not what V"),
+        (
+            SERVERS + "routes: {r: {match: '/{${V}}', pool: default, rewrite: {path: '/{no}'}}}",
+            'must use only captures of the path, not "/{no}"',
+        ),
+        (SERVERS + "routes: {r: {match: '/{a}', pool: default, rewrite: {path: '/{${V}}'}}}", "captures of the path"),
+        ("servers: ['http://${V}:1', 'http://${V}:1']", "is a second server like that of line 1"),
+        (
+            "servers: ['http://${V}:1', {url: 'http://${V}:1/'}]\npools: {default: {health: false}}",
+            "is a second server like that of line 1",
+        ),
+        ("servers: {a: 'http://${V}:1', b: 'http://${V}:1'}", "must be another address than that of a server above"),
+        ("servers: 'http://a:1;weight=${N}'", "must be at least 1, not what N holds"),
+        ("servers: [http://a:1]\nstrategy: '${V}'", "your own as package.module:Class, not what V holds"),
+        (SERVERS + "listeners: {a: ':1', b: {address: ':2', redirect: '${V}'}}", "not what V holds"),
+        (SERVERS + "defaults: {health: {active: {body: '(?P=${V})'}}}", "must be a regular expression, not what V"),
+        (SERVERS + "trusted_proxies: ['${NET}']", "must have no bits set after the prefix, not what NET holds"),
+    ],
+)
+def test_no_message_has_anything_of_a_value_that_a_variable_brought(text: str, says: str) -> None:
+    found = problems(text, V="hunter2", N="0", NET="10.9.8.7/8")
+    assert any(says in problem for problem in found), found
+    for part in ("hunter2", "10.9.8.7", "10.0.0.0", "not 0"):
+        assert not any(part in problem for problem in found), found
+
+
+def test_methods_from_a_variable_are_not_told_by_two_routes_that_tie() -> None:
+    route = "{match: {methods: ['${V}']}, pool: default}"
+    problem = only_problem(f"{SERVERS}routes: {{a: {route}, b: {route}}}", V="HUNTER")
+    assert problem.endswith("routes.b: must match something else than routes.a (line 2): they tie")
+
+
+def test_a_hint_would_tell_what_a_variable_holds_and_so_there_is_none() -> None:
+    assert "did you mean" not in only_problem(SERVERS + "routes: {r: {pool: '${V}'}}", V="defualt")
+    assert "did you mean" not in only_problem(SERVERS + "strategy: '${V}'", V="hsah")
+
+
+UNSEEN = (
+    "{listen: '${V}', servers: ['${V}'], strategy: '${V}', admin: {listen: '${V}', insecure: '${V}', keys: "
+    "[{id: a, hash: '${V}'}]}, redis: '${V}', metrics: {listen: '${V}'}, trusted_proxies: ['${V}'], "
+    "defaults: {timeouts: {connect: '${V}'}, headers: {request: {set: {A: '${file:/nowhere/at/all}'}}}}, "
+    "logs: {access: {to: '${V}', redact: ['${V}']}}, routes: {"
+    "a: {match: '${V}', pool: default}, "
+    "b: {match: '${V}', split: {default: '${V}'}}, "
+    "c: {match: {path: '/c/{${V}}'}, pool: default, rewrite: {path: '/{x}'}}, "
+    "d: {match: {host: '${V}'}, redirect: '${V}'}, e: {match: {methods: '${V}'}, respond: '${V}'}, "
+    "f: {pool: '${V}'}}}"
+)
+
+
+def test_what_is_not_looked_at_is_not_judged_and_each_is_told() -> None:
+    loaded = parse(UNSEEN, "f", {"V": "hunter2"}, look=False)
+    assert len(loaded.unjudged) == UNSEEN.count("${")
+    assert len(loaded.warnings) == UNSEEN.count("${")
+    assert all("was not judged: what" in warning.message for warning in loaded.warnings)
+    assert "hunter2" not in repr(loaded)
+
+
+def test_pools_of_a_split_do_not_disagree_by_what_is_not_looked_at() -> None:
+    text = (
+        "pools: {a: {servers: [http://a:1], timeouts: {connect: '${V}'}}, "
+        "b: {servers: [http://b:1], timeouts: {connect: 3s}}}\n"
+        "routes: {r: {split: {a: 1, b: 1}, timeouts: {total: 5s}}}"
+    )
+    assert parse(text, "f", {"V": "3s"}, look=False).unjudged == (("pools", "a", "timeouts", "connect"),)
+
+
+def test_a_whole_group_that_is_not_looked_at_leaves_nothing_to_judge() -> None:
+    with pytest.raises(ConfigError, match="can not be judged as a whole: what V holds is not looked at here"):
+        parse(SERVERS + "listeners: '${V}'", "f", {"V": "x"}, look=False)
+
+
+def test_without_looking_a_default_holds_and_what_is_missing_or_misspelt_is_told() -> None:
+    assert parse(f"{SERVERS}shutdown: {{grace: '${{NOT:-7s}}'}}", "f", {}, look=False).config.shutdown.grace == 7.0
+    with pytest.raises(ConfigError, match="needs the environment variable NOT"):
+        parse(f"{SERVERS}shutdown: {{grace: '${{NOT}}'}}", "f", {}, look=False)
+    with pytest.raises(ConfigError, match="must be \\$"):
+        parse(f"{SERVERS}shutdown: {{grace: '${{1}}'}}", "f", {}, look=False)

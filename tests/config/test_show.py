@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from config.diff import Change, diff
 from config.load import parse
 from config.masking import is_secret, masked
+from config.problems import Path
 from config.schema import Config
 from config.show import show
 
@@ -146,3 +147,41 @@ def test_a_credential_is_known_by_its_place_or_its_name() -> None:
     assert not is_secret(("routes", "r", "headers", "request", "set", "X-Robots-Tag"))
     assert not is_secret(("pools", "token", "strategy"))
     assert masked(("redis", "url"), "redis://a:b@h") == "redis://***@h"
+    assert masked(("redis", "url"), "redis://:p@ss@h:1/0") == "redis://***@h:1/0"
+    assert masked(("redis", "url"), "redis://:p/a?s#s@h/0") == "redis://***@h/0"
+    assert masked(("redis", "url"), "redis://h/0?password=hunter2&timeout=1") == "redis://h/0?***"
+    assert masked(("redis", "url"), "unix:///run/redis?db=1&password=hunter2") == "unix:///run/redis?***"
+    assert masked(("redis", "url"), "h/0?password=hunter2") == "h/0?***"
+    assert masked(("redis", "timeout"), "100ms") == "100ms"
+    assert masked(("logs", "access", "to"), "x://u:p@ss@h/a@b") == "x://***@h/a@b"
+    path = ("pools", "a", "health", "active", "path")
+    assert masked(path, "/up?full=1&api_key=hunter2&Token=x&b=2") == "/up?full=1&api_key=***&Token=***&b=2"
+
+
+@pytest.mark.parametrize(
+    ("unjudged", "unknown"),
+    [
+        (("listeners", "main", "address"), {"listeners.main.address"}),
+        (("listeners", "main"), {"listeners.main.address"}),
+        (("redis", "url"), {"redis.url"}),
+        (("pools", "a", "servers", "x", "url"), {"pools.a.servers.x.url", "pools.a.servers.y.weight"}),
+        (("pools", "a", "timeouts", "connect"), {"pools.a.timeouts.connect", "routes.r.timeouts.connect"}),
+        (
+            ("defaults", "timeouts", "connect"),
+            {"defaults.timeouts.connect", "pools.a.timeouts.connect", "routes.r.timeouts.connect"},
+        ),
+        (("admin", "keys", 0, "hash"), {"admin.keys[0].id"}),
+    ],
+)
+def test_a_change_that_is_not_known_is_left_out_and_no_other(unjudged: Path, unknown: set[str]) -> None:
+    text = """
+listen: ':{one}'
+redis: {{url: 'redis://h{one}', timeout: {one}s}}
+pools: {{a: {{servers: {{x: 'http://b:{one}', y: {{url: http://c:1, weight: {one}}}}}}}}}
+admin: {{keys: [{{id: 'k{one}', hash: 'sha256:{hash}'}}]}}
+routes: {{r: {{pool: a, timeouts: {{total: 50s}}}}}}
+defaults: {{timeouts: {{connect: {one}s}}}}
+"""
+    before, after = (config(text.format(one=one, hash="0" * 64)) for one in (1, 2))
+    every = {change.path for change in diff(before, after)}
+    assert every - {change.path for change in diff(before, after, [unjudged])} == unknown

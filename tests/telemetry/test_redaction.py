@@ -65,4 +65,5 @@ def test_secrets_are_masked_by_name_however_deep_and_however_spelt():
 
 def test_credentials_in_an_address_are_masked():
     assert masked("cannot reach redis://user:pa55@host:6379/0") == "cannot reach redis://***@host:6379/0"
+    assert masked("cannot reach redis://user:pa@55@host:6379/0") == "cannot reach redis://***@host:6379/0"
     assert masked("mail to a@b.example") == "mail to a@b.example"

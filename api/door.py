@@ -1,0 +1,190 @@
+"""The way in to the admin API: how long a connection may take over what, and how many there may be."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import cast
+
+from aiohttp import web
+
+from config.values import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds for what a client has to do, and how many clients there may be."""
+
+    head: float = 10.0
+    """From the first byte of a request, or from the connection's beginning, to the end of its head."""
+    body: float = 30.0
+    """From there to the end of its body."""
+    idle: float = 75.0
+    """From the end of the work for a request to the next one, so also for taking the answer."""
+    connections: int = 256
+    """Open ones; a descriptor that the admin API holds is one that traffic may lack."""
+
+
+PATIENCE = Patience()
+
+
+class Door:
+    """Every connection of one listener, each with the time until which it has to have got on.
+
+    aiohttp itself waits for a head and for the reader of an answer as long as it takes. So its protocol is put behind
+    one that watches the bytes, and `attending`, around each request, says when a head is complete. The handler's own
+    time is not counted: `?wait=` may take its time.
+    """
+
+    def __init__(self, patience: Patience) -> None:
+        self.patience = patience
+        self._visitors: dict[asyncio.BaseTransport, Visitor] = {}  # the one that came first is first
+
+    def __len__(self) -> int:
+        return len(self._visitors)
+
+    def __iter__(self) -> Iterator[Visitor]:
+        return iter(self._visitors.values())
+
+    def factory(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of a new connection."""
+        return lambda: Visitor(self, server())
+
+    @contextmanager
+    def attending(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:
+        """Around the work for one request."""
+        visitor = self._visitors.get(transport) if transport is not None else None
+        if visitor is None:  # it came in some other way, or has left
+            yield
+            return
+        visitor.begin()
+        try:
+            yield
+        finally:
+            visitor.end()
+
+    def admit(self, visitor: Visitor, transport: asyncio.Transport) -> bool:
+        """Whether there is room; the connection that has been idle longest makes it."""
+        if len(self._visitors) >= self.patience.connections:
+            idle = (each for each in self._visitors.values() if not each.attended)
+            oldest = min(idle, key=lambda each: each.since, default=None)
+            if oldest is None:
+                return False
+            oldest.leave()
+        self._visitors[transport] = visitor
+        return True
+
+    def forget(self, transport: asyncio.BaseTransport) -> None:
+        self._visitors.pop(transport, None)
+
+
+class Visitor(asyncio.Protocol):
+    """One connection: passes everything on to aiohttp's protocol, and ends it when its time is over."""
+
+    def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
+        self.attended = False  # a request is being worked on
+        self.since = 0.0  # when that last changed, by the loop's clock
+        self._door = door
+        self._inner = inner
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None  # None: refused or gone
+        self._timer: asyncio.TimerHandle | None = None
+        self._begun = True  # a head has begun to come, or is due
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        stream = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
+        if not self._door.admit(self, stream):
+            stream.abort()
+            return
+        self._transport = stream
+        self.since = self._loop.time()
+        self._give(self._door.patience.head)
+        self._inner.connection_made(stream)
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport is None:
+            return
+        if not self._begun:
+            self._begun = True
+            self._give(self._door.patience.head)
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received() if self._transport is not None else None
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        transport, self._transport = self._transport, None
+        self._give(None)
+        if transport is not None:
+            self._door.forget(transport)
+            self._inner.connection_lost(exc)
+
+    def begin(self) -> None:
+        """A head is complete."""
+        self.attended = self._begun = True
+        self.since = self._loop.time()
+        self._give(None)
+
+    def end(self) -> None:
+        """The answer is on its way."""
+        self.attended = self._begun = False
+        self.since = self._loop.time()
+        self._give(self._door.patience.idle)
+
+    def leave(self) -> None:
+        """End the connection at once: an orderly end would wait for whoever does not read."""
+        if self._transport is not None:
+            self._door.forget(self._transport)
+            self._transport.abort()
+
+    def _give(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None and self._transport is not None:
+            self._timer = self._loop.call_later(seconds, self.leave)
+
+
+DOOR = web.AppKey("door", Door)
+
+
+class Site(web.BaseSite):
+    """The address that a door is at. A socket's file is there as long as the site is open, and no longer."""
+
+    def __init__(self, runner: web.AppRunner, address: Address) -> None:
+        super().__init__(runner)
+        self._door = runner.app[DOOR]
+        self._address = address
+
+    @property
+    def name(self) -> str:
+        return str(self._address)
+
+    async def start(self) -> None:
+        """OSError: it can not be opened."""
+        await super().start()
+        loop = asyncio.get_running_loop()
+        server = self._runner.server
+        assert server is not None  # a site can not be made before the runner is set up
+        factory = self._door.factory(server)
+        if self._address.path:
+            self._server = await loop.create_unix_server(factory, self._address.path)
+            os.chmod(self._address.path, 0o660)
+        else:
+            self._server = await loop.create_server(factory, self._address.host or None, self._address.port)
+
+    async def stop(self) -> None:
+        opened = self._server is not None
+        await super().stop()
+        if opened and self._address.path:
+            with suppress(FileNotFoundError):  # newer versions of asyncio have done it
+                os.unlink(self._address.path)
