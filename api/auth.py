@@ -12,6 +12,8 @@ from hmac import compare_digest
 from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
+import structlog
+
 from api.problems import Problem
 from config.schema import AdminKey, Config
 
@@ -28,6 +30,8 @@ PACE = 10.0
 """Seconds for each further one."""
 UNGUESSABLE = 32
 """Characters from which the right key need not wait; `balancer key` makes 61."""
+
+log = structlog.get_logger("balancer.api")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def _hash(text: str) -> str:
 
 
 class Keyring:
-    """The keys that open the API: those of the configuration in force, or `fallback` while it has none."""
+    """The keys that open the API: those of the configuration in force, and `fallback`, made for this process alone."""
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class Keyring:
         if found is None:
             self._wait_over(address)
             self.guesses.count(address, hashed, self._clock())
+            log.warning("a wrong key", address=address)  # at most as often as guesses are let through
             raise Problem(401, "the key is not known", headers=CHALLENGE)
         if found.expires is not None and self._wall().date() > date.fromisoformat(found.expires):
             raise Problem(401, f"the key {found.id} expired on {found.expires}", headers=CHALLENGE)
@@ -111,7 +116,7 @@ class Keyring:
 
     def _keys(self) -> tuple[AdminKey, ...]:
         keys = self._config().admin.keys
-        return keys or ((self._fallback,) if self._fallback is not None else ())
+        return keys if self._fallback is None else (*keys, self._fallback)
 
 
 def presented(headers: Mapping[str, str]) -> str | None:

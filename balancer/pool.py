@@ -157,6 +157,15 @@ class Pool:
         if self.waiting:
             self._wake(most=1)
 
+    def spare(self, tried: Collection[Server]) -> Server | None:
+        """A backup for a request that no server in rotation is left for: it need not wait for their verdicts."""
+        for server in self.servers.values():
+            out = server.checking or server.down or server.ejected or server.drained or server.maintenance
+            full = server.cap and server.inflight >= server.cap
+            if server.backup and not out and not full and server not in tried:
+                return server
+        return None
+
     def may_wait(self, tried: Collection[Server]) -> bool:
         """Whether to wait: a server at its cap may come free, or one not yet checked may pass; and there is room."""
         if len(self.waiting) >= self.settings.connections.queue:
@@ -208,8 +217,9 @@ class Pool:
         server.ejected_until = None
 
     def _may_eject(self, server: Server) -> bool:
-        """Live failures alone never take a pool below `keep_at_least`; one that is down anyway may always go."""
-        if server.down:
+        """Live failures alone never take a pool below `keep_at_least`, but for a server that is down anyway and for
+        a pool that has backups to stand in."""
+        if server.down or self.spare(()) is not None:
             return True
         known = [s for s in self.servers.values() if not (s.drained or s.maintenance or s.checking or s.backup)]
         left = sum(not (s.down or s.ejected or s is server) for s in known)

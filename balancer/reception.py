@@ -137,6 +137,11 @@ class Reception:
         outcome: str = "answered",
     ) -> None:
         """Answer without a server. An unread body spoils the connection for further requests."""
+        if route is not None:
+            if route.edits.request_id:
+                decision.request_id = b"%032x" % self.rng.getrandbits(128)
+                extra += b"%b: %b\r\n" % (route.edits.request_id, decision.request_id)
+            extra += route.edits.response_add
         common = head.common
         persistent = common.persistent and not common.has_body and not client.last
         bodiless = head.method == b"HEAD"

@@ -14,7 +14,7 @@ from config.nodes import Table, tree_of
 from config.patterns import NAME, PLUGIN, TOKEN
 from config.problems import Path, Problem, Unfit, in_order, listed, nearest
 from config.route_checks import check_routes
-from config.schema import Admin, Config, Headers, Pool, StrategyName
+from config.schema import Admin, Config, Headers, Limits, Pool, StrategyName, Timeouts
 
 STRATEGIES: tuple[str, ...] = get_args(StrategyName)
 _PATTERN = 1000
@@ -39,7 +39,34 @@ def check(config: Config, found: Findings) -> None:
             found.add(path, 'must be such as "query:token"; header fields are never logged', came=True)
     if config.redis.url and not re.match(r"(rediss?://[^/]|unix:///)", config.redis.url):
         found.add(("redis", "url"), "must be a URL such as redis://127.0.0.1:6379/0, rediss://... or unix:///path")
+    _check_early(config, found)
     _check_unused(config, found)
+
+
+EARLY = {
+    "timeouts": ("request_head", "request_body_idle", "keep_alive"),
+    "limits": ("head", "header_count", "uri", "connections"),
+}
+"""What holds before a request's route is known."""
+
+
+def _check_early(config: Config, found: Findings) -> None:
+    """Values that would be taken and have no effect where they were written, since they differ from what holds."""
+    whole: tuple[tuple[str, Timeouts | Limits], ...] = (("timeouts", config.timeouts), ("limits", config.limits))
+    for group, members in (("pools", config.pools), ("routes", config.routes)):
+        for name, member in members.items():
+            for part, standing in whole:
+                written = getattr(member, part, None)  # pools have no limits; a route's timeouts may be None
+                for key in EARLY[part] if written is not None else ():
+                    if getattr(written, key) != getattr(standing, key):
+                        message = f"holds before a request has a route: write it under defaults.{part}"
+                        found.add((group, name, part, key), message)
+    for name, route in config.routes.items():
+        pool = config.pools.get(route.pool or "")
+        if route.retries is not None and pool is not None and route.retries.budget != pool.retries.budget:
+            found.add(
+                ("routes", name, "retries", "budget"), "is one for all requests: write it under the pool's retries"
+            )
 
 
 def faults(config: Config, source: str = "configuration") -> tuple[Problem, ...]:

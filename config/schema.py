@@ -210,8 +210,11 @@ class Metrics(Model):
 class AccessLog(Model):
     """One line per request."""
 
-    to: str = "stdout"
-    """stdout, stderr, none or a file's path (reopened on SIGUSR1)."""
+    to: Annotated[
+        str,
+        Field(pattern=r"^(stdout|stderr|none|.*[./].*)$", examples=["stdout", "none", "/var/log/access.log"]),
+    ] = "stdout"
+    """stdout, stderr, none or a file's path, with a slash or a dot in it (reopened on SIGUSR1)."""
     sample: Share = 1.0
     """The share of successful, fast requests that is written; errors always are."""
     redact: tuple[str, ...] = ("query:token", "query:key", "query:password", "query:secret")

@@ -148,7 +148,8 @@ class Demo:
 
   Try       kill a server and watch its share go to the others; it comes back after {AWAY:.0f} s:
             {kills}
-            make one answer 500 at once, or slowly ("slow"), or well again ("none"):
+            make one answer 500 at once ("failing": counted as errors, but an app's own 500 ejects nobody),
+            or slowly ("slow"), or well again ("none"):
             curl -H "Content-Type: application/json" -d '{{"mode": "failing", "rate": 0.5}}' {self._chaos()}
   Stop      Ctrl-C
 """,

@@ -31,6 +31,8 @@ _WIRE: Final = itemgetter(2)
 _ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
 # Version 00 exactly as W3C Trace Context section 3.2 has it; all-zero ids are invalid.
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_IPV4: Final = re.compile(rb"[0-9.]{7,15}")
+_IPV6: Final = re.compile(rb"[0-9A-Fa-f:.]{2,45}")
 _OWN_CONNECTION_NAMES: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
 _FORBIDDEN_UPGRADES: Final = re.compile(rb"(?i)\bh2c\b|\btls/|\bhttp/2")
 
@@ -160,8 +162,21 @@ def _say_about_client(
         fields.append((b"X-Forwarded-Host", came.get(FORWARDED_HOST, [head.host])[0]))
     if edits.forwarded:
         own = [b'%b;host="%b";proto=%b' % (client.node, head.host, client.scheme)]
-        fields.append((b"Forwarded", b", ".join(came.get(FORWARDED, []) + own)))
+        before = came.get(FORWARDED, [])
+        if not before and FORWARDED_FOR in came:  # a proxy that says it in the older way: both must say the same
+            proto = came.get(FORWARDED_PROTO, [client.scheme])[0]
+            host = came.get(FORWARDED_HOST, [head.host])[0]
+            nodes = [_node(part.strip(b" \t")) for part in b",".join(came[FORWARDED_FOR]).split(b",")]
+            before = [b'%b;host="%b";proto=%b' % (nodes[0], host.replace(b'"', b""), proto), *nodes[1:]]
+        fields.append((b"Forwarded", b", ".join(before + own)))
     return fields
+
+
+def _node(address: bytes) -> bytes:
+    """An address as a node of `Forwarded` (RFC 7239 section 6)."""
+    if _IPV4.fullmatch(address):
+        return b"for=" + address
+    return b'for="[%b]"' % address if _IPV6.fullmatch(address) else b"for=unknown"
 
 
 def encode_response(

@@ -422,7 +422,7 @@ class Exchange:
             pool.tally.budget_exhausted += 1
             return False
         tried = [*attempts.tried, server]
-        another = pool.pick(self._key, now, tried)
+        another = pool.pick(self._key, now, tried) or pool.spare(tried)
         if another is None and not pool.may_wait(tried):
             return False
         attempts.tried = tried
@@ -478,6 +478,7 @@ class Exchange:
         extra = b"Retry-After: 1\r\n" if status == 503 else b""
         if self.route.edits.request_id and decision.request_id:
             extra += b"%b: %b\r\n" % (self.route.edits.request_id, decision.request_id)
+        extra += self.route.edits.response_add
         self.client.send(
             canned.answer(
                 status,

@@ -22,6 +22,16 @@ def problems(text: str) -> list[str]:
     return []
 
 
+def test_what_holds_before_a_request_has_a_route_is_refused_elsewhere_unless_it_changes_nothing() -> None:
+    found = problems(
+        route("pool: default, limits: {head: 1KiB}, timeouts: {keep_alive: 1s}, retries: {budget: {ratio: 0}}")
+    )
+    assert len(found) == 3
+    assert all(place in " ".join(found) for place in ("routes.r.limits.head", "routes.r.timeouts.keep_alive"))
+    assert problems("pools: {app: {servers: [http://a:1], timeouts: {request_head: 1s}}}") != []
+    assert problems(route("pool: default, limits: {head: 32KiB, body: 1KiB}, timeouts: {keep_alive: 75s}")) == []
+
+
 def route(text: str) -> str:
     return f"{SERVERS}routes: {{r: {{{text}}}}}"
 

@@ -155,7 +155,7 @@ def test_defaults_go_below_the_pool_and_the_pool_below_the_route() -> None:
         pools: {app: {servers: [http://a:1], timeouts: {idle: 20s}}}
         routes:
           plain: {pool: app}
-          own: {pool: app, match: /own, timeouts: {total: 30s}, limits: {uri: 2KiB}}
+          own: {pool: app, match: /own, timeouts: {total: 30s}, limits: {body: 2KiB}}
         """
     )
     assert found.timeouts.connect == 1.0
@@ -165,7 +165,7 @@ def test_defaults_go_below_the_pool_and_the_pool_below_the_route() -> None:
     own = found.routes["own"].timeouts
     assert own is not None
     assert (own.connect, own.idle, own.total) == (1.0, 20.0, 30.0)
-    assert (found.routes["own"].limits.body, found.routes["own"].limits.uri) == (1024, 2048)
+    assert (found.routes["own"].limits.body, found.routes["own"].limits.uri) == (2048, 8192)
 
 
 def test_header_edits_add_up_in_order() -> None:

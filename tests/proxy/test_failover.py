@@ -381,6 +381,23 @@ async def test_a_backup_serves_only_when_no_other_server_may() -> None:
             assert not here.plane.report().pools["app"].panic
 
 
+async def test_a_backup_takes_over_at_once_when_the_others_refuse() -> None:
+    async with serving(replies(ok(b"spare"))) as (spare,):
+        settings = config({"a": refusing_port(), "spare": spare})
+        pool = settings.pools["app"]
+        members = {**pool.servers, "spare": pool.servers["spare"].model_copy(update={"backup": True})}
+        settings = settings.model_copy(update={"pools": {"app": pool.model_copy(update={"servers": members})}})
+        async with site(settings) as here:
+            client = await here.connect()
+            for _ in range(8):
+                await client.send(GET)
+                assert (await client.answer())[::2] == (200, b"spare")
+            # And the dead one is out, although no other primary is left.
+            server = here.plane.pools["app"].servers["a"]
+            assert server.ejected
+            assert server.tally.failures["connect"] == 5
+
+
 async def test_a_drained_server_finishes_and_gets_nothing_new() -> None:
     go = asyncio.Event()
 

@@ -195,6 +195,7 @@ async def test_fixed_answers_redirects_maintenance_and_splits() -> None:
 
             status, fields, body = await get(b"/old")
             assert (status, body, fields["x-a"]) == (410, b"gone", "b")
+            assert fields["x-request-id"].encode() == here.decisions[0].request_id
             status, fields, _ = await get(b"/docs/intro")
             assert (status, fields["location"]) == (308, "https://docs.example/intro")
             status, fields, body = await get(b"/down")

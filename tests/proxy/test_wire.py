@@ -119,6 +119,8 @@ async def test_a_trusted_proxy_is_believed() -> None:
     assert b"X-Forwarded-For: 1.1.1.1, 203.0.113.9, 10.0.0.1, 127.0.0.1\r\n" in seen[0]
     assert b"X-Forwarded-Proto: https\r\n" in seen[0]
     assert b"X-Forwarded-Host: site.example\r\n" in seen[0]
+    told = b'Forwarded: for=1.1.1.1;host="site.example";proto=https, for=203.0.113.9, for=10.0.0.1, for=127.0.0.1;'
+    assert told in seen[0]
 
 
 @pytest.mark.parametrize(
