@@ -347,7 +347,9 @@ _BAD_NEWS = frozenset(("pool_panic", "server_ejected", "strategy_failed"))
 
 def _tell(event: str, where: str, detail: str) -> None:
     """What happens in a plane and an operator should read."""
-    (log.warning if event in _BAD_NEWS else log.info)(event, where=where, detail=detail)
+    pool, _, server = where.partition("/")
+    named = {"pool": pool, "server": server} if server else {"pool": pool}
+    (log.warning if event in _BAD_NEWS else log.info)(event, detail=detail, **named)
 
 
 def _tell_of_log(message: str) -> None:

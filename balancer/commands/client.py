@@ -83,7 +83,8 @@ class Client:
             raise Failure(
                 UNREACHABLE,
                 f"no balancer answers at {self.where}: is it running? Start it with `balancer run`, "
-                f"or say where it is with --admin or BALANCER_ADMIN ({error.strerror or error})",
+                f"or say where it is with --admin or BALANCER_ADMIN ({error.strerror or error}). After a change of "
+                "admin.listen it stays where it was until it is started again",
             ) from None
         finally:
             connection.close()
