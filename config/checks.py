@@ -40,6 +40,8 @@ def check(config: Config, found: Findings) -> None:
     if config.redis.url and not re.match(r"(rediss?://[^/]|unix:///)", config.redis.url):
         found.add(("redis", "url"), "must be a URL such as redis://127.0.0.1:6379/0, rediss://... or unix:///path")
     _check_early(config, found)
+    _check_cookies(config, found)
+    _check_shares(config, found)
     _check_unused(config, found)
 
 
@@ -67,6 +69,26 @@ def _check_early(config: Config, found: Findings) -> None:
             found.add(
                 ("routes", name, "retries", "budget"), "is one for all requests: write it under the pool's retries"
             )
+
+
+def _check_cookies(config: Config, found: Findings) -> None:
+    """Sticky cookies of one name, under one host, overwrite each other."""
+    first: dict[str, str] = {}
+    for group, members in (("pools", config.pools), ("routes", config.routes)):
+        for name, member in members.items():
+            if member.sticky is None:
+                continue
+            path = (group, name, "sticky", "cookie")
+            other = first.setdefault(member.sticky.cookie, f"{group}.{name}")
+            if other != f"{group}.{name}":
+                found.warn(path, f"is the cookie of {other} too: under one host they overwrite each other")
+
+
+def _check_shares(config: Config, found: Findings) -> None:
+    """Shares are taken in proportion, but who writes 0.9 and 0.05 has probably mistyped one."""
+    for name, route in config.routes.items():
+        if route.split and abs((total := sum(route.split.values())) - 1.0) > 1e-6 and total > 0:
+            found.warn(("routes", name, "split"), f"adds up to {total:g}; the shares are taken in proportion to that")
 
 
 def faults(config: Config, source: str = "configuration") -> tuple[Problem, ...]:

@@ -32,6 +32,18 @@ def test_what_holds_before_a_request_has_a_route_is_refused_elsewhere_unless_it_
     assert problems(route("pool: default, limits: {head: 32KiB, body: 1KiB}, timeouts: {keep_alive: 75s}")) == []
 
 
+def test_cookies_of_one_name_and_shares_that_do_not_add_up_are_warned_of() -> None:
+    text = (
+        "pools: {a: {servers: [http://a:1], sticky: {}}, b: {servers: [http://b:1], sticky: {}}}\n"
+        "routes: {one: {pool: a}, two: {match: /two, split: {a: 90%, b: 5%}}}"
+    )
+    told = [str(warning) for warning in parse(text, "f", {}).warnings]
+    assert any("pools.b.sticky" in line and "is the cookie of pools.a too" in line for line in told)
+    assert any("routes.two.split: adds up to 0.95" in line for line in told)
+    alone = "pools: {a: {servers: [http://a:1], sticky: {}}}\nroutes: {one: {split: {a: 1}}}"
+    assert parse(alone, "f", {}).warnings == ()
+
+
 def route(text: str) -> str:
     return f"{SERVERS}routes: {{r: {{{text}}}}}"
 
