@@ -97,8 +97,25 @@ def _parse_request() -> Call:
     return partial(parse_request, _head(), limits.header_count, limits.uri)
 
 
+@case("http1: parse_request, fields remembered")
+def _parse_request_again() -> Call:
+    limits = Limits()
+    return partial(parse_request, _head(), limits.header_count, limits.uri, _request().common)
+
+
 @case("http1: encode_request")
 def _encode_request() -> Call:
+    request, edits, client = _request(), Edits(Headers()), _Client()
+
+    def encode() -> None:
+        request.common.encoded = None  # as for fields that came for the first time
+        encode_request(request, request.target, edits, client, _ID)
+
+    return encode
+
+
+@case("http1: encode_request, fields remembered")
+def _encode_request_again() -> Call:
     request = _request()
     return partial(encode_request, request, request.target, Edits(Headers()), _Client(), _ID)
 
@@ -174,12 +191,10 @@ class _Client:
     """A client that is no trusted proxy, as `encode_request` is told of it."""
 
     def __init__(self) -> None:
-        self.address = "192.0.2.1"
         self.trusted = False
         self.scheme = b"http"
         self.shown = "192.0.2.1"
         self.node = b"for=192.0.2.1"
-        self.introduced: tuple[bytes, int, Edits | None, bytes] = (b"", 1, None, b"")  # nothing was sent on yet
 
 
 def _head() -> bytes:

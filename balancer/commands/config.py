@@ -30,9 +30,9 @@ def show(console: Console, file: Path | None, as_json: bool) -> int:
 
 
 def schema(console: Console) -> int:
-    from config.json_schema import schema as made
+    from config.json_schema import schema_text
 
-    console.out(json.dumps(made(), indent=2))
+    console.out(schema_text().rstrip("\n"))
     return OK
 
 
