@@ -8,7 +8,7 @@ BIN := .venv/bin
 PACKAGES := balancer api config examples bench
 # More for the command behind a target: make test ARGS="-k reload -x", make lock ARGS=--upgrade
 ARGS :=
-COMPILE = @build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE = @build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	--custom-compile-command 'make lock' $(ARGS)
 
 help: ## Show this list
@@ -43,7 +43,8 @@ bench: .venv/ready ## Measure the cost of a request beside other proxies
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Each lock builds on the one before it, so that a package has one version everywhere.
+# Each lock builds on the one before it, so that a package has one version everywhere. --no-strip-extras: pip before
+# 23.3 takes the newest version for an extra that the lock does not name, and then finds no hash for it.
 lock: ## Pin again what pyproject.toml asks for (ARGS=--upgrade: everything anew)
 	@python=$$(sh .ci/find-python) && "$$python" -m venv build/uv
 	@build/uv/bin/python -m pip install -qq --disable-pip-version-check uv

@@ -25,8 +25,9 @@ LOCKS = ("run", "build", "dev")
 LOCK_LINE = re.compile(
     r"""
       (\ {4})?\#\ .*                                 # who asked for the package above
-    | [a-z0-9-]+==[A-Za-z0-9.+!]+                   # one version,
-      (\ ;\ [a-z_]+\ [<>=!]+\ '[^']+')? \ \\         # perhaps for one platform
+    | [a-z0-9-]+(\[[a-z0-9,-]+\])?==[A-Za-z0-9.+!]+ # one version, perhaps with an extra,
+      (\ ;\ [a-z_]+\ [<>=!]+\ '[^']+'             # perhaps for some platforms
+        (\ and\ [a-z_]+\ [<>=!]+\ '[^']+')*)? \ \\
     | \ {4}--hash=sha256:[0-9a-f]{64} (\ \\)?
     """,
     re.VERBOSE,
@@ -40,7 +41,7 @@ def lock(name: str) -> str:
 
 
 def pins(name: str) -> dict[str, Version]:
-    found = re.findall(r"^([a-z0-9-]+)==(\S+)", lock(name), re.MULTILINE)
+    found = re.findall(r"^([a-z0-9-]+)(?:\[[a-z0-9,-]+\])?==(\S+)", lock(name), re.MULTILINE)
     return {package: Version(version) for package, version in found}
 
 
@@ -87,7 +88,7 @@ def test_a_lock_holds_versions_and_hashes_and_names_no_place_to_get_them_from(na
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_pin_in_a_lock_has_a_hash(name: str) -> None:
-    entries = re.split(r"^(?=[a-z0-9-]+==)", lock(name), flags=re.MULTILINE)[1:]
+    entries = re.split(r"^(?=[a-z0-9-]+(?:\[[a-z0-9,-]+\])?==)", lock(name), flags=re.MULTILINE)[1:]
     assert len(entries) == len(pins(name))
     assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
 
