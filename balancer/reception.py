@@ -18,7 +18,8 @@ from balancer.listening import Listener
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.dialer import Dialer
 from balancer.proxy.exchange import Exchange
-from balancer.routing import Route, RouteTable
+from balancer.routing import Route, RouteTable, TwoWays
+from balancer.routing.hops import ASKS_THE_WAY, OPTIONS_OF_ALL, HopAnswer, circles, hop_answer
 from balancer.tally import METHODS, ListenerTally, RouteTally
 
 UNROUTED: Final = "-"
@@ -78,10 +79,24 @@ class Reception:
         if listener.settings.redirect is not None:
             self._redirect(listener, client, head, decision, listener.settings.redirect)
             return None
-        route = self.table.match(head)
+        if head.target == b"*":
+            self._answer_hop(listener, client, head, decision, None, OPTIONS_OF_ALL)
+            return None
+        try:
+            route = self.table.match(head)
+        except TwoWays:
+            body = canned.problem(400, "the path can be read in two ways that this site treats differently", b"")
+            self._answer(listener, client, head, decision, None, 400, body, outcome="refused")
+            return None
         if route is None:
             body = canned.problem(404, "no route of this site takes this request", b"")
             self._answer(listener, client, head, decision, None, 404, body, outcome="refused")
+            return None
+        if head.method in ASKS_THE_WAY and (own := hop_answer(head, route)) is not None:
+            self._answer_hop(listener, client, head, decision, route, own)
+            return None
+        if head.common.via and (own := circles(head, route)) is not None:
+            self._answer_hop(listener, client, head, decision, route, own)
             return None
         fixed = route.fixed
         if route.maintenance is not None and not _allowed(route, decision.client):
@@ -122,6 +137,20 @@ class Reception:
             place = to.encode("utf-8").rstrip(b"/")
         extra = b"Location: %b%b\r\n" % (place, b"/" if head.target == b"*" else head.target)
         self._answer(listener, client, head, decision, None, 308, b"", extra=extra)
+
+    def _answer_hop(
+        self,
+        listener: Listener,
+        client: ClientConnection,
+        head: RequestHead,
+        decision: Decision,
+        route: Route | None,
+        own: HopAnswer,
+    ) -> None:
+        outcome = "answered" if own.status < 400 else "refused"
+        self._answer(
+            listener, client, head, decision, route, own.status, own.body, own.content_type, own.extra, outcome
+        )
 
     def _answer(
         self,
