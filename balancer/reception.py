@@ -14,6 +14,7 @@ from balancer.decision import Decision
 from balancer.http1 import canned
 from balancer.http1.fields import FORWARDED_FOR
 from balancer.http1.head import RequestHead
+from balancer.limits.overload import Overload
 from balancer.listening import Listener
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.dialer import Dialer
@@ -24,6 +25,7 @@ from balancer.tally import METHODS, ListenerTally, RouteTally
 
 UNROUTED: Final = "-"
 """The route's name in figures and logs for requests that match none."""
+SOON: Final = b"Retry-After: 1\r\n"
 _EXPECTED: Final = frozenset(("ok", "answered", "tunnel", "refused", "client-abort"))
 
 
@@ -48,14 +50,15 @@ class Reception:
     It is what an exchange finds around it: the dialer, random numbers and the date.
     """
 
-    def __init__(self, dialer: Dialer, views: Views, rng: Random, tally: RouteTally) -> None:
-        """`tally` counts requests that match no route."""
+    def __init__(self, dialer: Dialer, views: Views, rng: Random, tally: RouteTally, overload: Overload) -> None:
+        """`tally` counts requests that match no route; `overload` says which share of all is turned away."""
         self.table = RouteTable({})  # the one reference that a reload swaps
         self.listeners: Mapping[str, Listener] = {}
         self.rng = rng
         self.date = b""
         self.connect = dialer.connect
         self.gave_up = dialer.gave_up
+        self._overload = overload
         self._views = views
         self._unrouted = tally
         self.refresh_date()
@@ -76,6 +79,11 @@ class Reception:
         decision.user_agent = head.common.user_agent
         if client.trusted:
             decision.client = _behind_proxies(listener, client, head)
+        if self._overload.share and self.rng.random() < self._overload.share:
+            body = canned.problem(503, "this site has more to do than it can: try again in a moment", b"")
+            listener.tally.rejected["overload"] += 1
+            self._answer(listener, client, head, decision, None, 503, body, extra=SOON, outcome="unserved")
+            return None
         if listener.settings.redirect is not None:
             self._redirect(listener, client, head, decision, listener.settings.redirect)
             return None
