@@ -268,8 +268,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def tunnelled(self) -> bool:
-        """Whether it is half of a tunnel."""
-        return self._other is not None
+        """Whether it is half of a tunnel, and is to stay one."""
+        return self._other is not None and not self._closing
 
     # What the exchange asks.
 
