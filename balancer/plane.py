@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from balancer.ewma import PeakEwma
+from balancer.http1.error_page import OWN, ErrorPage
 from balancer.listening import Listener
 from balancer.pool import Pool
 from balancer.proxy.dialer import Dialer
@@ -79,6 +80,8 @@ class Plane:
         opened = await self._bind_listeners(snapshot.config)
         self._configure_pools(snapshot)
         self.reception.table = build_table(snapshot.config, self.pools, self._route_tallies, self.rng, self._secret)
+        page = snapshot.config.errors.page
+        self.reception.error_page = ErrorPage(page.text) if page is not None and page.text else OWN
         self.dialer.longest_head = snapshot.config.limits.head
         self.dialer.most_fields = snapshot.config.limits.header_count
         self.snapshot = snapshot

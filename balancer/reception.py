@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from ipaddress import ip_address
@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from balancer.decision import Decision
 from balancer.http1 import canned
+from balancer.http1.error_page import OWN
 from balancer.http1.fields import FORWARDED_FOR
 from balancer.http1.head import RequestHead
 from balancer.listening import Listener
@@ -53,6 +54,7 @@ class Reception:
         self.listeners: Mapping[str, Listener] = {}
         self.rng = rng
         self.date = b""
+        self.error_page = OWN  # swapped by a reload, too
         self.connect = dialer.connect
         self.gave_up = dialer.gave_up
         self._views = views
@@ -80,8 +82,7 @@ class Reception:
             return None
         route = self.table.match(head)
         if route is None:
-            body = canned.problem(404, "no route of this site takes this request", b"")
-            self._answer(listener, client, head, decision, None, 404, body, outcome="refused")
+            self._turn_away(listener, client, head, decision, None, 404, "no route of this site takes this request")
             return None
         fixed = route.fixed
         if route.maintenance is not None and not _allowed(route, decision.client):
@@ -113,8 +114,7 @@ class Reception:
     ) -> None:
         """A listener that only sends its clients to another one, or to another site."""
         if not head.host:
-            body = canned.problem(400, "a redirect needs to know the host", b"")
-            self._answer(listener, client, head, decision, None, 400, body, outcome="refused")
+            self._turn_away(listener, client, head, decision, None, 400, "a redirect needs to know the host")
             return
         if to in self.listeners:
             place = b"http://%b:%d" % (_without_port(head.host), self.listeners[to].port)
@@ -122,6 +122,32 @@ class Reception:
             place = to.encode("utf-8").rstrip(b"/")
         extra = b"Location: %b%b\r\n" % (place, b"/" if head.target == b"*" else head.target)
         self._answer(listener, client, head, decision, None, 308, b"", extra=extra)
+
+    def _turn_away(
+        self,
+        listener: Listener,
+        client: ClientConnection,
+        head: RequestHead,
+        decision: Decision,
+        route: Route | None,
+        status: int,
+        reason: str,
+        extra: bytes = b"",
+        outcome: str = "refused",
+    ) -> None:
+        """Answer with an error, in the form that the client would rather have."""
+        drop: Collection[bytes] = ()
+        if route is not None:
+            drop = route.edits.response_drop
+            self._name(decision, route)
+        accept = head.value(b"accept")
+        body, kind, fields = canned.told(status, reason, decision.request_id, accept, self.error_page, drop)
+        self._answer(listener, client, head, decision, route, status, body, kind, fields + extra, outcome)
+
+    def _name(self, decision: Decision, route: Route) -> None:
+        """Give a request that no server gets an identifier, once."""
+        if route.edits.request_id and not decision.request_id:
+            decision.request_id = b"%032x" % self.rng.getrandbits(128)
 
     def _answer(
         self,
@@ -138,8 +164,8 @@ class Reception:
     ) -> None:
         """Answer without a server. An unread body spoils the connection for further requests."""
         if route is not None:
+            self._name(decision, route)
             if route.edits.request_id:
-                decision.request_id = b"%032x" % self.rng.getrandbits(128)
                 extra += b"%b: %b\r\n" % (route.edits.request_id, decision.request_id)
             extra += route.edits.response_add
         common = head.common
