@@ -308,7 +308,7 @@ class ClientConnection(asyncio.Protocol):
         door = self._door
         door.tally.rejected[f"status-{status}"] += 1
         body = canned.problem(status, reason, b"")
-        self.send(canned.answer(status, body, date=door.date, extra=extra, persistent=False))
+        self.send(canned.answer(status, body, date=door.date, extra=canned.UNREAD + extra, persistent=False))
         door.refused(self, status, len(body))
         self._end()
 

@@ -496,17 +496,23 @@ class Exchange:
     def _answer(self, status: int, reason: str, outcome: str) -> None:
         decision = self.decision
         decision.status = status
-        body = canned.problem(status, reason, decision.request_id)
+        edits = self.route.edits
+        accept = self.head.value(b"accept")
+        body, content_type, extra = canned.told(
+            status, reason, decision.request_id, accept, self.around.error_page, edits.response_drop
+        )
         persistent = self.persistent and self._request_over and not self.client.last
-        extra = b"Retry-After: 1\r\n" if status == 503 else b""
-        if self.route.edits.request_id and decision.request_id:
-            extra += b"%b: %b\r\n" % (self.route.edits.request_id, decision.request_id)
-        extra += self.route.edits.response_add
+        if status == 503:
+            extra += b"Retry-After: 1\r\n"
+        if edits.request_id and decision.request_id:
+            extra += b"%b: %b\r\n" % (edits.request_id, decision.request_id)
+        extra += edits.response_add
         self.client.send(
             canned.answer(
                 status,
                 body,
                 date=self.around.date,
+                content_type=content_type,
                 extra=extra,
                 without_body=self.head.method == b"HEAD",
                 persistent=persistent,
