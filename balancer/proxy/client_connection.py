@@ -279,7 +279,7 @@ class ClientConnection(asyncio.Protocol):
         now = monotonic()
         if self._ended or self._blocked:
             waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
-            self._unsent = self._untaken()
+            self._unsent = self._untaken() if waiting else 0
             self.deadline = now + (door.write_idle if waiting else LINGER)
         elif self._reader is not None:
             self.deadline = NEVER if self._held else min(now + door.body_idle, self._paid)
