@@ -254,7 +254,8 @@ def _behind_proxies(listener: Listener, client: ClientConnection, head: RequestH
     values = [field.value for field in head.common.special if field.kind == FORWARDED_FOR]
     for part in reversed(b",".join(values).split(b",")):
         try:
-            address = str(ip_address(part.strip(b' \t"').decode("ascii", "replace")))
+            # A zone means nothing on another machine than the one that wrote it, and may be any text.
+            address = str(ip_address(part.strip(b' \t"').decode("ascii", "replace").partition("%")[0]))
         except ValueError:
             break  # whoever wrote this cannot be believed further
         if not listener.trusts(address):
