@@ -48,6 +48,9 @@ TUNNEL: Final = 4
 OVER: Final = 5
 
 NOWHERE: Final[list[Server]] = []
+WITHOUT_BODY: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE"))
+"""Methods whose body some servers do not read (RFC 9110 section 9.3.1). Such a server takes it for the next request on
+the connection, which could be another client's: the connection is not used again."""
 NO_NAMES: Final[frozenset[bytes]] = frozenset()
 MOST_INTERIM: Final = 10
 """1xx answers to one request. Servers send one or two; one that never comes to the point is not waited for."""
@@ -381,6 +384,8 @@ class Exchange:
         assert upstream is not None
         self._upstream = None
         self.flush()
+        if self.head.common.has_body and self.head.method in WITHOUT_BODY:
+            reusable = False
         upstream.release(reusable and self._request_over)
         self._leave_server()
         self._over("ok")

@@ -595,3 +595,21 @@ async def test_requests_are_turned_away_while_the_loop_is_behind() -> None:
             overload.observe(0.0)
         await client.send(GET)
         assert (await client.answer())[0] == 200
+
+
+async def test_the_body_of_a_get_never_becomes_the_next_request() -> None:
+    asked: list[bytes] = []
+
+    async def blind_to_bodies(peer: Peer) -> None:
+        while True:
+            asked.append((await peer.head()).split(b"\r\n")[0])
+            await peer.send(ok())
+
+    smuggled = b"GET /hidden HTTP/1.1\r\nHost: s\r\n\r\n"
+    async with serving(blind_to_bodies) as (server,), site(config({"a": server})) as here:
+        attacker, victim = await here.connect(), await here.connect()
+        await attacker.send(b"GET /x HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n%b" % (len(smuggled), smuggled))
+        await attacker.answer()
+        await victim.send(GET)
+        await victim.answer()
+        assert server.connections == 2
