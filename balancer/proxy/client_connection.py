@@ -201,7 +201,7 @@ class ClientConnection(asyncio.Protocol):
             try:
                 head = parse_request(data[at:end], self._door.most_fields, self._door.longest_target, self._remembered)
             except ClientFault as fault:
-                self._refuse(fault.status, fault.reason, fault.extra)
+                self._refuse(fault.status, fault.reason, fault.extra, without_body=data.startswith(b"HEAD ", at))
                 break
             self._remembered = head.common if end - at <= MEMORABLE else None
             at = end + 4
@@ -303,13 +303,14 @@ class ClientConnection(asyncio.Protocol):
             return waiting
         return waiting + int(struct.unpack("i", held)[0])
 
-    def _refuse(self, status: int, reason: str, extra: bytes = b"") -> None:
+    def _refuse(self, status: int, reason: str, extra: bytes = b"", *, without_body: bool = False) -> None:
         """Answer what is no request; nothing after it is read as one."""
         door = self._door
         door.tally.rejected[f"status-{status}"] += 1
         body = canned.problem(status, reason, b"")
-        self.send(canned.answer(status, body, date=door.date, extra=canned.UNREAD + extra, persistent=False))
-        door.refused(self, status, len(body))
+        extra = canned.UNREAD + extra
+        self.send(canned.answer(status, body, date=door.date, extra=extra, without_body=without_body, persistent=False))
+        door.refused(self, status, 0 if without_body else len(body))
         self._end()
 
     def _body(self, data: bytes) -> None:

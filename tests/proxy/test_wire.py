@@ -613,3 +613,10 @@ async def test_the_body_of_a_get_never_becomes_the_next_request() -> None:
         await victim.send(GET)
         await victim.answer()
         assert server.connections == 2
+
+
+async def test_a_head_request_that_is_refused_has_no_body_in_its_answer() -> None:
+    async with serving(replies(ok())) as (server,), site(config({"a": server})) as here:
+        answer = await here.ask(b"HEAD / HTTP/1.1\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b"\r\n\r\n")
