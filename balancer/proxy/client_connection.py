@@ -502,6 +502,8 @@ class ClientConnection(asyncio.Protocol):
             taken = self._unsent - (self._untaken() if unsent else 0)
             if taken and (not unsent or taken >= self._door.body_rate * self._door.write_idle):
                 self._settle()  # slow, but not standing still; or all is sent, and what is left is to linger
+            elif unsent:
+                self.cut()  # with an orderly end the kernel would keep megabytes for who takes them by drops
             else:
                 self._drop()
         elif self._reader is not None and self.exchange is not None:
