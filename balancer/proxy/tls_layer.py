@@ -12,6 +12,7 @@ from balancer.proxy.sides import NEVER
 RECORD: Final = 16384  # bytes of plain text in the largest record (RFC 8446 section 5.1): one read takes a whole one
 
 CUT_SHORT: Final = "the connection was closed during the TLS handshake"
+LATE: Final = "the TLS handshake did not end in time"
 
 
 class Truncated(ConnectionResetError):
@@ -25,7 +26,8 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
     connection, wants to be there before the first byte is read, and does not tell an orderly end from a cut.
 
     `inner` hears nothing before the handshake is done; then `established` is called, which may still abort, and after
-    it `inner.connection_made`. If it never gets there, `failed` is told why once the transport is gone, and `inner` nothing.
+    it `inner.connection_made`. If it never gets there, `inner` hears nothing at all, and `failed` is told why once
+    the transport is gone.
     Whoever makes a layer gives it a `deadline` for the handshake and shows it to the sweeper.
     """
 
@@ -202,7 +204,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         """The sweeper says that `deadline` has passed: the handshake took too long, or what follows a failed one."""
         self.deadline = NEVER
         if not self._made:
-            self._reason = self._reason or "the TLS handshake did not end in time"
+            self._reason = self._reason or LATE
             self.abort()
 
     # What comes.
