@@ -248,7 +248,7 @@ CERTIFICATES = "certificates: [{cert: a.pem, key: a.key}]"
         (listener(f"tls: {{{CERTIFICATES}, client_subject: Cookie}}"), "Cookie means something else already"),
         (listener(f"tls: {{{CERTIFICATES}, client_subject: X-Forwarded-For}}"), "means something else already"),
         (listener(f"tls: {{{CERTIFICATES}, client_subject: Connection}}"), "means something else already"),
-        (listener(f"tls: {{{CERTIFICATES}, client_subject: X_Client}}"), 'no space, colon or _, not "X_Client"'),
+        (listener(f"tls: {{{CERTIFICATES}, client_subject: X_Client}}"), 'spaces, colon and _, not "X_Client"'),
         (listener("proxy_protocol: yes"), "listeners.main.proxy_protocol: "),
         (
             listener("proxy_protocol: require"),
