@@ -474,3 +474,46 @@ async def test_over_a_real_loop_a_large_answer_arrives_and_the_end_is_orderly() 
     assert (len(end.heard), end.ended, end.lost_by) == (3_000_000, True, None)
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_is_done_to_the_bytes_nothing_is_raised_and_nothing_else_is_heard(
+    seed: int, version: ssl.TLSVersion
+) -> None:
+    rng = Random(seed)
+    wire = Wire(None, server_context(version), keep_open=True)
+    harm = rng.randrange(60, 6000)  # after so many bytes towards the server
+    passed = 0
+    sent = b""
+    for _ in range(30):
+        data = bytes(wire.up.written)
+        wire.up.written.clear()
+        if passed <= harm < passed + len(data):
+            at = harm - passed
+            data = rng.choice(
+                (
+                    data[:at] + rng.randbytes(rng.randrange(1, 40)) + data[at:],
+                    data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :],
+                    data[:at] + data[at + rng.randrange(1, 40) :],
+                    data + data,
+                    data[:at] + rng.randbytes(70_000),
+                )
+            )
+        passed += len(data)
+        if data and not wire.down.closed:
+            wire.server.data_received(data)
+        back = bytes(wire.down.written)
+        wire.down.written.clear()
+        if back and not wire.up.closed:
+            wire.client.data_received(back)
+        if wire.a.layer is not None:
+            word = rng.randbytes(200)
+            sent += word
+            wire.a.up.write(word)
+    wire.server.eof_received()
+    wire.lose()
+    assert sent.startswith(wire.b.heard)
+    assert not wire.b.ended
+    if wire.b.layer is not None:
+        assert isinstance(wire.b.lost_by, (ssl.SSLError, Truncated))
