@@ -79,6 +79,7 @@ class Reception:
         decision.target = head.target
         decision.version = b"1.1" if head.minor else b"1.0"
         decision.user_agent = head.common.user_agent
+        decision.tls = client.tls
         if client.trusted:
             decision.client = _behind_proxies(listener, client, head)
         if self._overload.share and self.rng.random() < self._overload.share:
@@ -140,7 +141,7 @@ class Reception:
             self._turn_away(listener, client, head, decision, None, 400, "a redirect needs to know the host")
             return
         if to in self.listeners:
-            place = b"http://%b:%d" % (_without_port(head.host), self.listeners[to].port)
+            place = _start_of_urls(_without_port(head.host), self.listeners[to])
         else:
             place = to.encode("utf-8").rstrip(b"/")
         extra = b"Location: %b%b\r\n" % (place, b"/" if head.target == b"*" else head.target)
@@ -261,6 +262,13 @@ def _behind_proxies(listener: Listener, client: ClientConnection, head: RequestH
         if not listener.trusts(address):
             return address
     return client.address
+
+
+def _start_of_urls(host: bytes, listener: Listener) -> bytes:
+    """Where a listener's site begins; the port is left out where it goes without saying."""
+    if listener.scheme == b"https" and listener.port == 443:
+        return b"https://" + host
+    return b"%b://%b:%d" % (listener.scheme, host, listener.port)
 
 
 def _without_port(host: bytes) -> bytes:

@@ -202,6 +202,8 @@ class _Client:
         self.scheme = b"http"
         self.shown = "192.0.2.1"
         self.node = b"for=192.0.2.1"
+        self.vouched: tuple[bytes, bytes] | None = None
+        self.reserved: frozenset[bytes] = frozenset()
 
 
 def _head() -> bytes:

@@ -42,6 +42,8 @@ class Timeouts(Model):
     """Between two pieces of a request body. Of `defaults` only."""
     keep_alive: Duration = 75.0
     """An idle client connection is kept this long. Of `defaults` only."""
+    tls_handshake: Positive = 10.0
+    """From a client's connection to the end of its TLS handshake. Of `defaults` only."""
 
 
 class Limits(Model):

@@ -15,6 +15,7 @@ from balancer.http1 import canned
 from balancer.http1.faults import ClientFault
 from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
 from balancer.http1.head import END, RequestFields, RequestHead, parse_request, refuse_early
+from balancer.http1.outgoing import unreserved
 from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, UpstreamSide
 from balancer.tally import ListenerTally
 
@@ -45,6 +46,10 @@ class Door(Protocol):
     """Bytes a second, of bodies and of answers that are taken; more than 0."""
     write_idle: float
     date: bytes
+    reserved: frozenset[bytes]
+    """Names of fields in which only the balancer may speak, in lower case."""
+    subject_field: bytes
+    """The one of them that this listener fills in itself; empty for none."""
 
     def admit(self, connection: ClientConnection) -> bool:
         """A client has connected; False when there are too many."""
@@ -88,23 +93,30 @@ class ClientConnection(asyncio.Protocol):
         "last",
         "network",
         "node",
+        "reserved",
         "scheme",
         "shown",
+        "tls",
         "trusted",
         "tunnel_idle",
+        "vouched",
     )
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, address: str = "") -> None:
+        """`address` is the client's if it is known from elsewhere than its socket."""
         # For the connection's life.
         self._door = door
         self._transport: asyncio.Transport | None = None
         self.scheme = door.scheme
-        self.address = ""
+        self.address = address
         self.shown = ""
         self.trusted = False
         self.network: bytes | None = None  # under which it was counted in (owner: the listener)
         self.last = False
         self.node = b""
+        self.tls = ""  # the version it speaks, such as TLSv1.3
+        self.vouched: tuple[bytes, bytes] | None = None
+        self.reserved: frozenset[bytes] = frozenset()
         self._remembered: RequestFields | None = None  # of the last request
         self._buffer = b""  # an incomplete head, or requests read ahead
         self._held = False  # the exchange's server takes no more
@@ -129,8 +141,9 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         door = self._door
-        peer = transport.get_extra_info("peername")
-        self.address = peer[0] if isinstance(peer, tuple) and peer else "unix"
+        if not self.address:
+            peer = transport.get_extra_info("peername")
+            self.address = peer[0] if isinstance(peer, tuple) and peer else "unix"
         self._describe()
         if door.admit(self):
             self.deadline = monotonic() + door.head_time
@@ -140,6 +153,8 @@ class ClientConnection(asyncio.Protocol):
     def _describe(self) -> None:
         """What is said of this client to servers, worked out once."""
         self.trusted = self._door.trusts(self.address)
+        if not self.trusted or self._door.subject_field:
+            self.reserved = self._door.reserved
         self.shown = self.address
         try:
             six = ipaddress.ip_address(self.address.partition("%")[0]).version == 6
@@ -338,7 +353,7 @@ class ClientConnection(asyncio.Protocol):
         if pieces:
             exchange.request_body(pieces)
         if reader.done and self.exchange is exchange:
-            exchange.request_end(reader.trailers)
+            exchange.request_end(unreserved(reader.trailers, self.reserved) if self.reserved else reader.trailers)
 
     def eof_received(self) -> bool:
         """The client will send no more.

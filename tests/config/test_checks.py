@@ -230,3 +230,41 @@ def test_patterns_tell_their_captures() -> None:
     assert skeleton("/a/{b}/**") == "/a/{}/**"
     assert path_fault("/a/{b}/**") is None
     assert template_fault("/x/{b}", ("b",)) is None
+
+
+def listener(text: str, more: str = "") -> str:
+    return f"{SERVERS}{more}listeners: {{main: {{address: ':8443', {text}}}}}"
+
+
+CERTIFICATES = "certificates: [{cert: a.pem, key: a.key}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (listener("tls: {certificates: []}"), "listeners.main.tls.certificates: "),
+        (listener("tls: {certificates: [{cert: a.pem}]}"), 'must have "key"'),
+        (listener(f"tls: {{{CERTIFICATES}, minimum: 1.1}}"), "listeners.main.tls.minimum: "),
+        (listener(f"tls: {{{CERTIFICATES}, client_subject: Cookie}}"), "Cookie means something else already"),
+        (listener(f"tls: {{{CERTIFICATES}, client_subject: X-Forwarded-For}}"), "means something else already"),
+        (listener(f"tls: {{{CERTIFICATES}, client_subject: Connection}}"), "means something else already"),
+        (listener(f"tls: {{{CERTIFICATES}, client_subject: X_Client}}"), 'spaces, colon and _, not "X_Client"'),
+        (listener("proxy_protocol: yes"), "listeners.main.proxy_protocol: "),
+        (
+            listener("proxy_protocol: require"),
+            "needs `trusted_proxies`: nobody else's PROXY protocol header is believed",
+        ),
+        (
+            f"{SERVERS}listeners: {{main: {{address: 'unix:/run/x', proxy_protocol: accept}}}}",
+            "must be refuse on a Unix socket",
+        ),
+        (route("pool: default, timeouts: {tls_handshake: 1s}"), "write it under defaults.timeouts"),
+    ],
+)
+def test_tls_and_proxy_headers_that_cannot_work_are_refused(text: str, reason: str) -> None:
+    assert any(reason in problem for problem in problems(text)), problems(text)
+
+
+def test_tls_and_proxy_headers_that_can_work_are_taken_without_a_look_at_the_files() -> None:
+    text = listener(f"tls: {{{CERTIFICATES}, minimum: 1.3, client_ca: ca.pem}}, proxy_protocol: accept")
+    assert problems(text.replace("listeners", "trusted_proxies: [10.0.0.0/8]\nlisteners")) == []
