@@ -11,6 +11,8 @@ from balancer.proxy.sides import NEVER
 
 RECORD: Final = 16384  # bytes of plain text in the largest record (RFC 8446 section 5.1): one read takes a whole one
 
+CUT_SHORT: Final = "the connection was closed during the TLS handshake"
+
 
 class Truncated(ConnectionResetError):
     """The other end stopped without saying in TLS that it had sent all: what came may be incomplete."""
@@ -23,7 +25,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
     connection, wants to be there before the first byte is read, and does not tell an orderly end from a cut.
 
     `inner` hears nothing before the handshake is done; then `established` is called, which may still abort, and after
-    it `inner.connection_made`. If it never gets there, `failed` is told why, once, and `inner` nothing at all.
+    it `inner.connection_made`. If it never gets there, `failed` is told why once the transport is gone, and `inner` nothing.
     Whoever makes a layer gives it a `deadline` for the handshake and shows it to the sweeper.
     """
 
@@ -44,6 +46,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         "_made",
         "_outgoing",
         "_paused",
+        "_reason",
         "_server_side",
         "_session",
         "_transport",
@@ -76,6 +79,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         self._transport: asyncio.Transport | None = None
         self.tls: ssl.SSLObject | None = None  # from connection_made on
         self.deadline = NEVER  # of the handshake (owner: whoever made this layer, until it is done)
+        self._reason = ""  # why the handshake has failed
         self._made = False  # the handshake is done, and `inner` connected
         # What comes.
         self._paused = False  # `inner` wants nothing
@@ -118,7 +122,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
     def eof_received(self) -> bool:
         """The transport has come to its end; if TLS has not, something may be missing."""
         if not self._made:
-            self._give_up("the connection was closed during the TLS handshake")
+            self._give_up(CUT_SHORT)
         elif self._ended:
             return True  # it has been said already: `inner` decides when to close
         else:
@@ -137,7 +141,9 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         self._held.clear()
         self._established = None
         if not self._made:
-            self._tell_failure("the connection was closed during the TLS handshake" if exc is None else str(exc))
+            failed, self._failed = self._failed, None
+            if failed is not None:
+                failed(self._reason or (str(exc) if exc is not None else "") or CUT_SHORT)
             return
         if exc is None:
             exc = self._lost_by
@@ -188,21 +194,16 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
     def _give_up(self, reason: str) -> None:
         """The handshake has failed: the transport closes once the alert is out, or at the deadline."""
         self._closing = True
+        self._reason = self._reason or reason
         if self._transport is not None:
             self._transport.close()
-        self._tell_failure(reason)
-
-    def _tell_failure(self, reason: str) -> None:
-        failed, self._failed = self._failed, None
-        if failed is not None:
-            failed(reason)
 
     def overdue(self) -> None:
         """The sweeper says that `deadline` has passed: the handshake took too long, or what follows a failed one."""
         self.deadline = NEVER
         if not self._made:
+            self._reason = self._reason or "the TLS handshake did not end in time"
             self.abort()
-            self._tell_failure("the TLS handshake did not end in time")
 
     # What comes.
 
@@ -234,11 +235,11 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         if fault is not None:
             self._break(fault)
 
-    def _hand_over(self) -> None:
-        """What has been decrypted, and after it the end."""
+    def _hand_over(self) -> bool:
+        """What has been decrypted, and after it the end; whether more is wanted."""
         inner = self._inner
         if inner is None:
-            return
+            return False
         pieces = self._held
         if pieces:
             self._held = []
@@ -248,13 +249,11 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
             self._end_due = False
             if not inner.eof_received():
                 self.close()
+        return not self._paused
 
     def _go_on(self) -> None:
         """Hand over what was held back, and only then read on."""
-        if self._paused or self._transport is None:
-            return
-        self._hand_over()
-        if not self._paused and self._transport is not None:
+        if not self._paused and self._hand_over() and self._transport is not None:
             self._transport.resume_reading()
 
     def _answer(self) -> None:
