@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from config.pool import (
     ActiveChecks,
+    ClientCertificate,
     Connections,
     Cookie,
     HashKey,
@@ -26,6 +27,7 @@ from config.pool import (
     RetryBudget,
     RetryReason,
     Server,
+    ServerTls,
     Sticky,
     StrategyName,
     Timeouts,
@@ -38,6 +40,7 @@ __all__ = [
     "ActiveChecks",
     "Admin",
     "AdminKey",
+    "ClientCertificate",
     "Config",
     "Connections",
     "Cookie",
@@ -68,6 +71,7 @@ __all__ = [
     "Rewrite",
     "Route",
     "Server",
+    "ServerTls",
     "Shutdown",
     "Sticky",
     "StrategyName",

@@ -11,6 +11,7 @@ from typing import Literal
 from balancer.commands.console import Console, counted
 from balancer.commands.outcome import OK, USAGE
 from balancer.commands.places import needed_configuration
+from balancer.server_tls import BadTls, any_secured, build
 from balancer.strategy import StrategyError, load_strategy
 from config.load import Loaded, load
 from config.problems import ConfigError, Problem
@@ -27,7 +28,7 @@ def check(console: Console, file: Path | None, style: Format) -> int:
     try:
         loaded = load(path, console.environ)
         config, warnings = loaded.config, loaded.warnings
-        problems = tuple(_plugin_problems(loaded))
+        problems = (*_plugin_problems(loaded), *_tls_problems(loaded))
     except ConfigError as error:
         problems = error.problems
     if style == "json":
@@ -55,6 +56,19 @@ def _plugin_problems(loaded: Loaded) -> Iterator[Problem]:
         except StrategyError as error:
             place = loaded.where(("pools", name, "strategy"))
             yield (Problem.at(place, str(error)) if place else Problem("", 0, 0, f"pools.{name}.strategy", str(error)))
+
+
+def _tls_problems(loaded: Loaded) -> Iterator[Problem]:
+    """Certificates that cannot be loaded; the configuration's own check reads no other files."""
+    for name, pool in loaded.config.pools.items():
+        if not any_secured(pool):
+            continue
+        try:
+            build(pool.tls)
+        except BadTls as error:
+            path = ("pools", name, "tls", *error.key.split("."))
+            place = loaded.where(path)
+            yield Problem.at(place, str(error)) if place else Problem("", 0, 0, ".".join(path), str(error))
 
 
 def _counts(config: Config) -> dict[str, int]:

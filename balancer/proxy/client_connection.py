@@ -11,6 +11,7 @@ from balancer.http1 import canned
 from balancer.http1.faults import ClientFault
 from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
 from balancer.http1.head import END, RequestFields, RequestHead, parse_request
+from balancer.http1.proxy_protocol import Endpoint
 from balancer.proxy.sides import NEVER, UpstreamSide
 from balancer.tally import ListenerTally
 
@@ -142,6 +143,14 @@ class ClientConnection(asyncio.Protocol):
             six = False
         shown = self.shown.encode("ascii")
         self.node = b'for="[%b]"' % shown if six else b"for=%b" % shown  # RFC 7239 section 6
+
+    def ends(self) -> tuple[Endpoint | None, Endpoint | None]:
+        """The client's address and port, and those it has connected to."""
+        transport = self._transport
+        if transport is None:
+            return None, None
+        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        return _endpoint(peer), _endpoint(own)
 
     # What comes from the client.
 
@@ -465,3 +474,8 @@ class ClientConnection(asyncio.Protocol):
         elif self._transport is not None:
             self._ended = True
             self._transport.close()
+
+
+def _endpoint(name: object) -> Endpoint | None:
+    """Of what a socket is called: with IPv6 it has more to it, and a Unix socket has none."""
+    return (name[0], name[1]) if isinstance(name, tuple) and len(name) > 1 else None

@@ -25,7 +25,8 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
     connection, wants to be there before the first byte is read, and does not tell an orderly end from a cut.
 
     `inner` hears nothing before the handshake is done; then `established` is called, which may still abort, and after
-    it `inner.connection_made`. If it never gets there, `failed` is told why once the transport is gone, and `inner` nothing.
+    it `inner.connection_made`. If it never gets there, `inner` hears nothing at all, and `failed` is told why once
+    the transport is gone.
     Whoever makes a layer gives it a `deadline` for the handshake and shows it to the sweeper.
     """
 
@@ -51,6 +52,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         "_session",
         "_transport",
         "deadline",
+        "fault",
         "tls",
     )
 
@@ -79,6 +81,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         self._transport: asyncio.Transport | None = None
         self.tls: ssl.SSLObject | None = None  # from connection_made on
         self.deadline = NEVER  # of the handshake (owner: whoever made this layer, until it is done)
+        self.fault: Exception | None = None  # OpenSSL's word for why the handshake has failed, if it was its
         self._reason = ""  # why the handshake has failed
         self._made = False  # the handshake is done, and `inner` connected
         # What comes.
@@ -105,6 +108,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
                 session=self._session,
             )
         except (ValueError, ssl.SSLError) as error:  # a host name that is none
+            self.fault = error
             self._give_up(f"the TLS handshake could not begin: {error}")
             return
         if not self._server_side:
@@ -172,6 +176,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
             self._flush()
             return
         except ssl.SSLError as error:
+            self.fault = error
             self._flush()  # the alert that tells them why
             self._give_up(why(error))
             return
