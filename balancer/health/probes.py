@@ -120,10 +120,17 @@ class _Preambled(aiohttp.BaseConnector):
         super().__init__(force_close=True)
         self._server = server
 
-    async def _create_connection(self, *asked: object) -> ResponseHandler:
+    async def _create_connection(self, req: aiohttp.ClientRequest, *more: object) -> ResponseHandler:
         context, name = _tls(self._server.way)
-        begun = await _begun(self._server)
-        _, protocol = await self._loop.create_connection(self._factory, sock=begun, ssl=context, server_hostname=name)
+        try:
+            begun = await _begun(self._server)
+            _, protocol = await self._loop.create_connection(
+                self._factory, sock=begun, ssl=context, server_hostname=name
+            )
+        except TimeoutError:
+            raise
+        except OSError as error:  # as aiohttp's own connectors tell it
+            raise aiohttp.ClientConnectorError(req.connection_key, error) from error
         return protocol
 
 
@@ -203,13 +210,13 @@ async def _beginning(content: aiohttp.StreamReader) -> bytes:
 
 def _explain(error: Exception, server: Target, checks: ActiveChecks) -> str:
     """The sentence for what went wrong; it quotes nothing that the server sent."""
-    if isinstance(error, aiohttp.ClientConnectorDNSError | socket.gaierror):
-        return f"the name {URL(server.url).host} does not resolve"
     cause: Exception = error
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error
     elif isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
+    if isinstance(error, aiohttp.ClientConnectorDNSError) or isinstance(cause, socket.gaierror):
+        return f"the name {URL(server.url).host} does not resolve"
     match cause:
         case ssl.SSLError():
             return explain(cause)

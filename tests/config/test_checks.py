@@ -240,8 +240,8 @@ def test_a_configuration_from_elsewhere_is_judged_the_same() -> None:
         routes={"r": Route(pool="ap")},
     )
     assert [str(problem) for problem in faults(config, "PATCH")] == [
-        "PATCH: pools.app.servers.a.url: must be a server such as http://10.0.0.11:8000, https://app.internal or unix:/run/app.sock, "
-        'not "ftp://a"',
+        "PATCH: pools.app.servers.a.url: must be a server such as http://10.0.0.11:8000, https://app.internal or "
+        'unix:/run/app.sock, not "ftp://a"',
         f'PATCH: pools.app.strategy: must be {", ".join(STRATEGIES)} or your own as package.module:Class, not "x"',
         'PATCH: routes.r.pool: must name a pool, not "ap"; did you mean "app"?',
     ]
