@@ -82,6 +82,7 @@ class ClientConnection(asyncio.Protocol):
         "address",
         "deadline",
         "exchange",
+        "introduced",
         "last",
         "node",
         "scheme",
@@ -98,6 +99,7 @@ class ClientConnection(asyncio.Protocol):
         self.address = ""
         self.shown = ""
         self.trusted = False
+        self.introduced: tuple[Endpoint | None, Endpoint | None] | None = None  # its ends, as a proxy in front told
         self.last = False
         self.node = b""
         self._remembered: RequestFields | None = None  # of the last request
@@ -147,8 +149,8 @@ class ClientConnection(asyncio.Protocol):
     def ends(self) -> tuple[Endpoint | None, Endpoint | None]:
         """The client's address and port, and those it has connected to."""
         transport = self._transport
-        if transport is None:
-            return None, None
+        if self.introduced is not None or transport is None:
+            return self.introduced or (None, None)
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         return _endpoint(peer), _endpoint(own)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import socket
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -186,8 +188,8 @@ async def cut_short(peer: Peer) -> None:
     """Close below TLS, without its farewell."""
     writer = peer.writer
     await writer.drain()
-    raw = writer.transport.get_extra_info("socket")
-    raw.shutdown(2)
+    with socket.socket(fileno=os.dup(writer.transport.get_extra_info("socket").fileno())) as raw:
+        raw.shutdown(socket.SHUT_RDWR)
 
 
 async def test_an_answer_that_ends_with_the_connection_is_cut_when_tls_did_not_end_it(tmp_path: Path) -> None:
