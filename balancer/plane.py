@@ -26,6 +26,7 @@ from balancer.proxy.upstream_connection import UpstreamConnection
 from balancer.reception import UNROUTED, Reception, Views
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey
+from balancer.server_tls import BadPools, Contexts, way
 from balancer.snapshot import Snapshot
 from balancer.strategy import StrategyError, load_strategy
 from balancer.tally import ListenerTally, RouteTally, ServerTally
@@ -80,6 +81,7 @@ class Plane:
         self._farewell: tuple[float, float] | None = None  # the same of all tunnels, once the plane drains
         self._route_tallies: dict[str, RouteTally] = {UNROUTED: RouteTally()}
         self._listener_tallies: dict[str, ListenerTally] = {}
+        self._contexts = Contexts()  # for TLS to servers
         self._draining = False
         self._old_listeners: list[Listener] = []  # closed, with connections that are not yet done
         self._crowd = Crowd(1, 1)
@@ -98,12 +100,17 @@ class Plane:
         if self._draining and (self.snapshot is None or snapshot.config is not self.snapshot.config):
             raise PlaneError(["the balancer is shutting down: nothing is changed any more"])
         current = self.snapshot
-        if current is not None and snapshot.config is current.config:
+        if current is not None and snapshot.config is current.config and snapshot.reads == current.reads:
             self._mark(snapshot)
             return
         _check_strategies(snapshot.config)
         credentials = await self._read_credentials(snapshot.config)
+        try:
+            contexts = await self._contexts.prepare(snapshot.config, snapshot.reads)
+        except BadPools as error:
+            raise PlaneError(error.problems) from error
         opened = await self._bind_listeners(snapshot.config, credentials)
+        self._contexts.adopt(contexts)
         self._configure_pools(snapshot)
         self.reception.table = build_table(snapshot.config, self.pools, self._route_tallies, self.rng, self._secret)
         page = snapshot.config.errors.page
@@ -207,7 +214,7 @@ class Plane:
         if server is None:
             parts = urlsplit(settings.url)
             host = settings.url.removeprefix("unix:") if parts.scheme == "unix" else parts.hostname or ""
-            port = 0 if parts.scheme == "unix" else parts.port or 80
+            port = 0 if parts.scheme == "unix" else parts.port or (443 if parts.scheme == "https" else 80)
             latency = PeakEwma(pool.response_time.decay, pool.response_time.start)
             server = self._servers[key] = Server(key, settings.url, host, port, latency)
         server.latency.decay = pool.response_time.decay
@@ -216,6 +223,10 @@ class Plane:
         cap = settings.max_connections
         server.cap = pool.connections.per_server if cap is None else cap
         server.keeping = pool.connections
+        beginning = way(settings.url, pool, self._contexts.of.get(key[0]))
+        if beginning != server.way:
+            server.way = beginning
+            self.dialer.close_idle(server)
         return server
 
     def _remove(self, server: Server, now: float, grace: float) -> None:

@@ -14,7 +14,7 @@ from config.nodes import Table, tree_of
 from config.patterns import NAME, PLUGIN, TOKEN
 from config.problems import Path, Problem, Unfit, in_order, listed, nearest
 from config.route_checks import check_routes
-from config.schema import Admin, Config, Headers, Limits, Listener, Pool, StrategyName, Timeouts
+from config.schema import Admin, Config, Headers, Limits, Listener, Pool, ServerTls, StrategyName, Timeouts
 
 STRATEGIES: tuple[str, ...] = get_args(StrategyName)
 _PATTERN = 1000
@@ -178,12 +178,21 @@ def _check_pool(pool: Pool, path: Path, config: Config, found: Findings) -> None
             if address.is_loopback and address.overlaps(settings.address):
                 found.add(place, f"must not be the listener {listener} of this balancer itself", came=True)
     _check_strategy(pool.strategy, (*path, "strategy"), found)
+    _check_tls(pool, (*path, "tls"), found)
     _check_headers(pool.headers, (*path, "headers"), found)
     active = pool.health.active
     if active is not None:
         message_fields(active.headers, (*path, "health", "active", "headers"), found, host=True)
         if active.body is not None:
             _check_pattern(active.body, (*path, "health", "active", "body"), found)
+
+
+def _check_tls(pool: Pool, path: Path, found: Findings) -> None:
+    if pool.servers and not any(server.url[:6].lower() == "https:" for server in pool.servers.values()):
+        if pool.tls != ServerTls() and not found.unseen((*path[:-1], "servers")):
+            found.warn(path, "has no effect: no server of this pool has an https:// URL")
+    elif not pool.tls.verify:
+        found.warn((*path, "verify"), "is false: whoever answers is believed to be the server")
 
 
 def _check_pattern(pattern: str, path: Path, found: Findings) -> None:

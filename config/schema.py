@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from config.error_page import PageFile
 from config.pool import (
     ActiveChecks,
+    ClientCertificate,
     Connections,
     Cookie,
     HashKey,
@@ -27,6 +28,7 @@ from config.pool import (
     RetryBudget,
     RetryReason,
     Server,
+    ServerTls,
     Sticky,
     StrategyName,
     Timeouts,
@@ -40,6 +42,7 @@ __all__ = [
     "Admin",
     "AdminKey",
     "CertificateFiles",
+    "ClientCertificate",
     "Config",
     "Connections",
     "Cookie",
@@ -72,6 +75,7 @@ __all__ = [
     "Rewrite",
     "Route",
     "Server",
+    "ServerTls",
     "Shutdown",
     "Sticky",
     "StrategyName",

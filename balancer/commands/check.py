@@ -12,6 +12,7 @@ from typing import Literal
 from balancer.commands.console import Console, counted
 from balancer.commands.outcome import OK, USAGE
 from balancer.commands.places import needed_configuration
+from balancer.server_tls import BadTls, any_secured, build
 from balancer.strategy import StrategyError, load_strategy
 from balancer.tls.inspection import inspect
 from config.load import Loaded, load
@@ -31,7 +32,7 @@ def check(console: Console, file: Path | None, style: Format) -> int:
         loaded = load(path, console.environ)
         config, warnings = loaded.config, loaded.warnings
         wrong, doubtful = _certificate_problems(loaded, datetime.now(UTC))
-        problems = in_order([*_plugin_problems(loaded), *wrong])
+        problems = in_order([*_plugin_problems(loaded), *_tls_problems(loaded), *wrong])
         warnings = in_order([*warnings, *doubtful])
     except ConfigError as error:
         problems = error.problems
@@ -77,6 +78,19 @@ def _certificate_problems(loaded: Loaded, now: datetime) -> tuple[list[Problem],
             problem = Problem.at(place, remark.message) if place else Problem("", 0, 0, path_text(path), remark.message)
             (doubtful if remark.warning else wrong).append(problem)
     return wrong, doubtful
+
+
+def _tls_problems(loaded: Loaded) -> Iterator[Problem]:
+    """Certificates that cannot be loaded; the configuration's own check reads no other files."""
+    for name, pool in loaded.config.pools.items():
+        if not any_secured(pool):
+            continue
+        try:
+            build(pool.tls)
+        except BadTls as error:
+            path = ("pools", name, "tls", *error.key.split("."))
+            place = loaded.where(path)
+            yield Problem.at(place, str(error)) if place else Problem("", 0, 0, ".".join(path), str(error))
 
 
 def _counts(config: Config) -> dict[str, int]:

@@ -16,6 +16,7 @@ from balancer.http1.faults import ClientFault
 from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
 from balancer.http1.head import END, RequestFields, RequestHead, parse_request, refuse_early
 from balancer.http1.outgoing import unreserved
+from balancer.http1.proxy_protocol import Endpoint
 from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, UpstreamSide
 from balancer.tally import ListenerTally
 
@@ -90,6 +91,7 @@ class ClientConnection(asyncio.Protocol):
         "address",
         "deadline",
         "exchange",
+        "introduced",
         "last",
         "network",
         "node",
@@ -112,6 +114,7 @@ class ClientConnection(asyncio.Protocol):
         self.shown = ""
         self.trusted = False
         self.network: bytes | None = None  # under which it was counted in (owner: the listener)
+        self.introduced: tuple[Endpoint | None, Endpoint | None] | None = None  # its ends, as a proxy in front told
         self.last = False
         self.node = b""
         self.tls = ""  # the version it speaks, such as TLSv1.3
@@ -163,6 +166,14 @@ class ClientConnection(asyncio.Protocol):
             six = False
         shown = self.shown.encode("ascii")
         self.node = b'for="[%b]"' % shown if six else b"for=%b" % shown  # RFC 7239 section 6
+
+    def ends(self) -> tuple[Endpoint | None, Endpoint | None]:
+        """The client's address and port, and those it has connected to."""
+        transport = self._transport
+        if self.introduced is not None or transport is None:
+            return self.introduced or (None, None)
+        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        return _endpoint(peer), _endpoint(own)
 
     # What comes from the client.
 
@@ -526,3 +537,8 @@ class ClientConnection(asyncio.Protocol):
         elif self._transport is not None:
             self._ended = True
             self._transport.close()
+
+
+def _endpoint(name: object) -> Endpoint | None:
+    """Of what a socket is called: with IPv6 it has more to it, and a Unix socket has none."""
+    return (name[0], name[1]) if isinstance(name, tuple) and len(name) > 1 else None

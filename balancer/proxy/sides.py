@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from balancer.http1.error_page import ErrorPage
 from balancer.http1.outgoing import Client
+from balancer.http1.proxy_protocol import Endpoint
 from balancer.server import Server
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class ClientSide(Client, Protocol):
     deadline: float
     last: bool
     """The listener is closing: the answer under way is the last one of this connection."""
+
+    def ends(self) -> tuple[Endpoint | None, Endpoint | None]:
+        """The client's address and port, and those it has connected to; None for what has none."""
 
     def send(self, data: bytes) -> None: ...
 

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Final, Protocol, cast
 
 from balancer.http1 import canned
-from balancer.http1.proxy_protocol import NoPreamble, could_begin, parse
+from balancer.http1.proxy_protocol import NoPreamble, Preamble, could_begin, parse
 from balancer.proxy.client_connection import LAST_CALL, ClientConnection, Door
 from balancer.proxy.tls_layer import CUT_SHORT, LATE, TlsLayer
 from balancer.tls.subject import NoSubject, subject
@@ -63,7 +63,7 @@ class Threshold(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.address = ""  # the peer's
         self.network: bytes | None = None  # under which it was counted in (owner: the listener)
-        self._told = ""  # the client's address, when a proxy has told it
+        self._told: Preamble | None = None  # what a proxy has said of the client
         self._announced = False  # the PROXY header, if there may be one, is behind us
         self._buffer = b""
         self._leaving = False  # it has been sent away
@@ -112,7 +112,7 @@ class Threshold(asyncio.Protocol):
             self._send_away("proxy-protocol", "only trusted proxies may speak the PROXY protocol here")
             return False
         if preamble.source is not None:
-            self._told = preamble.source[0]
+            self._told = preamble
         self._buffer = self._buffer[preamble.consumed :]
         return True
 
@@ -122,7 +122,7 @@ class Threshold(asyncio.Protocol):
         context = door.context
         if context is None:
             data, self._buffer = self._buffer, b""
-            connection = ClientConnection(door, self._told or self.address)
+            connection = self._client()
             if not door.let_in(self, connection):
                 self._leaving = True
                 transport.abort()
@@ -141,10 +141,19 @@ class Threshold(asyncio.Protocol):
             door.tally.rejected["not-tls"] += 1
             transport.abort()
 
+    def _client(self) -> ClientConnection:
+        """The connection it goes on as."""
+        told = self._told
+        if told is None or told.source is None:
+            return ClientConnection(self._door, self.address)
+        connection = ClientConnection(self._door, told.source[0])
+        connection.introduced = told.source, told.destination
+        return connection
+
     def _begin_tls(self, context: ssl.SSLContext) -> None:
         assert self._transport is not None
         data, self._buffer = self._buffer, b""
-        self._connection = ClientConnection(self._door, self._told or self.address)
+        self._connection = self._client()
         self._layer = TlsLayer(
             context, self._connection, server_side=True, established=self._established, failed=self._failed
         )

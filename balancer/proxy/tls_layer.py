@@ -53,6 +53,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         "_session",
         "_transport",
         "deadline",
+        "fault",
         "tls",
     )
 
@@ -81,6 +82,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         self._transport: asyncio.Transport | None = None
         self.tls: ssl.SSLObject | None = None  # from connection_made on
         self.deadline = NEVER  # of the handshake (owner: whoever made this layer, until it is done)
+        self.fault: Exception | None = None  # OpenSSL's word for why the handshake has failed, if it was its
         self._reason = ""  # why the handshake has failed
         self._made = False  # the handshake is done, and `inner` connected
         # What comes.
@@ -107,6 +109,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
                 session=self._session,
             )
         except (ValueError, ssl.SSLError) as error:  # a host name that is none
+            self.fault = error
             self._give_up(f"the TLS handshake could not begin: {error}")
             return
         if not self._server_side:
@@ -174,6 +177,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
             self._flush()
             return
         except ssl.SSLError as error:
+            self.fault = error
             self._flush()  # the alert that tells them why
             self._give_up(why(error))
             return

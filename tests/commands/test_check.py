@@ -153,3 +153,32 @@ listeners:
     place = f"{file}:7:{column}: listeners.main.tls.certificates[0].key"
     assert code == USAGE
     assert out == f"{place}: {bad['key']} is not the key of the certificate in {good['cert']}\n"
+
+
+def test_a_ca_that_holds_no_certificates_is_found_with_its_place(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    file.write_text(
+        f"""\
+pools:
+  app:
+    servers: [https://127.0.0.1:3001]
+    tls:
+      ca: {tmp_path}/empty.pem
+  next:
+    servers: [https://127.0.0.1:3002]
+    tls: {{certificate: {{cert: {tmp_path}/none.pem, key: {tmp_path}/empty.pem}}}}
+routes: {{a: {{pool: app}}, b: {{match: /b, pool: next}}}}
+"""
+    )
+    code, out, _ = balancer("check", str(file))
+    assert code == USAGE
+    first, second = out.splitlines()
+    assert first.startswith(f"{file}:5:11: pools.app.tls.ca: {tmp_path}/empty.pem must hold certificates in PEM")
+    assert second.startswith(f"{file}:8:31: pools.next.tls.certificate.cert: cannot read {tmp_path}/none.pem")
+
+
+def test_certificates_are_not_asked_of_a_pool_without_tls(file: Path) -> None:
+    file.write_text("pools: {app: {servers: [http://127.0.0.1:3001], tls: {ca: none.pem}}}")
+    code, out, _ = balancer("check", str(file))
+    assert code == OK
+    assert "warning: has no effect" in out

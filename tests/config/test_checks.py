@@ -44,6 +44,29 @@ def test_cookies_of_one_name_and_shares_that_do_not_add_up_are_warned_of() -> No
     assert parse(alone, "f", {}).warnings == ()
 
 
+def warnings(text: str) -> list[str]:
+    return [str(warning) for warning in parse(text, "f", {}).warnings]
+
+
+def test_tls_without_effect_or_without_verification_is_warned_of() -> None:
+    pool = "pools: {app: {servers: [%s://a:1], tls: {%s}}}"
+    assert "f:1:43: pools.app.tls: has no effect" in warnings(pool % ("http", "ca: x.pem"))[0]
+    assert "pools.app.tls.verify: is false: whoever answers" in warnings(pool % ("https", "verify: false"))[0]
+    assert warnings(pool % ("https", "ca: x.pem, server_name: app.internal")) == []
+    assert warnings(pool % ("http", "")) == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "a..b", "a.", "[::1]", "a/b", "a:1"])
+def test_a_server_name_that_is_none_is_refused(name: str) -> None:
+    (found,) = problems(f"pools: {{app: {{servers: [https://a], tls: {{server_name: '{name}'}}}}}}")
+    assert "pools.app.tls.server_name" in found
+
+
+@pytest.mark.parametrize("name", ["a", "app.internal", "_app.internal", "192.0.2.7", "::1"])
+def test_a_server_name_is_a_host_or_an_address(name: str) -> None:
+    assert problems(f"pools: {{app: {{servers: [https://a], tls: {{server_name: '{name}'}}}}}}") == []
+
+
 def route(text: str) -> str:
     return f"{SERVERS}routes: {{r: {{{text}}}}}"
 
@@ -213,11 +236,12 @@ def test_a_pool_with_a_problem_of_its_own_is_not_unknown_to_routes() -> None:
 def test_a_configuration_from_elsewhere_is_judged_the_same() -> None:
     config = Config(
         listeners={"main": Listener(address=Address.of(":8080"))},
-        pools={"app": Pool(servers={"a": Server(url="https://a")}, strategy="x")},
+        pools={"app": Pool(servers={"a": Server(url="ftp://a")}, strategy="x")},
         routes={"r": Route(pool="ap")},
     )
     assert [str(problem) for problem in faults(config, "PATCH")] == [
-        'PATCH: pools.app.servers.a.url: must be http://host:port; TLS to servers is not available yet, not "https://a"',
+        "PATCH: pools.app.servers.a.url: must be a server such as http://10.0.0.11:8000, https://app.internal or "
+        'unix:/run/app.sock, not "ftp://a"',
         f'PATCH: pools.app.strategy: must be {", ".join(STRATEGIES)} or your own as package.module:Class, not "x"',
         'PATCH: routes.r.pool: must name a pool, not "ap"; did you mean "app"?',
     ]
