@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 
 from balancer.http1.head import RequestHead
+from balancer.limits.crowd import Crowd, client_network
 from balancer.proxy.client_connection import ClientConnection
 from balancer.tally import ListenerTally
 from config.schema import Config
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
 BACKLOG = 1024
+NO_RATE = 1e-6
+"""Bytes a second that anybody manages: a minimum of 0 is none."""
 
 
 class Desk(Protocol):
@@ -59,8 +62,12 @@ class Listener:
 
     scheme = b"http"
 
-    def __init__(self, name: str, settings: ListenerSettings, config: Config, tally: ListenerTally, desk: Desk) -> None:
+    def __init__(
+        self, name: str, settings: ListenerSettings, config: Config, tally: ListenerTally, desk: Desk, crowd: Crowd
+    ) -> None:
+        """`crowd` counts the connections of all listeners."""
         self.name = name
+        self._crowd = crowd
         self.tally = tally
         self.connections: set[ClientConnection] = set()
         self.closing = False
@@ -82,6 +89,7 @@ class Listener:
         self.head_time = timeouts.request_head
         self.keep_alive = timeouts.keep_alive
         self.body_idle = timeouts.request_body_idle
+        self.body_rate = float(limits.body_rate) or NO_RATE
         self.write_idle = timeouts.idle
         self._trusted = config.trusted_proxies
 
@@ -151,20 +159,24 @@ class Listener:
 
     def admit(self, connection: ClientConnection) -> bool:
         tally = self.tally
-        self.connections.add(connection)
         tally.connections += 1
-        tally.open += 1
         if self.closing:
             return False
-        if tally.open > self.most_connections:
-            tally.rejected["too-many-connections"] += 1
+        network = None if connection.trusted else client_network(connection.address)
+        refusal = "too-many-connections" if tally.open >= self.most_connections else self._crowd.enter(network)
+        if refusal is not None:
+            tally.rejected[refusal] += 1
             return False
+        connection.network = network
+        self.connections.add(connection)
+        tally.open += 1
         return True
 
     def left(self, connection: ClientConnection) -> None:
         if connection in self.connections:
             self.connections.discard(connection)
             self.tally.open -= 1
+            self._crowd.leave(connection.network)
 
     def trusts(self, address: str) -> bool:
         if not self._trusted:

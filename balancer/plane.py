@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import Iterable
 from random import Random
 from time import monotonic
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from balancer.ewma import PeakEwma
+from balancer.limits.crowd import Crowd
+from balancer.limits.overload import Overload
 from balancer.listening import Listener
 from balancer.pool import Pool
 from balancer.proxy.dialer import Dialer
 from balancer.proxy.exchange import QUEUED, Exchange
-from balancer.proxy.sweeper import Awaited, Sweeper
+from balancer.proxy.sides import NEVER
+from balancer.proxy.sweeper import TICK, Awaited, Sweeper
 from balancer.reception import UNROUTED, Reception, Views
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey
@@ -26,7 +30,7 @@ from balancer.telemetry.report import Report, of_pool
 from balancer.telemetry.sums import merge
 
 if TYPE_CHECKING:
-    from config.schema import Config
+    from config.schema import Config, Limits
     from config.schema import Pool as PoolSettings
 
 
@@ -36,6 +40,16 @@ class PlaneError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+KEPT_FREE = 64
+"""Descriptors for files, the admin API, probes, and connections to servers that are being opened."""
+
+
+def _room_for_clients() -> int:
+    """Connections that there are descriptors for: each may need one more, to a server."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 10**9 if soft == resource.RLIM_INFINITY else max((soft - KEPT_FREE) // 2, 16)
 
 
 class Plane:
@@ -60,8 +74,11 @@ class Plane:
         self._listener_tallies: dict[str, ListenerTally] = {}
         self._draining = False
         self._old_listeners: list[Listener] = []  # closed, with connections that are not yet done
+        self._crowd = Crowd(1, 1)
+        self._overload = Overload(0.5)
+        self._next_tick = 0.0
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
-        self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED])
+        self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
 
@@ -81,8 +98,14 @@ class Plane:
         self.reception.table = build_table(snapshot.config, self.pools, self._route_tallies, self.rng, self._secret)
         self.dialer.longest_head = snapshot.config.limits.head
         self.dialer.most_fields = snapshot.config.limits.header_count
+        self._set_limits(snapshot.config.limits)
         self.snapshot = snapshot
         await self._change_listeners(snapshot.config, opened)
+
+    def _set_limits(self, limits: Limits) -> None:
+        self._crowd.most = limits.connections_total or _room_for_clients()
+        self._crowd.most_of_client = limits.connections_per_client or max(limits.connections // 2, 1)
+        self._overload.limit = NEVER if limits.lag is None else limits.lag
 
     async def _bind_listeners(self, config: Config) -> dict[str, Listener]:
         """Bind what is new, accepting nothing yet; on any failure let all of it go again."""
@@ -93,7 +116,7 @@ class Plane:
             if present is not None and present.settings.address == settings.address:
                 continue
             tally = self._listener_tallies.setdefault(name, ListenerTally())
-            listener = Listener(name, settings, config, tally, self.reception)
+            listener = Listener(name, settings, config, tally, self.reception, self._crowd)
             listener.date = self.reception.date
             try:
                 listener.bind()
@@ -198,6 +221,9 @@ class Plane:
         yield self.dialer.dials.values()
 
     def _tick(self, now: float) -> None:
+        if self._next_tick:
+            self._overload.observe(now - self._next_tick)
+        self._next_tick = now + TICK
         for pool in self.pools.values():
             if pool.waiting:
                 for waiter in [w for w in pool.waiting if isinstance(w, Exchange)]:

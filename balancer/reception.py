@@ -14,15 +14,18 @@ from balancer.decision import Decision
 from balancer.http1 import canned
 from balancer.http1.fields import FORWARDED_FOR
 from balancer.http1.head import RequestHead
+from balancer.limits.overload import Overload
 from balancer.listening import Listener
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.dialer import Dialer
 from balancer.proxy.exchange import Exchange
-from balancer.routing import Route, RouteTable
+from balancer.routing import Route, RouteTable, TwoWays
+from balancer.routing.hops import ASKS_THE_WAY, OPTIONS_OF_ALL, HopAnswer, circles, hop_answer
 from balancer.tally import METHODS, ListenerTally, RouteTally
 
 UNROUTED: Final = "-"
 """The route's name in figures and logs for requests that match none."""
+SOON: Final = b"Retry-After: 1\r\n"
 _EXPECTED: Final = frozenset(("ok", "answered", "tunnel", "refused", "client-abort"))
 
 
@@ -47,14 +50,15 @@ class Reception:
     It is what an exchange finds around it: the dialer, random numbers and the date.
     """
 
-    def __init__(self, dialer: Dialer, views: Views, rng: Random, tally: RouteTally) -> None:
-        """`tally` counts requests that match no route."""
+    def __init__(self, dialer: Dialer, views: Views, rng: Random, tally: RouteTally, overload: Overload) -> None:
+        """`tally` counts requests that match no route; `overload` says which share of all is turned away."""
         self.table = RouteTable({})  # the one reference that a reload swaps
         self.listeners: Mapping[str, Listener] = {}
         self.rng = rng
         self.date = b""
         self.connect = dialer.connect
         self.gave_up = dialer.gave_up
+        self._overload = overload
         self._views = views
         self._unrouted = tally
         self.refresh_date()
@@ -75,13 +79,32 @@ class Reception:
         decision.user_agent = head.common.user_agent
         if client.trusted:
             decision.client = _behind_proxies(listener, client, head)
+        if self._overload.share and self.rng.random() < self._overload.share:
+            body = canned.problem(503, "this site has more to do than it can: try again in a moment", b"")
+            listener.tally.rejected["overload"] += 1
+            self._answer(listener, client, head, decision, None, 503, body, extra=SOON, outcome="unserved")
+            return None
         if listener.settings.redirect is not None:
             self._redirect(listener, client, head, decision, listener.settings.redirect)
             return None
-        route = self.table.match(head)
+        if head.target == b"*":
+            self._answer_hop(listener, client, head, decision, None, OPTIONS_OF_ALL)
+            return None
+        try:
+            route = self.table.match(head)
+        except TwoWays:
+            body = canned.problem(400, "the path can be read in two ways that this site treats differently", b"")
+            self._answer(listener, client, head, decision, None, 400, body, outcome="refused")
+            return None
         if route is None:
             body = canned.problem(404, "no route of this site takes this request", b"")
             self._answer(listener, client, head, decision, None, 404, body, outcome="refused")
+            return None
+        if head.method in ASKS_THE_WAY and (own := hop_answer(head, route)) is not None:
+            self._answer_hop(listener, client, head, decision, route, own)
+            return None
+        if head.common.via and (own := circles(head, route)) is not None:
+            self._answer_hop(listener, client, head, decision, route, own)
             return None
         fixed = route.fixed
         if route.maintenance is not None and not _allowed(route, decision.client):
@@ -122,6 +145,20 @@ class Reception:
             place = to.encode("utf-8").rstrip(b"/")
         extra = b"Location: %b%b\r\n" % (place, b"/" if head.target == b"*" else head.target)
         self._answer(listener, client, head, decision, None, 308, b"", extra=extra)
+
+    def _answer_hop(
+        self,
+        listener: Listener,
+        client: ClientConnection,
+        head: RequestHead,
+        decision: Decision,
+        route: Route | None,
+        own: HopAnswer,
+    ) -> None:
+        outcome = "answered" if own.status < 400 else "refused"
+        self._answer(
+            listener, client, head, decision, route, own.status, own.body, own.content_type, own.extra, outcome
+        )
 
     def _answer(
         self,

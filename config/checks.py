@@ -47,7 +47,16 @@ def check(config: Config, found: Findings) -> None:
 
 EARLY = {
     "timeouts": ("request_head", "request_body_idle", "keep_alive"),
-    "limits": ("head", "header_count", "uri", "connections"),
+    "limits": (
+        "head",
+        "header_count",
+        "uri",
+        "body_rate",
+        "connections",
+        "connections_total",
+        "connections_per_client",
+        "lag",
+    ),
 }
 """What holds before a request's route is known."""
 

@@ -55,8 +55,16 @@ class Limits(Model):
     """Bytes of a request target; longer ones get 414."""
     body: Size = 100 * 1024 * 1024
     """Bytes of a request body; larger ones get 413."""
+    body_rate: Size = 500
+    """Bytes a second that a request's body must come at, and an answer be taken at, on average; 0: no minimum."""
     connections: Annotated[int, Field(ge=1)] = 10_000
     """Open client connections of one listener; further ones are closed at once and counted."""
+    connections_total: Annotated[int, Field(ge=1)] | None = None
+    """The same of all listeners together; null: as many as there are file descriptors for."""
+    connections_per_client: Annotated[int, Field(ge=1)] | None = None
+    """The same of one IPv4 address or IPv6 /64, trusted proxies apart; null: half of `connections`."""
+    lag: Positive | None = 0.5
+    """Requests are turned away with 503, as many as it takes, while the process is behind by more than this."""
 
 
 class RetryBudget(Model):

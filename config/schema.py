@@ -147,6 +147,8 @@ class Route(Model):
     redirect: Redirect | None = None
     respond: Respond | None = None
     rewrite: Rewrite | None = None
+    upgrades: tuple[Annotated[str, Field(pattern=r"^([!#$%&'*+.^_`|~0-9A-Za-z/-]+|\*)$")], ...] = ("websocket",)
+    """Protocols that a client may switch to; [] for none, ["*"] for any. Never h2c or another HTTP."""
     maintenance: Maintenance | None = None
     """true, false, or the answer in detail."""
     headers: Headers = Headers()

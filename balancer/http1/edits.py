@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from config.schema import HeaderEdits, Headers
 
 
@@ -19,11 +21,14 @@ class Edits:
         "response_add",
         "response_drop",
         "trace",
+        "tunnels",
         "via",
         "x_forwarded",
     )
 
-    def __init__(self, headers: Headers) -> None:
+    def __init__(self, headers: Headers, upgrades: Iterable[str] = ("websocket",)) -> None:
+        """`upgrades` are the protocols that may be asked for in an Upgrade field."""
+        self.tunnels = frozenset(name.lower().encode("ascii") for name in upgrades)
         self.request_drop, self.request_add = _compile(headers.request)
         self.response_drop, self.response_add = _compile(headers.response)
         self.host: bytes | None = None

@@ -6,13 +6,15 @@ from __future__ import annotations
 class ClientFault(Exception):
     """The request cannot be served as it came; `status` is the answer it deserves.
 
-    The connection closes after it, because nothing after a doubtful message may be read as a request.
+    The connection closes after it, because nothing after a doubtful message may be read as a request. `extra` is
+    complete field lines that the answer has to have.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, extra: bytes = b"") -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.extra = extra
 
 
 class UpstreamFault(Exception):

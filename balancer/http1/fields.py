@@ -8,6 +8,7 @@ differ from a parse (tests/http1 holds both against each other). Lines that carr
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 # Kinds of fields. PLAIN ones travel end to end untouched; every other kind means something to a proxy.
@@ -18,19 +19,20 @@ TRANSFER_ENCODING: Final = 3
 CONNECTION: Final = 4
 HOP: Final = 5  # of this hop only: dropped without a look (RFC 9110 section 7.6.1)
 UPGRADE: Final = 6
-EXPECT: Final = 7
-FORWARDED_FOR: Final = 8
-FORWARDED_PROTO: Final = 9
-FORWARDED_HOST: Final = 10
-FORWARDED: Final = 11
-VIA: Final = 12
-REQUEST_ID: Final = 13
-TRACEPARENT: Final = 14
-TRACESTATE: Final = 15
-DATE: Final = 16
-SERVER: Final = 17
-TRAILER: Final = 18
-FORWARDED_OTHER: Final = 19  # more that only proxies may say of a client
+TE: Final = 7
+EXPECT: Final = 8
+FORWARDED_FOR: Final = 9
+FORWARDED_PROTO: Final = 10
+FORWARDED_HOST: Final = 11
+FORWARDED: Final = 12
+VIA: Final = 13
+REQUEST_ID: Final = 14
+TRACEPARENT: Final = 15
+TRACESTATE: Final = 16
+DATE: Final = 17
+SERVER: Final = 18
+TRAILER: Final = 19
+FORWARDED_OTHER: Final = 20  # more that only proxies may say of a client
 
 KINDS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -39,7 +41,7 @@ KINDS: Final[dict[bytes, int]] = {
     b"connection": CONNECTION,
     b"keep-alive": HOP,
     b"proxy-connection": HOP,
-    b"te": HOP,
+    b"te": TE,
     b"http2-settings": HOP,
     b"upgrade": UPGRADE,
     b"expect": EXPECT,
@@ -58,6 +60,43 @@ KINDS: Final[dict[bytes, int]] = {
     b"x-original-url": FORWARDED_OTHER,
     b"x-rewrite-url": FORWARDED_OTHER,
 }
+
+KEPT: Final = frozenset(
+    b"""
+    age allow authorization cache-control cdn-cache-control content-encoding content-language content-length
+    content-location content-range content-security-policy content-type cookie date etag expect expires forwarded
+    host if-match if-modified-since if-none-match if-range if-unmodified-since last-modified location max-forwards
+    origin pragma proxy-authenticate proxy-authorization range referer retry-after set-cookie
+    strict-transport-security te trailer transfer-encoding upgrade vary via www-authenticate x-api-key x-real-ip
+    x-request-id
+    """.split()
+)
+"""Names that `Connection` cannot have removed: whoever may strip what frames, addresses, authenticates or describes a
+message can talk around whatever relies on it. None of them is ever meant for one connection only (RFC 9110 section
+7.6.1); those that are about one are handled by themselves."""
+_GROUPS: Final = (b"x-forwarded-", b"sec-", b"access-control-")
+_KEPT_GROUPS: Final = (*_GROUPS, b"cf-", b"x-amz-", b"x-client-")
+
+NO_TRAILERS: Final = KEPT | frozenset(
+    b"""
+    accept accept-charset accept-encoding accept-language accept-ranges cache-status clear-site-data refresh
+    content-disposition surrogate-control surrogate-key user-agent warning x-http-method-override x-content-type-options
+    x-frame-options
+    """.split()
+)
+"""Fields that may not come after a body, where they would be read too late or by nobody: framing, routing, request
+modifiers, authentication, what describes the content and what steers the answer (RFC 9110 section 6.5.1)."""
+
+
+def nominated(names: Iterable[bytes]) -> frozenset[bytes]:
+    """Which of the names in `Connection` are removed with it (RFC 9110 section 7.6.1)."""
+    return frozenset(name for name in names if name not in KEPT and not name.startswith(_KEPT_GROUPS))
+
+
+def may_trail(field: Field) -> bool:
+    """Whether a field that came after a body is sent on there."""
+    return field.kind == PLAIN and field.name not in NO_TRAILERS and not field.name.startswith(_GROUPS)
+
 
 SECRET: Final = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from ipaddress import IPv6Address
 from typing import Final
 
 from balancer.http1.faults import ClientFault, UpstreamFault
@@ -15,6 +16,7 @@ from balancer.http1.fields import (
     TOKEN,
     TRANSFER_ENCODING,
     UPGRADE,
+    VIA,
     Field,
     NoField,
     parse_fields,
@@ -29,12 +31,16 @@ _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#@]+)(/[^#]*|\?[^#]*)?")
 _AUTHORITY: Final = re.compile(
-    rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+    rb"(?P<host>[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
 )  # RFC 3986 section 3.2.2, without user information
-_DEVIOUS: Final = re.compile(rb"(?i)\\|%5c|(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|;|\Z)")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")  # 18 digits stay below 2**63
+_BARE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")  # a CR that ends what has come may yet get its LF
+_REQUEST_LINE: Final = re.compile(TOKEN + rb" [^\x00-\x20\x7f-\xff]+ HTTP/[0-9]\.[0-9]\r\n")
+_BEGINNING: Final = re.compile(TOKEN + rb"(?: |\Z)")
 
 NO_LENGTH: Final = -1
+ALLOW: Final = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+"""What a 405 has to say (RFC 9110 section 15.5.6); what else a site takes is its servers' affair."""
 
 
 class RequestFields:
@@ -63,6 +69,7 @@ class RequestFields:
         "special",
         "upgrade",
         "user_agent",
+        "via",
     )
 
     def __init__(self, block: bytes, minor: int, fields: list[Field], special: list[Field]) -> None:
@@ -79,6 +86,7 @@ class RequestFields:
         self.upgrade = b""
         self.names: Sequence[bytes] = ()
         self.user_agent = b""
+        self.via: tuple[bytes, ...] = ()  # names of the proxies it came through
         self.encoded: object = None  # owner: http1.outgoing
 
     def value(self, name: bytes) -> bytes | None:
@@ -153,7 +161,7 @@ def parse_request(
     else:
         raise ClientFault(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     if method == b"CONNECT":  # whatever its target: no tunnel, and an answer to it would have no body
-        raise ClientFault(405, "CONNECT is not offered here")
+        raise ClientFault(405, "CONNECT is not offered here", ALLOW)
     if len(target) > longest_target:
         raise ClientFault(414, f"the request target is longer than {longest_target} bytes")
     if remembered is None or remembered.block != block or remembered.minor != minor:
@@ -161,9 +169,23 @@ def parse_request(
     request = RequestHead(method, target, minor, remembered)
     if target[:1] != b"/":
         _normalise_target(request)
-    if b"/." in target or b"%" in target or b"\\" in target:
-        _refuse_devious_path(request.target)
     return request
+
+
+def refuse_early(data: bytes) -> None:
+    """Refuse the beginning of a head that no rest can make right; raises ClientFault.
+
+    Who sends such bytes is not waited for: a line of another protocol, HTTP/0.9, lines that end in a bare LF.
+    """
+    if _BARE.search(data) is not None:
+        raise ClientFault(400, "lines must end with CR LF")
+    if b"\r\n" in data:
+        if _REQUEST_LINE.match(data) is None:
+            raise ClientFault(400, "the request line is not METHOD SP target SP HTTP/1.1")
+    elif data[:1] == b"\x16":
+        raise ClientFault(400, "this port speaks plain HTTP, and TLS was tried: use http://")
+    elif _BEGINNING.match(data) is None:
+        raise ClientFault(400, "a request begins with a method and a space")
 
 
 def _parse_request_fields(block: bytes, minor: int, most_fields: int) -> RequestFields:
@@ -178,16 +200,6 @@ def _parse_request_fields(block: bytes, minor: int, most_fields: int) -> Request
     common.user_agent = value_of(fields, b"user-agent") or b""
     _interpret(common)
     return common
-
-
-def _refuse_devious_path(target: bytes) -> None:
-    """A path that a server might read as another one is no base for routing (RFC 3986 section 5.2.4).
-
-    Clients resolve dot segments before they send and encode backslashes nowhere in URLs of the web; only who wants to
-    get around a rule sends them. An encoded slash has its uses and stays what it is: a character, no separator.
-    """
-    if _DEVIOUS.search(target.partition(b"?")[0]):
-        raise ClientFault(400, "the path must not contain backslashes or the segments . and ..")
 
 
 def _interpret(request: RequestFields) -> None:
@@ -213,6 +225,8 @@ def _interpret(request: RequestFields) -> None:
             request.chunked = True
         elif kind == UPGRADE:
             request.upgrade = field[1] if not request.upgrade else request.upgrade + b", " + field[1]
+        elif kind == VIA:
+            request.via += via_names(field[1])
         elif kind == EXPECT:
             if field[1].lower() != b"100-continue":
                 raise ClientFault(417, "the only expectation understood here is 100-continue")
@@ -221,13 +235,31 @@ def _interpret(request: RequestFields) -> None:
         raise ClientFault(400, "Transfer-Encoding must come once, alone and with HTTP/1.1")
     if hosts != 1 and (hosts > 1 or request.minor == 1):
         raise ClientFault(400, "exactly one Host field is required")
-    if request.host and _AUTHORITY.fullmatch(request.host) is None:
+    if request.host and not is_authority(request.host):
         raise ClientFault(400, "the Host field is not a host")
-    if request.upgrade and b"upgrade" not in request.names:
+    if request.upgrade and (b"upgrade" not in request.names or request.minor == 0):
         request.upgrade = b""
     request.has_body = request.chunked or request.length > 0
     if request.has_body:
         request.upgrade = b""  # where the body ends and the other protocol begins would be anybody's guess
+
+
+def is_authority(host: bytes) -> bool:
+    """Whether this is a host with or without a port (RFC 3986 section 3.2), and not more than that."""
+    match = _AUTHORITY.fullmatch(host)
+    if match is None or int(match["port"] or 0) > 65535:
+        return False
+    if host[:1] == b"[":
+        try:
+            IPv6Address(match["host"][1:-1].decode("ascii"))
+        except ValueError:
+            return False
+    return True
+
+
+def via_names(value: bytes) -> tuple[bytes, ...]:
+    """Who the proxies say they are in a Via field, in lower case: the second word of each member."""
+    return tuple(words[1].lower() for part in value.split(b",") if len(words := part.split()) > 1)
 
 
 def _normalise_target(request: RequestHead) -> None:
@@ -237,7 +269,7 @@ def _normalise_target(request: RequestHead) -> None:
             raise ClientFault(400, "the target * is for OPTIONS only")
         return
     match = _ABSOLUTE.fullmatch(request.target)
-    if match is None or _AUTHORITY.fullmatch(match[1]) is None:
+    if match is None or not is_authority(match[1]):
         raise ClientFault(400, "the request target must begin with a slash or be an http URL")
     # The absolute form overrides Host (RFC 9112 section 3.2.2).
     request.host = match[1]

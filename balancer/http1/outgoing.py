@@ -18,11 +18,13 @@ from balancer.http1.fields import (
     PLAIN,
     REQUEST_ID,
     SERVER,
+    TE,
     TRACEPARENT,
     TRACESTATE,
     TRAILER,
     VIA,
     Field,
+    nominated,
 )
 from balancer.http1.framing import CHUNKED
 from balancer.http1.head import NO_LENGTH, RequestHead, ResponseHead, without
@@ -33,8 +35,11 @@ _ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _IPV4: Final = re.compile(rb"[0-9.]{7,15}")
 _IPV6: Final = re.compile(rb"[0-9A-Fa-f:.]{2,45}")
-_OWN_CONNECTION_NAMES: Final = frozenset((b"close", b"keep-alive", b"upgrade"))
-_FORBIDDEN_UPGRADES: Final = re.compile(rb"(?i)\bh2c\b|\btls/|\bhttp/2")
+_OWN_CONNECTION_NAMES: Final = frozenset((b"close", b"keep-alive", b"te", b"upgrade"))
+_NO_TUNNELS: Final = re.compile(rb"(?i)h2c?(?:/.*)?|tls(?:/.*)?|http(?:/.*)?")
+_TRAILERS: Final = re.compile(rb"(?i)(?:\A|[,\t ])trailers(?:[,;\t ]|\Z)")
+_LIMITED: Final = frozenset((b"OPTIONS", b"TRACE"))
+_MAX_FORWARDS: Final = re.compile(rb"(?i)(\r\nmax-forwards: )([0-9]{1,9})(?=\r\n)")
 
 
 class Client(Protocol):
@@ -49,9 +54,23 @@ class Client(Protocol):
     """The client as a node of `Forwarded`: for=192.0.2.1 or for="[2001:db8::1]"."""
 
 
-def may_upgrade(protocol: bytes) -> bool:
-    """Whether a tunnel may be asked for: not to another HTTP, which would carry requests past every rule."""
-    return bool(protocol) and _FORBIDDEN_UPGRADES.search(protocol) is None
+def tunnels(offered: bytes, allowed: frozenset[bytes]) -> bytes:
+    """Those protocols of an Upgrade field that may be asked for, or nothing.
+
+    `allowed` are names in lower case, `*` any. Never another HTTP, which would carry requests past every rule.
+    """
+    if not offered or not allowed:
+        return b""
+    names = [name for part in offered.split(b",") if (name := part.strip(b" \t"))]
+    everything = b"*" in allowed
+    return b", ".join([n for n in names if (everything or n.lower() in allowed) and _NO_TUNNELS.fullmatch(n) is None])
+
+
+def switches_to(response: ResponseHead, asked: bytes) -> bool:
+    """Whether a 101 response goes on in a protocol that was asked for."""
+    wanted = {part.strip(b" \t").lower() for part in asked.split(b",")} - {b""}
+    chosen = {part.strip(b" \t").lower() for part in response.upgrade.split(b",")} - {b""}
+    return bool(chosen) and chosen <= wanted
 
 
 class _Encoded(NamedTuple):
@@ -79,6 +98,8 @@ def encode_request(
     if not request_id:
         request_id = fresh_id
     named = b"%b: %b\r\n" % (edits.request_id, request_id) if edits.request_id else b""
+    if head.method in _LIMITED:
+        lines = _MAX_FORWARDS.sub(_one_less, lines)
     if begin_trace:
         data = b"%b %b HTTP/1.1\r\n%b%btraceparent: 00-%b-%b-00\r\n\r\n" % (
             head.method,
@@ -93,6 +114,11 @@ def encode_request(
     return data, request_id
 
 
+def _one_less(match: re.Match[bytes]) -> bytes:
+    """Max-Forwards of a request that is sent on (RFC 9110 section 7.6.2); at 0 it is answered before it gets here."""
+    return b"%b%d" % (match[1], max(int(match[2]) - 1, 0))
+
+
 def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
     common = head.common
     fields = common.fields
@@ -100,16 +126,19 @@ def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
     if edits.request_gone:
         fields = without(fields, edits.request_gone)
     if common.names and not _OWN_CONNECTION_NAMES.issuperset(common.names):
-        fields = without(fields, common.names)
+        fields = without(fields, nominated(common.names))
     parts = [b"Host: %b\r\n" % (edits.host or head.host)]
     parts += map(_WIRE, fields)
     request_id = b""
     begin_trace = edits.trace and b"traceparent" not in gone
     said: list[Field] = []  # what the client said about itself and the way it came
+    takes_trailers = False
     for field in common.special:
         kind = field.kind
-        if kind < EXPECT:
-            continue  # host, framing, connection and hop-by-hop: written anew below
+        if kind < EXPECT:  # host, framing, connection and hop-by-hop: written anew below
+            if kind == TE and head.minor == 1 and _TRAILERS.search(field.value):
+                takes_trailers = True
+            continue
         if kind == REQUEST_ID:
             if _ID.fullmatch(field.value):
                 request_id = field.value
@@ -122,7 +151,9 @@ def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
                 begin_trace = False
                 parts.append(field.line)
         elif kind == EXPECT:
-            if common.expects_continue:
+            # Without a body there is nothing to wait for (RFC 9110 section 10.1.1), and servers that wait all the same
+            # take the next request for it.
+            if common.expects_continue and common.has_body:
                 parts.append(field.line)
         else:
             said.append(field)
@@ -132,8 +163,13 @@ def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif common.length != NO_LENGTH:
         parts.append(b"Content-Length: %d\r\n" % common.length)
-    if may_upgrade(common.upgrade):
-        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % common.upgrade)
+    protocols = tunnels(common.upgrade, edits.tunnels) if common.upgrade else b""
+    if protocols and takes_trailers:
+        parts.append(b"Connection: Upgrade, TE\r\nUpgrade: %b\r\nTE: trailers\r\n" % protocols)
+    elif protocols:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % protocols)
+    elif takes_trailers:
+        parts.append(b"Connection: TE\r\nTE: trailers\r\n")  # RFC 9110 section 10.1.4
     parts.append(edits.request_add)
     return _Encoded(edits, b"".join(parts), request_id, begin_trace)
 
@@ -190,7 +226,7 @@ def encode_response(
     if edits.response_drop:
         fields = without(fields, edits.response_drop)
     if response.names and not _OWN_CONNECTION_NAMES.issuperset(response.names):
-        fields = without(fields, response.names)
+        fields = without(fields, nominated(response.names))
     parts = [response.line]
     parts += map(_WIRE, fields)
     dated = False
@@ -255,5 +291,5 @@ def encode_switch(response: ResponseHead, edits: Edits) -> bytes:
 def _end_to_end(response: ResponseHead, edits: Edits) -> bytes:
     """The lines of a head without a body that are for the client."""
     kinds = (PLAIN, DATE, SERVER) if edits.pass_server else (PLAIN, DATE)
-    gone = {*edits.response_drop, *response.names}
+    gone = edits.response_drop | nominated(response.names)
     return b"".join([f.line for f in response.fields if f.kind in kinds and f.name not in gone])

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import ipaddress
+import socket
+import struct
+import termios
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from balancer.http1 import canned
 from balancer.http1.faults import ClientFault
 from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
-from balancer.http1.head import END, RequestFields, RequestHead, parse_request
+from balancer.http1.head import END, RequestFields, RequestHead, parse_request, refuse_early
 from balancer.proxy.sides import NEVER, UpstreamSide
 from balancer.tally import ListenerTally
 
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
+RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER for no time at all: what is not sent is dropped
 LINGER: Final = 2.0  # seconds to go on reading after a last answer, so that a reset does not overtake it (RFC 9112 9.6)
 LAST_CALL: Final = 1.0  # seconds that a closing listener's idle connections have left
 LINGER_BYTES: Final = 1024 * 1024
@@ -39,6 +44,8 @@ class Door(Protocol):
     head_time: float
     keep_alive: float
     body_idle: float
+    body_rate: float
+    """Bytes a second, of bodies and of answers that are taken; more than 0."""
     write_idle: float
     date: bytes
 
@@ -71,6 +78,7 @@ class ClientConnection(asyncio.Protocol):
         "_held",
         "_lingered",
         "_other",
+        "_paid",
         "_paused",
         "_reader",
         "_remembered",
@@ -82,6 +90,7 @@ class ClientConnection(asyncio.Protocol):
         "deadline",
         "exchange",
         "last",
+        "network",
         "node",
         "scheme",
         "shown",
@@ -97,6 +106,7 @@ class ClientConnection(asyncio.Protocol):
         self.address = ""
         self.shown = ""
         self.trusted = False
+        self.network: bytes | None = None  # under which it was counted in (owner: the listener)
         self.last = False
         self.node = b""
         self._remembered: RequestFields | None = None  # of the last request
@@ -116,6 +126,7 @@ class ClientConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self._reader: ChunkedReader | CountedReader | None = None  # while the body of a request is to come
         self._choppy = False  # it comes in many small chunks
+        self._paid = NEVER  # until when what has come of the body is enough
         # For a tunnel.
         self._other: UpstreamSide | None = None
         self.tunnel_idle = 0.0
@@ -154,7 +165,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._ended:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
-                self.cut()
+                self._drop()
         elif self.exchange is not None or self._blocked or self._yielding:
             self._buffer += data  # requests that came early wait their turn
             self._regulate()
@@ -192,7 +203,7 @@ class ClientConnection(asyncio.Protocol):
             try:
                 head = parse_request(data[at:end], self._door.most_fields, self._door.longest_target, self._remembered)
             except ClientFault as fault:
-                self._refuse(fault.status, fault.reason)
+                self._refuse(fault.status, fault.reason, fault.extra)
                 break
             self._remembered = head.common if end - at <= MEMORABLE else None
             at = end + 4
@@ -202,6 +213,7 @@ class ClientConnection(asyncio.Protocol):
                 continue
             self.exchange = exchange
             if head.common.has_body:
+                self._paid = monotonic() + self._door.body_idle
                 self._reader = ChunkedReader() if head.common.chunked else CountedReader(head.common.length)
             exchange.start()
             if self._reader is not None and at < len(data):
@@ -223,6 +235,11 @@ class ClientConnection(asyncio.Protocol):
                 self._refuse(414, f"the request target is longer than {self._door.longest_target} bytes")
             else:
                 self._refuse(431, f"the request head is longer than {self._door.longest_head} bytes")
+        elif data != b"\r" or self._skipped_line:  # it may be the beginning of an empty line
+            try:
+                refuse_early(data)
+            except ClientFault as fault:
+                self._refuse(fault.status, fault.reason)
 
     def _yield_turn(self) -> None:
         """Let other connections have theirs: this one goes on when the loop comes round."""
@@ -263,22 +280,37 @@ class ClientConnection(asyncio.Protocol):
         door = self._door
         now = monotonic()
         if self._ended or self._blocked:
-            self._unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
-            self.deadline = now + (door.write_idle if self._unsent else LINGER)
+            waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
+            self._unsent = self._untaken()
+            self.deadline = now + (door.write_idle if waiting else LINGER)
         elif self._reader is not None:
-            self.deadline = NEVER if self._held else now + door.body_idle
+            self.deadline = NEVER if self._held else min(now + door.body_idle, self._paid)
         elif self._buffer and not self._yielding:
             self.deadline = min(self.deadline, now + door.head_time)  # later pieces buy no more time
         else:
             # A request that is on its way when the listener closes is still answered (RFC 9112 section 9.6).
             self.deadline = now + (LAST_CALL if self.last else door.keep_alive)
 
-    def _refuse(self, status: int, reason: str) -> None:
+    def _untaken(self) -> int:
+        """Bytes that were sent and that the client's system has not acknowledged."""
+        transport = self._transport
+        if transport is None:
+            return 0
+        waiting = transport.get_write_buffer_size()
+        try:
+            # What the kernel holds must count: it says that a socket takes more only when a third of it is empty, and
+            # of megabytes that can be minutes without a sign of life from a client that reads steadily.
+            held = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, AttributeError):  # no such question on this system
+            return waiting
+        return waiting + int(struct.unpack("i", held)[0])
+
+    def _refuse(self, status: int, reason: str, extra: bytes = b"") -> None:
         """Answer what is no request; nothing after it is read as one."""
         door = self._door
         door.tally.rejected[f"status-{status}"] += 1
         body = canned.problem(status, reason, b"")
-        self.send(canned.answer(status, body, date=door.date, persistent=False))
+        self.send(canned.answer(status, body, date=door.date, extra=extra, persistent=False))
         door.refused(self, status, len(body))
         self._end()
 
@@ -299,6 +331,9 @@ class ClientConnection(asyncio.Protocol):
         if reader.done:
             self._reader = None
             self._buffer = reader.rest + self._buffer
+        else:
+            door = self._door
+            self._paid = min(self._paid + len(data) / door.body_rate, monotonic() + door.body_idle)
         if not self._blocked:
             self._settle()
         self._choppy = len(pieces) > MANY_PIECES
@@ -386,8 +421,10 @@ class ClientConnection(asyncio.Protocol):
         if self._held:
             self._held = False
             self._regulate()
-            if self._reader is not None and not self._blocked:
-                self._settle()
+            if self._reader is not None:
+                self._paid = monotonic() + self._door.body_idle  # it could not send while it was held
+                if not self._blocked:
+                    self._settle()
 
     def finished(self, reusable: bool) -> None:
         self.exchange = None
@@ -421,6 +458,18 @@ class ClientConnection(asyncio.Protocol):
         self._settle()
 
     def cut(self) -> None:
+        """Close so that it looks broken: with a reset, since an orderly end ends a body that has no length of its own.
+
+        That is every answer to a client of HTTP/1.0 (RFC 9112 section 8).
+        """
+        if self._transport is not None:
+            sock = self._transport.get_extra_info("socket")
+            if sock is not None and sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self._drop()
+
+    def _drop(self) -> None:
+        """Close at once. What the kernel has of the last answer still goes out."""
         self._ended = True
         if self._transport is not None:
             self._transport.abort()
@@ -449,12 +498,13 @@ class ClientConnection(asyncio.Protocol):
         """The sweeper says that `deadline` has passed."""
         unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
         if self._other is not None:
-            self.cut()
+            self._drop()
         elif self._ended or self._blocked:
-            if 0 < unsent < self._unsent or (self._unsent and not unsent):
+            taken = self._unsent - (self._untaken() if unsent else 0)
+            if taken and (not unsent or taken >= self._door.body_rate * self._door.write_idle):
                 self._settle()  # slow, but not standing still; or all is sent, and what is left is to linger
             else:
-                self.cut()
+                self._drop()
         elif self._reader is not None and self.exchange is not None:
             self._reader = None
             self.exchange.client_fault(408, "the request body stopped coming")

@@ -22,10 +22,17 @@ from typing import Final
 
 from balancer.decision import Decision
 from balancer.http1 import canned
-from balancer.http1.fields import Field
+from balancer.http1.fields import Field, nominated
 from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, chunk, last_chunk
 from balancer.http1.head import RequestHead, ResponseHead, without
-from balancer.http1.outgoing import encode_interim, encode_request, encode_response, encode_switch, may_upgrade
+from balancer.http1.outgoing import (
+    encode_interim,
+    encode_request,
+    encode_response,
+    encode_switch,
+    switches_to,
+    tunnels,
+)
 from balancer.pool import Pool
 from balancer.proxy.attempts import Attempts
 from balancer.proxy.sides import NEVER, ClientSide, Surroundings, UpstreamSide
@@ -41,6 +48,9 @@ TUNNEL: Final = 4
 OVER: Final = 5
 
 NOWHERE: Final[list[Server]] = []
+NO_NAMES: Final[frozenset[bytes]] = frozenset()
+MOST_INTERIM: Final = 10
+"""1xx answers to one request. Servers send one or two; one that never comes to the point is not waited for."""
 
 
 class Exchange:
@@ -52,8 +62,10 @@ class Exchange:
         "_body_size",
         "_bound",
         "_client_full",
+        "_interim_left",
         "_key",
         "_lane_cookie",
+        "_nominated",
         "_out",
         "_queued_at",
         "_request",
@@ -100,6 +112,8 @@ class Exchange:
         self._request_over = not head.common.has_body
         self._queued_at = 0.0
         self._client_full = False  # the client does not take what it is sent
+        self._interim_left = MOST_INTERIM
+        self._nominated: frozenset[bytes] = NO_NAMES  # what the answer's Connection field removes, trailers too
         self._request = b""  # the encoded head
         self._body: list[bytes] | None = None if self._request_over else []  # as sent, kept for sending again
         self._body_size = 0
@@ -218,7 +232,9 @@ class Exchange:
         """The client's body is complete."""
         self._request_over = True
         if self.head.common.chunked:
-            self._pass_on(last_chunk(without(trailers, self.route.edits.request_drop)))
+            if trailers:
+                trailers = without(trailers, self.route.edits.request_drop | nominated(self.head.common.names))
+            self._pass_on(last_chunk(trailers))
         upstream = self._upstream
         if upstream is not None and self.state == SENT:
             self.decision.sent = now = monotonic()
@@ -282,6 +298,8 @@ class Exchange:
             else:
                 self.chunked_out = True
                 length = CHUNKED
+                if response.names:
+                    self._nominated = nominated(response.names)
         self.persistent = persistent
         data = encode_response(
             response,
@@ -307,11 +325,14 @@ class Exchange:
     def _interim(self, response: ResponseHead) -> None:
         """A 1xx response: a switch of protocols that was asked for, or one to pass through."""
         if response.status != 101:
-            if self.head.minor == 1:
+            self._interim_left -= 1
+            if self._interim_left < 0:
+                self.upstream_failed("malformed", f"it sent more than {MOST_INTERIM} interim answers")
+            elif self.head.minor == 1:
                 self._out.append(encode_interim(response, self.route.edits))
             return
-        if not (self.head.common.upgrade and may_upgrade(self.head.common.upgrade) and response.upgrade):
-            self.upstream_failed("malformed", "it switched protocols without being asked")
+        if not switches_to(response, tunnels(self.head.common.upgrade, self.route.edits.tunnels)):
+            self.upstream_failed("malformed", "it switched to a protocol that was not asked for")
             return
         self.state = TUNNEL
         decision = self.decision
@@ -353,7 +374,9 @@ class Exchange:
     def response_end(self, trailers: list[Field], reusable: bool) -> None:
         """The server's answer is complete."""
         if self.chunked_out:
-            self._out.append(last_chunk(without(trailers, self.route.edits.response_drop)))
+            if trailers:
+                trailers = without(trailers, self.route.edits.response_drop | self._nominated)
+            self._out.append(last_chunk(trailers))
         upstream = self._upstream
         assert upstream is not None
         self._upstream = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -16,6 +17,8 @@ from balancer.server import Server
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
+LAST_WORDS: Final = 64 * 1024
+"""Bytes still read of an answer when a connection breaks."""
 FAREWELL: Final = 5.0
 """Seconds that a server has to take the rest of what it is sent on a connection that closes."""
 NO_TRAILERS: Final[list[Field]] = []
@@ -215,6 +218,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._keeper.closed(self)
+        last_words = self._last_words() if isinstance(exc, OSError) and self.exchange is not None else b""
         self._transport = None
         other, self._other = self._other, None
         if other is not None:
@@ -226,8 +230,27 @@ class UpstreamConnection(asyncio.Protocol):
         if self._feed is UpstreamConnection._all and exc is None:
             self._end(NO_TRAILERS, b"")
             return
+        if last_words:
+            self.data_received(last_words)
+            if self.exchange is not exchange:
+                return
         self.exchange = None
         exchange.upstream_failed("reset", "it closed the connection before its answer was complete")
+
+    def _last_words(self) -> bytes:
+        """What the server had said before the connection broke.
+
+        A server may answer an upload early, say with 413, and close without reading on. The next piece then fails to be
+        written, which ends the connection while the answer is still in the socket.
+        """
+        transport = self._transport
+        sock = transport.get_extra_info("socket") if transport is not None else None
+        if transport is None or sock is None or transport.get_extra_info("ssl_object") is not None:
+            return b""  # what is left of an encrypted answer is of no use without its keys
+        try:
+            return os.read(sock.fileno(), LAST_WORDS)
+        except OSError:
+            return b""
 
     def pause_writing(self) -> None:
         self._full = True

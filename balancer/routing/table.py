@@ -11,7 +11,7 @@ from balancer.http1.head import RequestHead
 from balancer.pool import Pool
 from balancer.routing.answers import FixedAnswer, rewriter
 from balancer.routing.keys import hash_key
-from balancer.routing.paths import match_path
+from balancer.routing.paths import climbs, match_path, other_readings
 from balancer.strategy.split import Split
 from balancer.tally import RouteTally
 from config.schema import Config, Match
@@ -44,6 +44,7 @@ class Route:
         "split",
         "tally",
         "total",
+        "traces",
         "tunnel",
     )
 
@@ -53,7 +54,7 @@ class Route:
         self.name = name
         self.pool = pool
         self.tally = tally
-        self.edits = Edits(settings.headers)
+        self.edits = Edits(settings.headers, settings.upgrades)
         self.rewrite = rewriter(settings.rewrite, settings.match.path) if settings.rewrite else None
         self.body_limit = settings.limits.body
         self.connect = timeouts.connect
@@ -64,6 +65,7 @@ class Route:
         self.attempts = retries.attempts
         self.retry_when = retries.when
         self.retry_statuses = retries.statuses
+        self.traces = "TRACE" in settings.match.methods  # asked for by name: otherwise TRACE is refused
         self.retry_methods = frozenset(method.encode("ascii") for method in retries.methods)
         self.replay_body = retries.replay_body
         passive = pool.settings.health.passive
@@ -138,6 +140,10 @@ class _Node:
         return None
 
 
+class TwoWays(ValueError):
+    """The path of a request can be read in two ways, and a rule would hold in one of them only."""
+
+
 class RouteTable:
     """All routes of a configuration. `match` is the only thing a request asks."""
 
@@ -151,7 +157,7 @@ class RouteTable:
             self._add(route, match)
         if len(routes) == 1:
             route, match = next(iter(routes.values()))
-            if match == Match():
+            if match == Match() and route.rewrite is None:
                 self._only = route
 
     def _add(self, route: Route, match: Match) -> None:
@@ -169,10 +175,24 @@ class RouteTable:
             self._rest.add(match.path, rule)
 
     def match(self, head: RequestHead) -> Route | None:
-        """The route of a request, or None. An exact host beats a wildcard, a longer wildcard a shorter one."""
+        """The route of a request, or None. An exact host beats a wildcard, a longer wildcard a shorter one.
+
+        Raises TwoWays when the path can be read in ways that lead to different routes.
+        """
         if self._only is not None:
             return self._only
-        path = match_path(head.target)
+        target = head.target
+        path = match_path(target)
+        route = self._find(path, head)
+        if b"%" in target or b"/." in target or b"//" in target or b"\\" in target or b";" in target:
+            for reading in other_readings(target, path):
+                if self._find(reading, head) is not route:
+                    raise TwoWays
+        if route is not None and route.rewrite is not None and climbs(target):
+            raise TwoWays
+        return route
+
+    def _find(self, path: bytes, head: RequestHead) -> Route | None:
         segments = path[1:].split(b"/")
         if self._hosts or self._wildcards:
             host = _host_name(head.host)

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from balancer.http1.framing import (
     CHUNKED,
+    LONGEST_SIZE_LINE,
     LONGEST_TRAILERS,
+    MOST_EXTENSIONS,
     UNTIL_CLOSE,
     BadChunk,
     ChunkedReader,
@@ -118,3 +120,34 @@ def test_no_bytes_crash_the_reader_or_make_it_keep_more_than_a_line(text: bytes,
             assert len(reader._buffer) <= LONGEST_TRAILERS
     except BadChunk:
         assert not reader.done
+
+
+@pytest.mark.parametrize(
+    "size", [b"5 ", b" 5", b"5 ;x", b"+5", b"-5", b"0x5", b"5_0", b"5\t", b"", b"5;\x00", b"\xd9\xa5"]
+)
+def test_a_size_is_hexadecimal_digits_and_nothing_else(size: bytes) -> None:
+    with pytest.raises(BadChunk):
+        read(size + b"\r\nabcde\r\n0\r\n\r\n", [])
+
+
+@pytest.mark.parametrize("beginning", [b"x", b"5 ", b"5\n", b"5\rx", b"-"])
+def test_a_size_that_cannot_become_one_is_not_waited_for(beginning: bytes) -> None:
+    with pytest.raises(BadChunk):
+        ChunkedReader().feed(beginning)
+
+
+def test_extensions_are_dropped_and_have_an_end() -> None:
+    body, reader = read(b'3;a="b;c";d\r\nabc\r\n0;last\r\n\r\n', [])
+    assert (body, reader.done) == (b"abc", True)
+    extended = b"1;" + b"x" * (LONGEST_SIZE_LINE - 8) + b"\r\na\r\n"
+    with pytest.raises(BadChunk, match="extensions"):
+        read(extended * (MOST_EXTENSIONS // LONGEST_SIZE_LINE + 2), [])
+
+
+def test_trailers_that_would_come_too_late_are_dropped() -> None:
+    forbidden = b"".join(
+        b"%b: 1\r\n" % name
+        for name in (b"Content-Length", b"Host", b"Authorization", b"Set-Cookie", b"Content-Type", b"Cache-Control")
+    )
+    _, reader = read(b"0\r\n" + forbidden + b"Server-Timing: a\r\nX-Sum: 1\r\n\r\n", [])
+    assert [field.name for field in reader.trailers] == [b"server-timing", b"x-sum"]

@@ -19,7 +19,14 @@ from balancer.http1.fields import (
     parse_line,
     recall,
 )
-from balancer.http1.head import RequestFields, RequestHead, ResponseHead, parse_request, parse_response
+from balancer.http1.head import (
+    RequestFields,
+    RequestHead,
+    ResponseHead,
+    parse_request,
+    parse_response,
+    refuse_early,
+)
 
 TOKEN = st.text("!#$%&'*+-.^_`|~0123456789ABCXYZabcxyz", min_size=1, max_size=20).map(str.encode)
 VALUE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E) | st.just(" ") | st.just("\t"), max_size=40).map(
@@ -82,13 +89,6 @@ def test_a_plain_request_is_read_as_it_is_written() -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked", 501),
         (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked", 501),
         (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: magic", 417),
-        (b"GET /a/../b HTTP/1.1\r\nHost: a", 400),
-        (b"GET /a/%2e%2E HTTP/1.1\r\nHost: a", 400),
-        (b"GET /./a HTTP/1.1\r\nHost: a", 400),
-        (b"GET /a\\b HTTP/1.1\r\nHost: a", 400),
-        (b"GET /x%5c..%5cadmin HTTP/1.1\r\nHost: a", 400),
-        (b"GET /x/..;/admin HTTP/1.1\r\nHost: a", 400),
-        (b"GET /x/..%2fadmin HTTP/1.1\r\nHost: a", 400),
         (b"CONNECT /x HTTP/1.1\r\nHost: a", 405),
         (b"GET * HTTP/1.1\r\nHost: a", 400),
         (b"GET a HTTP/1.1\r\nHost: a", 400),
@@ -285,3 +285,48 @@ def test_what_a_connection_remembers_never_changes_what_is_read(
 def test_the_same_fields_are_not_parsed_twice() -> None:
     first = request(b"GET /a HTTP/1.1\r\nHost: a")
     assert parse_request(b"GET /b HTTP/1.1\r\nHost: a", 100, 8000, first.common).common is first.common
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\nHost: a\n\n",
+        b"GET / HTTP/1.1\r\nHost: a\n",
+        b"GET / HTTP/1.1\rHost: a",
+        b"GET /\r\n",
+        b"GET / HTTP/1.1 \r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"\x80.",
+        b" GET /",
+        b"GET\t/",
+    ],
+)
+def test_a_beginning_that_no_rest_can_mend_is_refused_at_once(data: bytes) -> None:
+    with pytest.raises(ClientFault) as caught:
+        refuse_early(data)
+    assert caught.value.status == 400
+
+
+@given(st.integers(1, 200))
+def test_no_beginning_of_a_good_head_is_refused(cut: int) -> None:
+    text = b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nX-Tab: \ta\t b\t\r\nAccept: */*\r\n\r\n"
+    if cut < len(text):
+        refuse_early(text[:cut])
+
+
+@pytest.mark.parametrize(
+    "host", [b"a:65536", b"a:99999", b"[::1", b"[::g]", b"[1:2]", b"[:::1]:80", b"a b", b"a/b", b"u@a"]
+)
+def test_what_is_no_host_is_refused(host: bytes) -> None:
+    with pytest.raises(ClientFault):
+        request(b"GET / HTTP/1.1\r\nHost: " + host)
+
+
+@pytest.mark.parametrize("host", [b"a", b"a:80", b"a:65535", b"[::1]", b"[::ffff:1.2.3.4]:8080", b"1.2.3.4", b"x_y"])
+def test_what_is_a_host_is_taken(host: bytes) -> None:
+    assert request(b"GET / HTTP/1.1\r\nHost: " + host).host == host
+
+
+def test_the_names_in_via_are_known() -> None:
+    head = request(b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 Edge (comment), 1.0 b:80\r\nVia: 2 c")
+    assert head.common.via == (b"edge", b"b:80", b"c")

@@ -122,3 +122,68 @@ def test_what_is_not_known_in_length_is_chunked_for_new_clients_and_closed_for_o
     old = sent(UNTIL_CLOSE, 0, False)
     assert b"Transfer-Encoding" not in old
     assert b"Connection: close\r\n" in old
+
+
+def sent(text: bytes, edits: Edits = PLAIN) -> list[bytes]:
+    """The lines of the head that a server gets for this one."""
+    head = parse_request(text, 100, 8000)
+    return encode_request(head, head.target, edits, Visitor(), ID)[0].split(b"\r\n")
+
+
+def test_a_client_cannot_strip_what_others_rely_on() -> None:
+    kept = (
+        b"Authorization",
+        b"Cookie",
+        b"Cache-Control",
+        b"Content-Type",
+        b"X-Real-Thing",
+        b"CF-Connecting-IP",
+        b"Range",
+    )
+    fields = b"".join(b"%b: 1\r\n" % name for name in kept)
+    named = b", ".join((*kept[:4], *kept[5:], b"Host", b"Content-Length", b"X-Forwarded-For", b"Via", b"X-Mine"))
+    lines = sent(b"GET / HTTP/1.1\r\nHost: s\r\n%bX-Mine: 1\r\nConnection: %b" % (fields, named))
+    for name in kept:
+        assert b"%b: 1" % name in lines
+    assert {b"Host: s", b"X-Forwarded-For: 192.0.2.1", b"Via: 1.1 balancer"} <= set(lines)
+    assert b"X-Mine: 1" not in lines
+
+
+def test_of_te_only_trailers_is_sent_on_and_only_for_this_hop() -> None:
+    lines = sent(b"GET / HTTP/1.1\r\nHost: s\r\nTE: gzip, trailers;q=1\r\nConnection: TE")
+    assert {b"TE: trailers", b"Connection: TE"} <= set(lines)
+    assert not any(b"TE" in line for line in sent(b"GET / HTTP/1.1\r\nHost: s\r\nTE: gzip\r\nConnection: TE"))
+    assert b"TE: trailers" not in sent(b"GET / HTTP/1.0\r\nHost: s\r\nTE: trailers")
+
+
+def test_an_expectation_without_a_body_is_not_sent_on() -> None:
+    expecting = b"POST / HTTP/1.1\r\nHost: s\r\nExpect: 100-continue\r\nContent-Length: %d"
+    assert b"Expect: 100-continue" in sent(expecting % 3)
+    assert b"Expect: 100-continue" not in sent(expecting % 0)
+
+
+def test_only_protocols_that_the_route_allows_are_asked_for() -> None:
+    text = b"GET / HTTP/1.1\r\nHost: s\r\nConnection: Upgrade\r\nUpgrade: %b"
+    assert b"Upgrade: WebSocket" in sent(text % b"h2c, WebSocket, chat")
+    assert not any(line.startswith((b"Upgrade", b"Connection")) for line in sent(text % b"h2c"))
+    anything = Edits(Headers(), ("*",))
+    assert b"Upgrade: chat, websocket" in sent(text % b"chat, h2c, websocket, HTTP/2.0, TLS/1.3", anything)
+    assert not any(line.startswith(b"Upgrade") for line in sent(text % b"websocket", Edits(Headers(), ())))
+
+
+def test_max_forwards_counts_down_for_options_alone() -> None:
+    text = b"%b / HTTP/1.1\r\nHost: s\r\nmax-forwards: 3"
+    assert b"max-forwards: 2" in sent(text % b"OPTIONS")
+    assert b"max-forwards: 3" in sent(text % b"GET")
+
+
+def test_a_server_cannot_strip_what_others_rely_on() -> None:
+    response = parse_response(
+        b"HTTP/1.1 200 OK\r\nConnection: Set-Cookie, Cache-Control, X-Mine\r\nSet-Cookie: a=b\r\n"
+        b"Cache-Control: private\r\nX-Mine: 1\r\nContent-Length: 0",
+        100,
+    )
+    data = encode_response(response, PLAIN, 0, minor=1, persistent=True, request_id=ID, date=b"now")
+    assert b"Set-Cookie: a=b\r\n" in data
+    assert b"Cache-Control: private\r\n" in data
+    assert b"X-Mine" not in data

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 
 import pytest
 
@@ -78,7 +80,8 @@ async def test_the_server_sees_a_rebuilt_head_with_what_is_known_of_the_client()
     assert b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" in lines
     assert b"tracestate: a=b" in lines
     lower = seen[0].lower()
-    for gone in (b"x-mine", b"keep-alive", b"\r\nte:", b"proxy-connection", b"6.6.6.6", b"evil", b"upgrade", b"h2c"):
+    assert b"connection: te\r\nte: trailers\r\n" in lower
+    for gone in (b"x-mine", b"keep-alive", b"proxy-connection", b"6.6.6.6", b"evil", b"upgrade", b"h2c"):
         assert gone not in lower
 
 
@@ -435,7 +438,9 @@ async def test_a_client_that_leaves_frees_the_server() -> None:
 
 async def test_too_many_connections_are_closed_and_counted() -> None:
     async with serving(replies(ok())) as (server,):
-        async with site(config({"a": server}, whole={"limits": {"connections": 2}})) as here:
+        async with site(
+            config({"a": server}, whole={"limits": {"connections": 2, "connections_per_client": 2}})
+        ) as here:
             first, second = await here.connect(), await here.connect()
             await first.send(GET)
             await first.answer()
@@ -447,3 +452,146 @@ async def test_too_many_connections_are_closed_and_counted() -> None:
             first.cut()
             await here.until(lambda: here.plane.report().listeners["main"].open == 1)
             assert (await here.ask(GET_LAST)).startswith(b"HTTP/1.1 200")
+
+
+def _hasty_server(listening: socket.socket, times: int) -> None:
+    """Answers each upload as soon as its head is there, and closes without reading on."""
+    for _ in range(times):
+        connection, _ = listening.accept()
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig")
+        connection.close()
+
+
+async def test_an_early_answer_reaches_the_client_although_the_server_did_not_read_on() -> None:
+    times = 20
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=_hasty_server, args=(listening, times), daemon=True)
+    thread.start()
+    async with site(config({"a": listening.getsockname()[1]})) as here:
+        for _ in range(times):
+            client = await here.connect()
+            await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 2000000\r\n\r\n")
+            client.writer.write(b"x" * 2_000_000)
+            assert (await client.answer())[::2] == (413, b"big")
+            client.cut()
+        assert {decision.outcome for decision in here.decisions} == {"ok"}
+    thread.join(5)
+    listening.close()
+
+
+async def test_a_broken_answer_to_a_client_that_knows_only_the_end_ends_with_a_reset() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await client.head()).startswith(b"HTTP/1.1 200")
+        with pytest.raises(ConnectionResetError):
+            await client.exactly(1000)
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\nHost: s\n\n", b"GET /\r\n", b"\x16\x03\x01\x00", b"\r\n\r\nGET"])
+async def test_what_cannot_become_a_request_is_answered_at_once(data: bytes) -> None:
+    async with serving(replies(ok())) as (server,), site(config({"a": server})) as here:
+        assert (await here.ask(data)).startswith(b"HTTP/1.1 400 ")
+        assert server.connections == 0
+
+
+async def test_options_of_the_whole_server_are_answered_here() -> None:
+    async with serving(replies(ok())) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        for _ in range(2):
+            await client.send(b"OPTIONS * HTTP/1.1\r\nHost: s\r\n\r\n")
+            status, fields, body = await client.answer()
+            assert (status, body, fields["content-length"]) == (200, b"", "0")
+            assert "GET" in fields["allow"]
+        assert server.connections == 0
+
+
+async def test_a_server_that_never_comes_to_the_point_is_given_up() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 102 Processing\r\n\r\n" * 11)
+        await peer.rest()
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        answer = await here.ask(GET_LAST)
+        assert answer.count(b"HTTP/1.1 102 Processing\r\n") <= 10
+        assert b"\r\n\r\nHTTP/1.1 502 " in answer or answer.startswith(b"HTTP/1.1 502 ")
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"chat", b"", b"websocket, chat"])
+async def test_a_switch_to_what_was_not_asked_for_is_no_answer(protocol: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %b\r\n\r\n" % protocol)
+        await peer.rest()
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        answer = await here.ask(
+            b"GET / HTTP/1.1\r\nHost: s\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+        )
+        assert answer.startswith(b"HTTP/1.1 502 ")
+
+
+async def test_a_body_below_the_minimum_rate_is_not_waited_for() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.rest()
+
+    async with serving(script) as (server,):
+        whole = {"limits": {"body_rate": 1000}, "timeouts": {"request_body_idle": 0.3}}
+        async with site(config({"a": server}, whole=whole)) as here:
+            client = await here.connect()
+            await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 100\r\n\r\n")
+            for _ in range(100):  # a byte every 50 ms: never silent for long, and far too slow
+                if client.reader.at_eof() or client.reader._buffer:  # type: ignore[attr-defined]
+                    break
+                client.writer.write(b"x")
+                await asyncio.sleep(0.05)
+            assert (await client.answer())[0] == 408
+            assert here.decisions[0].outcome == "refused"
+
+
+async def test_one_client_cannot_hold_all_connections() -> None:
+    async with serving(replies(ok())) as (server,):
+        async with site(config({"a": server}, whole={"limits": {"connections_per_client": 2}})) as here:
+            first, second = await here.connect(), await here.connect()
+            for client in (first, second):
+                await client.send(GET)
+                await client.answer()
+            assert await (await here.connect()).rest() == b""
+            assert here.plane.report().listeners["main"].rejected["too-many-of-client"] == 1
+
+
+async def test_a_trusted_proxy_may_hold_more_connections_than_one_client() -> None:
+    async with serving(replies(ok())) as (server,):
+        whole = {"limits": {"connections_per_client": 2}, "trusted_proxies": ["127.0.0.0/8"]}
+        async with site(config({"a": server}, whole=whole)) as here:
+            clients = [await here.connect() for _ in range(4)]
+            for client in clients:
+                await client.send(GET)
+                assert (await client.answer())[0] == 200
+
+
+async def test_requests_are_turned_away_while_the_loop_is_behind() -> None:
+    async with serving(replies(ok())) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        overload = here.plane._overload
+        for _ in range(100):
+            overload.observe(1000.0)
+        statuses = []
+        for _ in range(40):
+            await client.send(GET)
+            status, fields, _ = await client.answer()
+            statuses.append(status)
+            assert status == 200 or fields["retry-after"] == "1"
+        assert statuses.count(503) > 30
+        for _ in range(100):
+            overload.observe(0.0)
+        await client.send(GET)
+        assert (await client.answer())[0] == 200

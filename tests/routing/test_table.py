@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from balancer.http1.head import parse_request
 from balancer.pool import Pool
-from balancer.routing import RouteTable, build_table
+from balancer.routing import RouteTable, TwoWays, build_table
 from balancer.routing.answers import FixedAnswer, captures_of, rewriter
-from balancer.routing.paths import match_path
+from balancer.routing.paths import match_path, other_readings
 from balancer.server import Server
 from balancer.tally import RouteTally
 from config.schema import Config, Rewrite, Route
@@ -63,13 +63,82 @@ SITE = table(
         ("/apis", "rest"),
         ("/", "rest"),
         ("/%61pi/users", "exact"),
-        ("/api%2Fusers", "rest"),
         ("//api/users", "exact"),
         ("/api//users", "exact"),
     ],
 )
 def test_the_most_specific_path_wins(target: str, name: str) -> None:
     assert taken(SITE, target) == name
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/apis/../api/x",
+        "/apis/%2e%2E/api/x",
+        "/apis/.%2e/api/x",
+        "/apis/..%2fapi%2fx",
+        "/apis%2F..%2Fapi",
+        "/apis/..%5capi",
+        "/apis\\..\\api",
+        "/apis/..;x=1/api/x",
+        "/apis/..%3b/api/x",
+        "/api/users;v=1",
+        "/api;x/users",
+        "/apis//../api/x",
+        "/api%2Fusers",
+        "/api/users/../../other",
+        "/api/x/%2e%2e%2f%2e%2e%2fother",
+        "/./api/users/7/posts%2f..",
+    ],
+)
+def test_a_path_that_leads_to_two_routes_is_refused(target: str) -> None:
+    with pytest.raises(TwoWays):
+        taken(SITE, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("/apis/../other", "rest"),
+        ("/apis/a%2Fb", "rest"),
+        ("/a;b=c/d", "rest"),
+        ("/api/x/../y", "below"),
+        ("/api/x/a%2fb", "below"),
+        ("/api/users/7%3Ba", "one"),
+        ("/api/users/caf%C3%A9", "one"),
+        ("/apis?next=/../api/%2e%2e/", "rest"),
+    ],
+)
+def test_a_path_whose_readings_agree_is_taken(target: str, name: str) -> None:
+    assert taken(SITE, target) == name
+
+
+@given(st.text("/.%2eEfFcC5\\;a", max_size=30).map(lambda text: "/" + text))
+def test_readings_have_no_dot_segments_but_the_literal_ones_and_end(target: str) -> None:
+    path = match_path(target.encode())
+    for reading in other_readings(target.encode(), path):
+        assert reading.startswith(b"/")
+        assert b"//" not in reading
+        assert len(reading) <= len(target) + 1
+
+
+def test_with_one_route_every_path_is_taken_as_it_is() -> None:
+    assert taken(table(all={}), "/a/../%2e%2e/b//c\\d;e") == "all"
+
+
+def test_a_path_that_climbs_is_not_rewritten() -> None:
+    settings = Route.model_validate({"pool": "app", "rewrite": {"add_prefix": "/v2"}})
+    pool = Pool("app", Random(1), SECRET, lambda *_: None)
+    pool.configure(PoolSettings(servers={}), list[Server](), 0.0)
+    config = Config.model_validate({"listeners": {}, "pools": {}, "routes": {}}).model_copy(
+        update={"routes": {"all": settings}}
+    )
+    routes = build_table(config, {"app": pool}, {}, Random(1), SECRET)
+    assert taken(routes, "/a//b;c") == "all"
+    for target in ("/../x", "/a/%2e%2e/%2e%2e/x", "/a/..%2f..%2fx", "/a\\..\\..\\x", "/..;/x"):
+        with pytest.raises(TwoWays):
+            taken(routes, target)
 
 
 def test_more_conditions_win_and_failed_ones_fall_back() -> None:
