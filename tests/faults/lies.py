@@ -42,7 +42,6 @@ class Lie:
     first: int = 200  # the status of an answer of the server's own
     later: bool = False  # it comes when the answer is over; until then nobody else asks
     leaves: bool = False  # the client goes after a while: the answer has no end
-    known: str = ""  # why it fails as yet
 
     def __str__(self) -> str:
         return self.name

@@ -142,6 +142,7 @@ def settings(liar: FaultServer, honest: FaultServer, cloth: Cloth, more: Mapping
         {
             "listeners": {"main": {"address": "127.0.0.1:0", **cloth.listener}},
             "timeouts": SHORT,
+            "limits": {"lag": None},  # clients, servers and plane share a loop, and may keep each other waiting
             "pools": {
                 "lies": {**pool("liar", liar), "timeouts": SHORT, "health": {"active": None, "passive": passive}},
                 "honest": {**pool("honest", honest), "health": {"active": None}},

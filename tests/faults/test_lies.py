@@ -69,7 +69,7 @@ async def told(scene: Stage, lie: Lie, token: str, client: Peer) -> Seen:
 def how(seen: Seen, lie: Lie) -> str:
     """Which of the endings this is."""
     if seen.whole:
-        return WHOLE if b"X-Said" in seen.fields or seen.status == lie.first else OWN
+        return WHOLE if seen.status == lie.first else OWN
     return CUT
 
 
@@ -120,6 +120,10 @@ async def through(scene: Stage, lie: Lie) -> None:
     await scene.quiet()
 
 
+HOLDS_THE_LOOP = "endless chunks of one byte"
+"""Not in the table on uvloop as yet: everybody else's time runs out meanwhile."""
+
+
 @LOOPS
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_lie_is_passed_on_as_the_truth(loop: str, kind: str) -> None:
@@ -129,7 +133,7 @@ def test_no_lie_is_passed_on_as_the_truth(loop: str, kind: str) -> None:
     async def work() -> None:
         async with stage() as scene:
             for lie in KINDS[kind]:
-                if lie.known:
+                if loop == "uvloop" and lie.name == HOLDS_THE_LOOP:
                     continue
                 try:
                     await through(scene, lie)
@@ -138,14 +142,3 @@ def test_no_lie_is_passed_on_as_the_truth(loop: str, kind: str) -> None:
 
     on(loop, work())
     assert not wrong, "\n".join(wrong)
-
-
-@LOOPS
-@pytest.mark.parametrize("lie", [lie for lie in LIES if lie.known], ids=str)
-def test_lies_that_still_work(loop: str, lie: Lie) -> None:
-    async def work() -> None:
-        async with stage() as scene:
-            await through(scene, lie)
-
-    with pytest.raises(AssertionError):
-        on(loop, work())
