@@ -278,7 +278,7 @@ class App:
         self.control.begin_shutdown()
         log.info("stopping", delay=settings.delay, grace=settings.grace, connections=self.plane.connections)
         await self._pause(settings.delay, lambda: False)
-        await self.plane.drain()
+        await self.plane.drain(settings.grace)
         await self._pause(settings.grace, lambda: self.plane.connections == 0)
         log.info("stopped", cut=self.plane.connections)
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from balancer.ewma import PeakEwma
 from balancer.limits.crowd import Crowd
+from balancer.limits.farewell import due
 from balancer.limits.overload import Overload
 from balancer.listening import Listener
 from balancer.pool import Pool
@@ -20,6 +21,7 @@ from balancer.proxy.dialer import Dialer
 from balancer.proxy.exchange import QUEUED, Exchange
 from balancer.proxy.sides import NEVER
 from balancer.proxy.sweeper import TICK, Awaited, Sweeper
+from balancer.proxy.upstream_connection import UpstreamConnection
 from balancer.reception import UNROUTED, Reception, Views
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey
@@ -69,7 +71,9 @@ class Plane:
         self._secret = secret
         self._servers: dict[ServerKey, Server] = {}
         self._retired: dict[str, ServerTally] = {}  # by pool: what servers that have left it had counted
-        self._leaving: dict[Server, float] = {}  # removed servers that still have tunnels, and until when
+        # Removed servers that still have tunnels: until when they may have them, and how long that was when they left.
+        self._leaving: dict[Server, tuple[float, float]] = {}
+        self._farewell: tuple[float, float] | None = None  # the same of all tunnels, once the plane drains
         self._route_tallies: dict[str, RouteTally] = {UNROUTED: RouteTally()}
         self._listener_tallies: dict[str, ListenerTally] = {}
         self._draining = False
@@ -150,7 +154,7 @@ class Plane:
         keys = {(pool, name) for pool, settings in config.pools.items() for name in settings.servers}
         for key, server in list(self._servers.items()):
             if key not in keys or config.pools[key[0]].servers[key[1]].url != server.url:
-                self._remove(server, now + config.shutdown.tunnel_grace)
+                self._remove(server, now, config.shutdown.tunnel_grace)
         old, self.pools = self.pools, {}
         for name, settings in config.pools.items():
             pool = old.pop(name) if name in old else Pool(name, self.rng, self._secret, self.views.on_event)
@@ -181,13 +185,13 @@ class Plane:
         server.keeping = pool.connections
         return server
 
-    def _remove(self, server: Server, until: float) -> None:
-        """Forget a server; what is under way on it finishes, tunnels have until `until`."""
+    def _remove(self, server: Server, now: float, grace: float) -> None:
+        """Forget a server; what is under way on it finishes, tunnels have `grace` seconds."""
         del self._servers[server.key]
         server.removed = True
         self.dialer.close_idle(server)
         if server.inflight:
-            self._leaving[server] = until
+            self._leaving[server] = now + grace, grace
         else:
             self._retire_tally(server)
 
@@ -235,13 +239,23 @@ class Plane:
         for pool in self.pools.values():
             pool.tick(now)
         self._old_listeners = [listener for listener in self._old_listeners if listener.connections]
-        for server, until in list(self._leaving.items()):
+        for server, (until, grace) in list(self._leaving.items()):
             if server.inflight == 0:
                 del self._leaving[server]
                 self._retire_tally(server)
-            elif until <= now:
-                for connection in [c for c in self.dialer.connections if c.server is server and c.tunnelled]:
-                    connection.cut()
+            else:
+                tunnels = [c for c in self.dialer.connections if c.server is server and c.tunnelled]
+                self._close_some(tunnels, until - now, grace)
+        if self._farewell is not None:
+            until, grace = self._farewell
+            self._close_some([c for c in self.dialer.connections if c.tunnelled], until - now, grace)
+
+    def _close_some(self, tunnels: list[UpstreamConnection], left: float, grace: float) -> None:
+        for connection in tunnels[: due(len(tunnels), left, grace)]:
+            if left > 0:
+                connection.close()
+            else:
+                connection.cut()
 
     # Figures.
 
@@ -271,9 +285,14 @@ class Plane:
 
     # The end.
 
-    async def drain(self) -> None:
-        """Stop accepting; every answer from now on is the last one of its connection."""
+    async def drain(self, grace: float = NEVER) -> None:
+        """Stop accepting; every answer from now on is the last one of its connection.
+
+        Tunnels are closed over the second half of `grace` seconds, so that they do not all come back elsewhere at once.
+        """
         self._draining = True
+        if grace != NEVER:
+            self._farewell = monotonic() + grace, grace
         for listener in self.listeners.values():
             await listener.stop()
 

@@ -21,6 +21,7 @@ from balancer.tally import Histogram
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.redaction import Redaction
 from balancer.telemetry.sink import Sink
+from bench.exchange_case import exchange
 from bench.request import SMALL, SMALL_BODY, encoded
 from config.schema import Headers, Limits
 
@@ -140,6 +141,12 @@ def _encode_response() -> Call:
         request_id=_ID,
         date=date,
     )
+
+
+@case("proxy: a request and its answer")
+def _exchange() -> Call:
+    """On connections that are kept, over transports that cost nothing."""
+    return exchange(encoded(8080, SMALL), b"%b\r\n\r\n%b" % (_ANSWER, SMALL_BODY))
 
 
 @case("telemetry: AccessLog.observe")

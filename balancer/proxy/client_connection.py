@@ -15,7 +15,7 @@ from balancer.http1 import canned
 from balancer.http1.faults import ClientFault
 from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
 from balancer.http1.head import END, RequestFields, RequestHead, parse_request, refuse_early
-from balancer.proxy.sides import NEVER, UpstreamSide
+from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, UpstreamSide
 from balancer.tally import ListenerTally
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ LAST_CALL: Final = 1.0  # seconds that a closing listener's idle connections hav
 LINGER_BYTES: Final = 1024 * 1024
 MEMORABLE: Final = 1536  # bytes of a head: longer ones are not kept, so that idle connections stay small
 TURN: Final = 16  # requests of one connection that are begun before other connections get their turn
-MANY_PIECES: Final = 64  # chunks in one go, after which the same holds
-SLICE: Final = 16 * 1024  # bytes of a body in many small chunks that are worked on in one turn
 PIPELINE_BYTES: Final = 64 * 1024  # of requests read ahead while one is under way
 
 

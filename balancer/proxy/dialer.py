@@ -64,13 +64,16 @@ class Dialer:
     async def _open(self, server: Server, dial: Dial) -> None:
         loop = asyncio.get_running_loop()
         exchange = dial.exchange
+        connection = UpstreamConnection(self, server)
         try:
             if server.port:
-                _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self, server), server.host, server.port
-                )
+                await loop.create_connection(lambda: connection, server.host, server.port)
             else:
-                _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self, server), server.host)
+                await loop.create_unix_connection(lambda: connection, server.host)
+        except asyncio.CancelledError:
+            # uvloop lets go of a connection that was made already without a word to its protocol.
+            self.closed(connection)
+            raise
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name that no resolver takes
             if self.dials.pop(exchange, None) is not dial:
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from balancer.http1.outgoing import Client
 from balancer.server import Server
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
 NEVER = float("inf")
+MANY_PIECES: Final = 64
+"""Chunks of a body that came in one go, after which other connections get their turn."""
+SLICE: Final = 16 * 1024
+"""Bytes of a body in many small chunks that are worked on in one turn."""
 
 
 class ClientSide(Client, Protocol):

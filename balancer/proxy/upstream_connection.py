@@ -11,7 +11,7 @@ from balancer.http1.faults import UpstreamFault
 from balancer.http1.fields import Field
 from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, BadChunk, ChunkedReader, response_length
 from balancer.http1.head import END, parse_response
-from balancer.proxy.sides import NEVER, ClientSide
+from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, ClientSide
 from balancer.server import Server
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
+        "_choppy",
         "_chunks",
         "_closing",
         "_feed",
@@ -53,10 +54,13 @@ class UpstreamConnection(asyncio.Protocol):
         "_half_closed",
         "_held",
         "_keeper",
+        "_later",
         "_left",
         "_other",
+        "_paused",
         "_reusable",
         "_transport",
+        "_yielding",
         "born",
         "deadline",
         "exchange",
@@ -72,7 +76,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.server = server
         self._transport: asyncio.Transport | None = None
         self.born = 0.0
-        self._held = False
+        self._held = False  # the client does not take what is sent
+        self._paused = False  # nothing is read from the transport (owner: _regulate)
+        self._yielding = False  # others have their turn
         self._full = False  # the server does not take what we send
         self._closing = False
         # For one exchange; None while idle and in a tunnel.
@@ -85,6 +91,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""  # an incomplete head
         self._left = 0
         self._chunks: ChunkedReader | None = None
+        self._choppy = False  # it comes in many small chunks
+        self._later = b""  # of those, what is left for the next turn
         self._reusable = False
         # For a tunnel.
         self._other: ClientSide | None = None
@@ -110,6 +118,9 @@ class UpstreamConnection(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None:
             self.close()  # nobody asked: an idle connection that speaks is of no use
+            return
+        if self._yielding:
+            self._later += data  # what had been read before reading was paused
             return
         try:
             self._feed(self, data)
@@ -183,12 +194,42 @@ class UpstreamConnection(asyncio.Protocol):
         chunks, exchange = self._chunks, self.exchange
         assert chunks is not None
         assert exchange is not None
+        later = b""
+        if self._choppy and len(data) > SLICE:
+            data, later = data[:SLICE], data[SLICE:]
         pieces = chunks.feed(data)
+        self._choppy = len(pieces) > MANY_PIECES
         if pieces:
             exchange.response_body(pieces)
         if chunks.done:
             self._chunks = None
-            self._end(chunks.trailers, chunks.rest)
+            self._end(chunks.trailers, chunks.rest + later)
+        elif self._choppy or later:
+            self._later = later
+            self._yield_turn()
+
+    def _yield_turn(self) -> None:
+        """Let other connections have theirs: tiny chunks take a hundred times the work of large ones."""
+        self._yielding = True
+        self._regulate()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._yielding = False
+        self._regulate()
+        data, self._later = self._later, b""
+        if data and self.exchange is not None:
+            self.data_received(data)
+
+    def _regulate(self) -> None:
+        """Read from the server exactly while what it sends has somewhere to go."""
+        wanted = not (self._held or self._yielding)
+        if wanted == self._paused and self._transport is not None:
+            self._paused = not wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     def _all(self, data: bytes) -> None:
         assert self.exchange is not None
@@ -268,8 +309,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def tunnelled(self) -> bool:
-        """Whether it is half of a tunnel."""
-        return self._other is not None
+        """Whether it is half of a tunnel, and is to stay one."""
+        return self._other is not None and not self._closing
 
     # What the exchange asks.
 
@@ -297,17 +338,18 @@ class UpstreamConnection(asyncio.Protocol):
         self.close()
 
     def hold(self) -> None:
-        if not self._held and self._transport is not None:
+        if not self._held:
             self._held = True
-            self._transport.pause_reading()
+            self._regulate()
 
     def resume(self) -> None:
-        if self._held and self._transport is not None:
+        if self._held:
             self._held = False
-            self._transport.resume_reading()
+            self._regulate()
 
     def release(self, reusable: bool) -> None:
         self.exchange = None
+        self._later = b""
         if self._held:
             self.resume()
         if self._transport is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -101,6 +102,26 @@ async def test_a_tunnel_to_a_server_that_left_ends_after_its_grace() -> None:
             await client.send(b"still")
             assert await client.exactly(5) == b"still"
             assert await client.rest() == b""
+
+
+async def test_tunnels_of_a_plane_that_drains_close_bit_by_bit() -> None:
+    async with serving(echo) as (server,), site(config({"a": server})) as here:
+        clients = [await here.connect() for _ in range(40)]
+        for client in clients:
+            await client.send(UPGRADE)
+            await client.head()
+        tunnels = here.plane.pools["app"].servers["a"]
+        await here.plane.drain(6.0)
+        counts = []
+        while tunnels.tunnels:
+            if not counts or counts[-1] != tunnels.tunnels:
+                counts.append(tunnels.tunnels)
+            await asyncio.sleep(0.05)
+        assert counts[0] == 40
+        steps = [before - after for before, after in pairwise(counts)]
+        assert max(steps) <= 20
+        assert len(counts) >= 3
+        assert await clients[0].rest() == b""
 
 
 async def test_a_listener_that_cannot_be_opened_changes_nothing() -> None:
