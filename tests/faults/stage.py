@@ -125,6 +125,10 @@ class Stage:
             raise complaint
 
     async def until(self, fact: Callable[[], object]) -> None:
+        for _ in range(100):  # mostly it is a matter of some turns of the loop
+            if fact():
+                return
+            await asyncio.sleep(0)
         await self.site.until(fact)
 
     async def quiet(self) -> None:

@@ -139,7 +139,7 @@ def test_a_client_that_leaves_while_a_connection_is_opened_leaves_nothing(loop: 
     async def work() -> None:
         async with stage() as scene:
             scene.liar.lie = truth
-            for turns in [*range(12)] * 12:
+            for turns in [*range(12)] * 5:
                 scene.plane.dialer.close_idle(scene.server)
                 clients = [await scene.connect() for _ in range(4)]
                 for client in clients:

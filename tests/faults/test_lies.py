@@ -120,10 +120,6 @@ async def through(scene: Stage, lie: Lie) -> None:
     await scene.quiet()
 
 
-HOLDS_THE_LOOP = "endless chunks of one byte"
-"""Not in the table on uvloop as yet: everybody else's time runs out meanwhile."""
-
-
 @LOOPS
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_lie_is_passed_on_as_the_truth(loop: str, kind: str) -> None:
@@ -133,8 +129,6 @@ def test_no_lie_is_passed_on_as_the_truth(loop: str, kind: str) -> None:
     async def work() -> None:
         async with stage() as scene:
             for lie in KINDS[kind]:
-                if loop == "uvloop" and lie.name == HOLDS_THE_LOOP:
-                    continue
                 try:
                     await through(scene, lie)
                 except AssertionError as error:
