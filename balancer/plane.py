@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from balancer.ewma import PeakEwma
+from balancer.http1.error_page import OWN, ErrorPage
 from balancer.limits.crowd import Crowd
 from balancer.limits.farewell import due
 from balancer.limits.overload import Overload
@@ -100,6 +101,8 @@ class Plane:
         opened = await self._bind_listeners(snapshot.config)
         self._configure_pools(snapshot)
         self.reception.table = build_table(snapshot.config, self.pools, self._route_tallies, self.rng, self._secret)
+        page = snapshot.config.errors.page
+        self.reception.error_page = ErrorPage(page.text) if page is not None and page.text else OWN
         self.dialer.longest_head = snapshot.config.limits.head
         self.dialer.most_fields = snapshot.config.limits.header_count
         self._set_limits(snapshot.config.limits)

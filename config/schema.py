@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from config.error_page import PageFile
 from config.pool import (
     ActiveChecks,
     Connections,
@@ -42,6 +43,7 @@ __all__ = [
     "Connections",
     "Cookie",
     "Defaults",
+    "Errors",
     "HashKey",
     "HeaderEdits",
     "Headers",
@@ -232,6 +234,14 @@ class Logs(Model):
     access: AccessLog = AccessLog()
 
 
+class Errors(Model):
+    """What the balancer answers itself when something goes wrong."""
+
+    page: PageFile | None = None
+    """A file of HTML for browsers, with {status}, {title}, {detail} and {request_id}; at most 64 KiB, read at each
+    reload. A relative path begins at the folder of the configuration. null: a page of the balancer's own."""
+
+
 class Shutdown(Model):
     """What SIGTERM does: readiness off, `delay`, stop accepting, finish, exit inside `grace`."""
 
@@ -267,4 +277,5 @@ class Config(Model):
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
     logs: Logs = Logs()
+    errors: Errors = Errors()
     shutdown: Shutdown = Shutdown()

@@ -201,7 +201,7 @@ class ClientConnection(asyncio.Protocol):
             try:
                 head = parse_request(data[at:end], self._door.most_fields, self._door.longest_target, self._remembered)
             except ClientFault as fault:
-                self._refuse(fault.status, fault.reason, fault.extra)
+                self._refuse(fault.status, fault.reason, fault.extra, without_body=data.startswith(b"HEAD ", at))
                 break
             self._remembered = head.common if end - at <= MEMORABLE else None
             at = end + 4
@@ -279,7 +279,7 @@ class ClientConnection(asyncio.Protocol):
         now = monotonic()
         if self._ended or self._blocked:
             waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
-            self._unsent = self._untaken()
+            self._unsent = self._untaken() if waiting else 0
             self.deadline = now + (door.write_idle if waiting else LINGER)
         elif self._reader is not None:
             self.deadline = NEVER if self._held else min(now + door.body_idle, self._paid)
@@ -303,13 +303,14 @@ class ClientConnection(asyncio.Protocol):
             return waiting
         return waiting + int(struct.unpack("i", held)[0])
 
-    def _refuse(self, status: int, reason: str, extra: bytes = b"") -> None:
+    def _refuse(self, status: int, reason: str, extra: bytes = b"", *, without_body: bool = False) -> None:
         """Answer what is no request; nothing after it is read as one."""
         door = self._door
         door.tally.rejected[f"status-{status}"] += 1
         body = canned.problem(status, reason, b"")
-        self.send(canned.answer(status, body, date=door.date, extra=extra, persistent=False))
-        door.refused(self, status, len(body))
+        extra = canned.UNREAD + extra
+        self.send(canned.answer(status, body, date=door.date, extra=extra, without_body=without_body, persistent=False))
+        door.refused(self, status, 0 if without_body else len(body))
         self._end()
 
     def _body(self, data: bytes) -> None:
@@ -501,6 +502,8 @@ class ClientConnection(asyncio.Protocol):
             taken = self._unsent - (self._untaken() if unsent else 0)
             if taken and (not unsent or taken >= self._door.body_rate * self._door.write_idle):
                 self._settle()  # slow, but not standing still; or all is sent, and what is left is to linger
+            elif unsent:
+                self.cut()  # with an orderly end the kernel would keep megabytes for who takes them by drops
             else:
                 self._drop()
         elif self._reader is not None and self.exchange is not None:

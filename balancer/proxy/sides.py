@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Final, Protocol
 
+from balancer.http1.error_page import ErrorPage
 from balancer.http1.outgoing import Client
 from balancer.server import Server
 
@@ -79,6 +80,8 @@ class Surroundings(Protocol):
     rng: Random
     date: bytes
     """The Date field's value, refreshed by the plane's tick."""
+    error_page: ErrorPage
+    """What browsers see of an error."""
 
     def connect(self, server: Server, exchange: Exchange, *, recent_only: bool, fresh: bool) -> None:
         """Find or open a connection; `upstream_ready` or `upstream_failed` follows, perhaps before this returns.

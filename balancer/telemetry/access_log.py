@@ -80,7 +80,8 @@ class AccessLog:
         line["ua"] = decision.user_agent.decode("ascii", "backslashreplace")
         if sampled or decision.reasons is not None:
             line = self._extended(decision, sampled)
-        self._put(dumps(line, None, OPT_APPEND_NEWLINE))
+        # The one control character that JSON lets through.
+        self._put(dumps(line, None, OPT_APPEND_NEWLINE).replace(b"\x7f", b"\\u007f"))
 
     def _extended(self, decision: Decision, sampled: bool) -> dict[str, object]:
         line = self._line.copy()
