@@ -35,7 +35,7 @@ CALM = 2.0
 TOO_LATE = 10.0
 """Seconds after which a good client gives up."""
 
-_CLOSED = re.compile(r"closed:\s+(\d+)")
+_ENDED = re.compile(r"Exit status: *(.+)")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 _DEADLINES = {
@@ -135,9 +135,10 @@ def _slow(mode: str, connections: int, *options: str, path: str = SMALL) -> Call
     async def act(program: Program, seconds: int) -> str:
         shape = ["-c", str(connections), "-r", str(connections // 2), "-l", str(seconds), "-p", "3", *options]
         url = f"http://127.0.0.1:{program.port}{path}"
+        start = perf_counter()
         said = _COLOURS.sub("", await _tool("slowhttptest", mode, *shape, "-u", url, most=seconds + 15))
-        closed = _CLOSED.findall(said)
-        return f"{closed[-1] if closed else '?'} of {connections} closed in {seconds} s"
+        ended = _ENDED.findall(said)
+        return f"{ended[-1].lower() if ended else 'killed'} after {perf_counter() - start:.0f} s"
 
     return act
 

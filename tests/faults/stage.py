@@ -124,6 +124,10 @@ class Stage:
         if isinstance(complaint, Exception):
             raise complaint
 
+    def fresh(self) -> None:
+        """The next request to the liar gets a new connection."""
+        self.plane.dialer.close_idle(self.server)
+
     async def until(self, fact: Callable[[], object]) -> None:
         for _ in range(100):  # mostly it is a matter of some turns of the loop
             if fact():

@@ -73,7 +73,7 @@ async def one(scene: Stage, said: bytes, token: str, request: str, minor: int, e
         hand.fin()
 
     scene.liar.lie = lie
-    scene.plane.dialer.close_idle(scene.server)  # a fresh connection; `stale` below is about kept ones
+    scene.fresh()  # `stale` below is about kept ones
     before = scene.server.tally.failures["reset"], scene.blamed
     client = await scene.connect()
     method = "GET" if request == GET else "POST"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Protocol
 
 import pytest
 
 from tests.faults.lies import CHUNKED_UPLOAD, CUT, LIES, OWN, TRUTH, UPLOAD, WHOLE, Lie
+from tests.faults.server import FaultServer
 from tests.faults.sight import SILENT, Seen, Sight
 from tests.faults.stage import LOOPS, PATIENCE, Stage, on, stage
 from tests.proxy.wire import Peer
@@ -18,6 +20,15 @@ KINDS = {
     "GET": [lie for lie in LIES if lie.request not in (UPLOAD, CHUNKED_UPLOAD)],
     "POST": [lie for lie in LIES if lie.request in (UPLOAD, CHUNKED_UPLOAD)],
 }
+
+
+class Told(Protocol):
+    """Where a lie can be told: `Stage`, or a real process."""
+
+    liar: FaultServer
+
+    def fresh(self) -> None:
+        """The next request to the liar gets a new connection."""
 
 
 async def upload(client: Peer, framing: bytes) -> None:
@@ -46,10 +57,10 @@ async def swallow(client: Peer) -> Seen:
     return seen
 
 
-async def told(scene: Stage, lie: Lie, token: str, client: Peer) -> Seen:
+async def told(scene: Told, lie: Lie, token: str, client: Peer) -> Seen:
     """Have this client told this lie."""
     if lie.at_once:
-        scene.plane.dialer.close_idle(scene.server)
+        scene.fresh()
         scene.liar.at_once = lie.script
         target = f"/good/{token}".encode()  # as the connection is open then, it answers as it should
     else:
@@ -99,7 +110,7 @@ async def through(scene: Stage, lie: Lie) -> None:
     await scene.good(other, "/good")
     before = set(scene.plane.dialer.connections)
     if lie.later:
-        scene.plane.dialer.close_idle(scene.server)
+        scene.fresh()
     seen = await told(scene, lie, token, client)
     judge(seen, lie)
     sent = scene.liar.seen[f"/lie/{token}"] + scene.liar.seen[f"/good/{token}"]
