@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER for no time at all: what is not sent is dropped
-LINGER: Final = 2.0  # seconds to go on reading after a last answer, so that a reset does not overtake it (RFC 9112 9.6)
+LINGER: Final = 5.0  # seconds to go on reading after a last answer, so that a reset does not overtake it (RFC 9112 9.6)
 LAST_CALL: Final = 1.0  # seconds that a closing listener's idle connections have left
-LINGER_BYTES: Final = 1024 * 1024
 MEMORABLE: Final = 1536  # bytes of a head: longer ones are not kept, so that idle connections stay small
 TURN: Final = 16  # requests of one connection that are begun before other connections get their turn
 PIPELINE_BYTES: Final = 64 * 1024  # of requests read ahead while one is under way
@@ -74,7 +73,6 @@ class ClientConnection(asyncio.Protocol):
         "_ended",
         "_half_closed",
         "_held",
-        "_lingered",
         "_other",
         "_paid",
         "_paused",
@@ -118,7 +116,6 @@ class ClientConnection(asyncio.Protocol):
         self._blocked = False  # the client does not take what we send
         self._advancing = False
         self._ended = False  # the last answer is out
-        self._lingered = 0
         self.deadline = NEVER
         # For one request.
         self.exchange: Exchange | None = None
@@ -161,9 +158,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._reader is not None:
             self._body(data)
         elif self._ended:
-            self._lingered += len(data)
-            if self._lingered > LINGER_BYTES:
-                self._drop()
+            pass  # its time is bounded, and dropping it with unread bytes would take the answer from it
         elif self.exchange is not None or self._blocked or self._yielding:
             self._buffer += data  # requests that came early wait their turn
             self._regulate()
