@@ -18,7 +18,7 @@ UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
 POISON = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPOISON"
 
 GET = b""
-UPLOAD = b"Content-Length: 900000\r\n"
+UPLOAD = b"Content-Length: 2000000\r\n"
 CHUNKED_UPLOAD = b"Transfer-Encoding: chunked\r\n"
 
 WHOLE = "whole"  # the server's answer, with all of its body

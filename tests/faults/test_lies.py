@@ -8,8 +8,8 @@ from typing import Protocol
 
 import pytest
 
-from tests.faults.lies import CHUNKED_UPLOAD, CUT, LIES, OWN, TRUTH, UPLOAD, WHOLE, Lie
-from tests.faults.server import FaultServer
+from tests.faults.lies import CHUNKED_UPLOAD, CUT, LIES, OWN, POISON, TRUTH, UPLOAD, WHOLE, Lie
+from tests.faults.server import FaultServer, Hand
 from tests.faults.sight import SILENT, Seen, Sight
 from tests.faults.stage import LOOPS, PATIENCE, Stage, on, stage
 from tests.proxy.wire import Peer
@@ -32,10 +32,10 @@ class Told(Protocol):
 
 
 async def upload(client: Peer, framing: bytes) -> None:
-    """Some 900 kB, in whatever framing: below what is still read after an early answer."""
+    """Two million bytes, in whatever framing."""
     piece = b"x" * 50_000
     try:
-        for _ in range(18):
+        for _ in range(40):
             await client.send(b"c350\r\n%b\r\n" % piece if framing == CHUNKED_UPLOAD else piece)
             await asyncio.sleep(0)
         if framing == CHUNKED_UPLOAD:
@@ -147,3 +147,32 @@ def test_no_lie_is_passed_on_as_the_truth(loop: str, kind: str) -> None:
 
     on(loop, work())
     assert not wrong, "\n".join(wrong)
+
+
+@LOOPS
+def test_an_answer_that_comes_before_its_request_belongs_to_nobody(loop: str) -> None:
+    """It is in the socket when the request is sent, and the loop has yet to look: response-queue poisoning."""
+
+    async def work() -> None:
+        async with stage() as scene:
+            hands: list[Hand] = []
+
+            async def lie(hand: Hand) -> None:
+                hands.append(hand)
+                await hand.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
+
+            scene.liar.lie = lie
+            client = await scene.connect()
+            for turn in range(50):
+                scene.fresh()
+                await client.send(b"GET /lie/%d HTTP/1.1\r\nHost: s\r\n\r\n" % turn)
+                seen = await Sight().read(client.reader, PATIENCE)
+                assert seen.body == b"first"
+                # One after the other, and no turn of the loop between the two.
+                hands[-1].writer.write(POISON)
+                client.writer.write(b"GET /good/mine HTTP/1.1\r\nHost: s\r\n\r\n")
+                seen = await Sight().read(client.reader, PATIENCE)
+                assert seen.body == b"mine"
+                assert not seen.rest
+
+    on(loop, work())

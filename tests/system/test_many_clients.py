@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from random import Random
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -223,6 +224,33 @@ async def sip(client: socket.socket, rate: int, most: float = 12.0) -> tuple[int
     except ConnectionError:
         return taken, "reset"
     return taken, "none"
+
+
+async def test_clients_that_leave_at_any_moment_leave_nothing(tmp_path: Path) -> None:
+    """Some thousand of them, in the middle of what they ask or are told: descriptors and memory are as before."""
+    rng = Random(1)
+    question = b"POST /good/some HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+    async with honest() as server:
+        balancer = Balancer(tmp_path, settings(server))
+        async with running(balancer):
+            async with Good(balancer.port, clients=2) as good:
+                await asyncio.sleep(0.3)
+                base, sizes = descriptors(pid(balancer)), []
+                for _ in range(4):
+                    for _ in range(15):
+                        crowd = Crowd(balancer.port, 50)
+                        await crowd.enter()
+                        for guest in crowd.guests:
+                            guest.say(question[: rng.randrange(len(question) + 1)])
+                        await asyncio.sleep(rng.random() * 0.02)
+                        await crowd.leave()
+                    await back(balancer, base)
+                    sizes.append(resident(pid(balancer)))
+                print("\nmemory, in MiB:", *[f"{size / MIB:.1f}" for size in sizes], good.since_last())
+                assert sizes[-1] < sizes[0] + 2 * MIB
+                status = await balancer.server(f"127.0.0.1:{server.port}", "app")
+                assert status["in_flight"] <= 2  # the good ones'
+                assert status["state"] == "up"
 
 
 async def test_one_clients_network_cannot_take_every_place(tmp_path: Path) -> None:
