@@ -39,17 +39,18 @@ class Chunked:
     """The same body in chunks without extensions, and without trailers."""
 
 
-def decode_chunked(data: bytes, at: int = 0) -> Chunked:
-    """RFC 9112 section 7.1, with our bounds; raises Broken or Incomplete."""
-    found = Chunked()
+def decode_chunked(data: bytes, at: int = 0, found: Chunked | None = None) -> Chunked:
+    """RFC 9112 section 7.1, with our bounds; raises Broken or Incomplete, and has filled `found` as far as it came."""
+    found = found if found is not None else Chunked()
     extensions = 0
     while True:
-        line, at = _line(data, at, LONGEST_SIZE_LINE)
-        digits, semicolon, extension = line.partition(b";")
-        if not 1 <= len(digits) <= 15 or any(c not in b"0123456789abcdefABCDEF" for c in digits):
-            raise Broken("size")
-        if not ALLOWED_IN_VALUES.issuperset(extension):
-            raise Broken("extension")
+        try:
+            line, at = _line(data, at, LONGEST_SIZE_LINE)
+        except Incomplete:
+            if data[at:]:
+                _size(data[at:].removesuffix(b"\r"))  # what cannot become a size is not waited for
+            raise
+        digits, semicolon, extension = _size(line)
         extensions += len(semicolon + extension)
         if extensions > MOST_EXTENSIONS:
             raise Broken("too many extensions")
@@ -82,6 +83,16 @@ def decode_chunked(data: bytes, at: int = 0) -> Chunked:
     found.plain += b"0\r\n"
     found.lines = data[start : at - 2]
     return found
+
+
+def _size(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """Digits, semicolon and extension."""
+    digits, semicolon, extension = line.partition(b";")
+    if not 1 <= len(digits) <= 15 or any(c not in b"0123456789abcdefABCDEF" for c in digits):
+        raise Broken("size")
+    if not ALLOWED_IN_VALUES.issuperset(extension):
+        raise Broken("extension")
+    return digits, semicolon, extension
 
 
 def _line(data: bytes, at: int, longest: int) -> tuple[bytes, int]:
