@@ -143,7 +143,9 @@ def document(cases: list[Case], courses: list[Course]) -> str:
         "",
         "    python -m tests.wire.peers",
         "",
-        "with " + ", ".join(f"{NAMES[peer.name]} {peer.version}" for peer in here) + ", each with the least configuration that",
+        "with "
+        + ", ".join(f"{NAMES[peer.name]} {peer.version}" for peer in here)
+        + ", each with the least configuration that",
         "makes it a reverse proxy (`tests/wire/proxies.py`): nginx with kept connections to the server and without buffering,",
         "Envoy with WebSocket allowed. What could be tuned to come closer is not. A difference is not a fault of theirs: RFC",
         "9112 leaves many choices, and the scripts were written for the ones taken here.",
@@ -163,7 +165,9 @@ def document(cases: list[Case], courses: list[Course]) -> str:
     ]
     for theme in sorted({case.theme for case in cases}):
         members = [case for case in cases if case.theme == theme]
-        lines.append(f"| {theme} | {len(members)} | " + " | ".join(_figures(run, members) for run in [ours, *here]) + " |")
+        lines.append(
+            f"| {theme} | {len(members)} | " + " | ".join(_figures(run, members) for run in [ours, *here]) + " |"
+        )
     lines.append(f"| **all** | {len(cases)} | " + " | ".join(_figures(run, cases) for run in [ours, *here]) + " |")
     lines += ["", "Each cell: same / refused in another way / different.", ""]
     broken = [case for case in cases if ours.grades[case.theme, case.name].grade != SAME]
@@ -172,7 +176,9 @@ def document(cases: list[Case], courses: list[Course]) -> str:
         lines += [f"- {case.theme}: {case.name}: {ours.grades[case.theme, case.name].text}" for case in broken]
         lines.append("")
     lines += ["## The differences, and why we do it so", ""]
-    lines.append("Those refused in another way are left out. The first column has what is done here, which the scripts assert.")
+    lines.append(
+        "Those refused in another way are left out. The first column has what is done here, which the scripts assert."
+    )
     lines.append("")
     for kind, (title, reason) in REASONS.items():
         members = [case for case in cases if case.kind == kind]

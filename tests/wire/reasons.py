@@ -4,6 +4,37 @@ from __future__ import annotations
 
 from typing import Final
 
-REASONS: Final[dict[str, tuple[str, str]]] = {k: (k, "") for k in (
-    "grammar version blank-lines line-ends target options-trace connect host framing codings chunks names trailers hop "
-    "persistence forwarding via te expect upgrade interim answers cut order http10 limits body paths rules").split()}
+REASONS: Final[dict[str, tuple[str, str]]] = {
+    k: (k, "")
+    for k in [
+        "grammar",
+        "version",
+        "blank-lines",
+        "line-ends",
+        "target",
+        "options-trace",
+        "connect",
+        "host",
+        "framing",
+        "codings",
+        "chunks",
+        "names",
+        "trailers",
+        "hop",
+        "persistence",
+        "forwarding",
+        "via",
+        "te",
+        "expect",
+        "upgrade",
+        "interim",
+        "answers",
+        "cut",
+        "order",
+        "http10",
+        "limits",
+        "body",
+        "paths",
+        "rules",
+    ]
+}
