@@ -247,6 +247,7 @@ def _envoy_manager(routes: list[dict[str, Any]]) -> dict[str, Any]:
             "stat_prefix": "all",
             "use_remote_address": True,
             "upgrade_configs": [{"upgrade_type": "websocket"}],
+            "http_protocol_options": {"accept_http_10": True},
             "http_filters": [
                 {
                     "name": "envoy.filters.http.router",
