@@ -103,13 +103,14 @@ def links(chain: tuple[x509.Certificate, ...]) -> bool:
 
 
 def _content(path: str, setting: tuple[str | int, ...]) -> bytes:
+    if "-----BEGIN" in path or not path.isprintable():
+        # What is meant to be a path may be a private key, as `${file:site.key}` would make it: it is not repeated.
+        raise Unusable(setting, "must be the path of a file, and not what is in it")
     try:
         with Path(path).open("rb") as file:
             content = file.read(LONGEST + 1)
     except OSError as error:
         raise Unusable(setting, f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError:  # a NUL in the path
-        raise Unusable(setting, "must be the path of a file") from None
     if len(content) > LONGEST:
         raise Unusable(setting, f"{path} is larger than {LONGEST} bytes: it holds something else")
     return content

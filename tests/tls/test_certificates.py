@@ -189,6 +189,15 @@ def test_the_authority_of_clients_is_looked_at_too(tmp_path: Path) -> None:
     assert remarks(tls(good, client_ca=old["cert"])) == [expired]
 
 
+def test_a_key_in_the_place_of_its_path_is_not_repeated(tmp_path: Path) -> None:
+    files = own(tmp_path, "a.test")
+    inside = tls({"cert": files["cert"], "key": Path(files["key"]).read_text()})
+    assert remarks(inside) == [(False, "certificates.0.key", "must be the path of a file, and not what is in it")]
+    with pytest.raises(Unusable) as caught:
+        load(inside)
+    assert "PRIVATE" not in str(caught.value)
+
+
 # Contexts.
 
 
