@@ -157,8 +157,8 @@ class Threshold(asyncio.Protocol):
             certificate = layer.tls.getpeercert(binary_form=True)
             try:
                 whose = subject(certificate or b"")
-            except NoSubject:
-                layer.abort()
+            except NoSubject as fault:
+                layer.refuse(str(fault))
                 return
             if whose:
                 connection.vouched = (door.subject_field, whose)
@@ -168,8 +168,9 @@ class Threshold(asyncio.Protocol):
         door.let_in(self, connection)
 
     def _failed(self, reason: str) -> None:
+        if self._connection is not None:  # else the handshake was counted as a good one
+            self._door.tally.handshake_errors[kind_of(reason)] += 1
         self._layer = self._connection = None
-        self._door.tally.handshake_errors[kind_of(reason)] += 1
         self._door.left(self)
 
     def _send_away(self, counted: str, reason: str) -> None:
