@@ -19,7 +19,9 @@ def server() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture(scope="session")
-def balancer_of(tmp_path_factory: pytest.TempPathFactory, server: ScriptedServer) -> Iterator[Callable[[str], Balancer]]:
+def balancer_of(
+    tmp_path_factory: pytest.TempPathFactory, server: ScriptedServer
+) -> Iterator[Callable[[str], Balancer]]:
     """The running balancer of a site, started when the first script asks for it."""
     folder: Path = tmp_path_factory.mktemp("wire")
     running: dict[str, Balancer] = {}

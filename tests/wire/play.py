@@ -289,9 +289,7 @@ def complaints(case: Case, seen: Seen) -> list[str]:
     return wrong
 
 
-def _compare(
-    wrong: list[str], side: str, wanted: Sequence[Expected], got: Sequence[Message], *, broken: bool
-) -> None:
+def _compare(wrong: list[str], side: str, wanted: Sequence[Expected], got: Sequence[Message], *, broken: bool) -> None:
     for number, expected in enumerate(wanted):
         if number >= len(got):
             wrong.append(f"the {side} did not get {expected.line.decode('latin-1')}")

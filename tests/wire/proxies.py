@@ -73,7 +73,9 @@ class Proxy:
                 sleep(0.05)
         said = self.log.read_text(errors="replace")[-4000:]
         self.end()
-        raise RuntimeError(f"{self.name} did not listen on 127.0.0.1:{self.port} within {START:.0f} s; it said:\n{said}")
+        raise RuntimeError(
+            f"{self.name} did not listen on 127.0.0.1:{self.port} within {START:.0f} s; it said:\n{said}"
+        )
 
     def end(self) -> None:
         if self._process is not None:
@@ -118,7 +120,9 @@ class Nginx(Proxy):
         file = self.folder / f"nginx-{self.site}.conf"
         folder = self.folder / f"nginx-{self.site}"
         folder.mkdir(exist_ok=True)
-        places = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        places = "".join(
+            f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
         routed = _NGINX_ROUTES if self.site == "routed" else ""
         file.write_text(
             f"""daemon off; master_process off; pid {folder}/pid; error_log stderr crit;
@@ -243,6 +247,7 @@ def _envoy_manager(routes: list[dict[str, Any]]) -> dict[str, Any]:
             "stat_prefix": "all",
             "use_remote_address": True,
             "upgrade_configs": [{"upgrade_type": "websocket"}],
+            "http_protocol_options": {"accept_http_10": True},
             "http_filters": [
                 {
                     "name": "envoy.filters.http.router",

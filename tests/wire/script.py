@@ -118,6 +118,7 @@ class _Reader:
         at = 0
         while at < len(self.lines):
             line = self.lines[at]
+            number = at + 1
             try:
                 if line.startswith("@"):
                     word, _, value = line[1:].partition(" ")
@@ -137,7 +138,7 @@ class _Reader:
                 elif line.strip() and not line.startswith("#"):
                     raise BadScript(f"expected a case, a table or a comment, not {line!r}")
             except BadScript as wrong:
-                raise BadScript(f"{self.theme}{SUFFIX}:{at + 1}: {wrong}") from None
+                raise BadScript(f"{self.theme}{SUFFIX}:{number}: {wrong}") from None
             at += 1
 
     def _end_of_block(self, at: int) -> int:
@@ -216,9 +217,14 @@ class _Reader:
         case.turns[-1] = replace(case.turns[-1], steps=(*case.turns[-1].steps, step))
 
 
+def from_text(theme: str, text: str) -> list[Case]:
+    """The cases of a file's text; raises BadScript."""
+    return list(_Reader(theme, text).cases())
+
+
 def read(theme: str) -> list[Case]:
     """The cases of one file."""
-    return list(_Reader(theme, (CASES / f"{theme}{SUFFIX}").read_text(encoding="utf-8")).cases())
+    return from_text(theme, (CASES / f"{theme}{SUFFIX}").read_text(encoding="utf-8"))
 
 
 def themes() -> list[str]:

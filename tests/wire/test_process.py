@@ -29,9 +29,7 @@ def ways(case: Case) -> Iterator[Sequence[bytes] | None]:
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.theme}: {case.name}") for case in all_cases()])
-def test_a_script_plays_as_written(
-    case: Case, server: ScriptedServer, balancer_of: Callable[[str], Balancer]
-) -> None:
+def test_a_script_plays_as_written(case: Case, server: ScriptedServer, balancer_of: Callable[[str], Balancer]) -> None:
     balancer = balancer_of(case.site)
     for pieces in ways(case):
         seen = play(case, balancer.port, server, PATIENCE, pieces)
