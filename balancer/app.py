@@ -38,6 +38,7 @@ from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import LoopLag, Process
 from balancer.telemetry.rates import Recent
 from balancer.telemetry.sink import Sink
+from balancer.tls.credentials import KEPT, LOADED
 from config.load import Loaded, load
 from config.problems import ConfigError
 from config.schema import Config
@@ -189,7 +190,8 @@ class App:
         config = self.control.snapshot.config
         for name, listener in self.plane.listeners.items():
             address = listener.settings.address
-            shown = str(address) if address.path else f"http://{address.host or '0.0.0.0'}:{listener.port}"
+            scheme = listener.scheme.decode()
+            shown = str(address) if address.path else f"{scheme}://{address.host or '0.0.0.0'}:{listener.port}"
             log.info("listening", listener=name, address=shown)
         log.info("listening", listener="admin", address=_url(config.admin.listen))
         if self._one_time_key is not None:
@@ -342,13 +344,16 @@ def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
         return secrets.token_bytes(SECRET_SIZE)
 
 
-_BAD_NEWS = frozenset(("pool_panic", "server_ejected", "strategy_failed"))
+_BAD_NEWS = frozenset((KEPT, "pool_panic", "server_ejected", "strategy_failed"))
+_OF_LISTENERS = frozenset((LOADED, KEPT))
 
 
 def _tell(event: str, where: str, detail: str) -> None:
     """What happens in a plane and an operator should read."""
     pool, _, server = where.partition("/")
     named = {"pool": pool, "server": server} if server else {"pool": pool}
+    if event in _OF_LISTENERS:
+        named = {"listener": where}
     (log.warning if event in _BAD_NEWS else log.info)(event, detail=detail, **named)
 
 

@@ -20,6 +20,7 @@ from balancer.memory import Memory, judge
 from balancer.preview import Preview, PreviewAnswer
 from balancer.reloads import Reloaded, Reloads, restart_required
 from balancer.server import ServerKey
+from balancer.server_tls import BadPools, Contexts
 from balancer.snapshot import Snapshot
 from balancer.telemetry.report import Report
 from config import overlay as overlays
@@ -100,6 +101,7 @@ class Control:
         self._wall = wall
         self._changing = asyncio.Lock()
         self._publishing = asyncio.Lock()
+        self._contexts = Contexts()  # for checks of servers with TLS
         self._news = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
         self._targets: Mapping[ServerKey, Target] = {}
@@ -207,7 +209,7 @@ class Control:
             try:
                 loaded = await asyncio.to_thread(load, self.loaded.file, self._environ)
                 await judge(loaded.config, self.overlay)
-                await self._become(loaded.config, self.overlay)
+                await self._become(loaded.config, self.overlay, reads=self.snapshot.reads + 1)
             except (ConfigError, PublishError) as error:
                 self.reloads.refused(self._wall())
                 log.error("reload refused, the configuration in force stays", problems=str(error))
@@ -238,19 +240,28 @@ class Control:
 
     # Becoming.
 
-    async def _become(self, config: Config, overlay: Overlay) -> None:
-        """Make the file's configuration and the changes the snapshot in force in every plane."""
+    async def _become(self, config: Config, overlay: Overlay, reads: int | None = None) -> None:
+        """Make the file's configuration and the changes the snapshot in force in every plane.
+
+        With other `reads` than before, the files that the configuration names are read anew.
+        """
         async with self._publishing:
             before = self.snapshot
             merged = overlays.merge(config, overlay)
             if merged == before.config:
                 merged = before.config  # planes tell by identity that only marks have changed
             maintenance = overlays.marks(merged, overlay, "maintenance")
-            watched = targets(merged, maintenance)
+            reads = before.reads if reads is None else reads
+            try:
+                contexts = await self._contexts.prepare(merged, reads)
+            except BadPools as error:
+                raise PublishError(error.problems) from error
+            watched = targets(merged, maintenance, contexts.contexts)
             checking, down = self._foreseen(watched)
             drained = overlays.marks(merged, overlay, "drained")
-            snapshot = Snapshot(before.generation + 1, merged, checking, down, drained, maintenance)
+            snapshot = Snapshot(before.generation + 1, merged, checking, down, drained, maintenance, reads)
             await self._fleet.publish(snapshot)
+            self._contexts.adopt(contexts)
             self.snapshot, self.overlay, self._targets = snapshot, overlay, watched
             self._note_marks(before)
             self.monitor.watch(watched)

@@ -39,6 +39,7 @@ class Decision:
         "started",
         "status",
         "target",
+        "tls",
         "user_agent",
         "version",
     )
@@ -52,6 +53,7 @@ class Decision:
         self.target = b""
         self.version = b""
         self.user_agent = b""
+        self.tls = ""  # the version the client speaks, such as TLSv1.3; empty for plain HTTP
         self.request_id = b""
         self.route = ""
         self.pool = ""

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 import stat
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +16,9 @@ from aiohttp import web
 from balancer.http1.head import RequestHead
 from balancer.limits.crowd import Crowd, client_network
 from balancer.proxy.client_connection import ClientConnection
+from balancer.proxy.threshold import Threshold
 from balancer.tally import ListenerTally
+from balancer.tls.credentials import Watched
 from config.schema import Config
 from config.schema import Listener as ListenerSettings
 
@@ -42,8 +45,9 @@ class _Server(web.Server):
         super().__init__(_never_called)
         self._listener = listener
 
-    def __call__(self) -> ClientConnection:  # type: ignore[override]  # our own protocol is the whole point
-        return ClientConnection(self._listener)
+    def __call__(self) -> ClientConnection | Threshold:  # type: ignore[override]  # our own protocols are the point
+        listener = self._listener
+        return ClientConnection(listener) if listener.plain else Threshold(listener)
 
     def pre_shutdown(self) -> None:
         """Connections have had their last call already."""
@@ -60,33 +64,46 @@ async def _never_called(request: web.BaseRequest) -> web.StreamResponse:
 class Listener:
     """One address that takes traffic, and the door its clients' connections see."""
 
-    scheme = b"http"
-
     def __init__(
-        self, name: str, settings: ListenerSettings, config: Config, tally: ListenerTally, desk: Desk, crowd: Crowd
+        self,
+        name: str,
+        settings: ListenerSettings,
+        config: Config,
+        tally: ListenerTally,
+        desk: Desk,
+        crowd: Crowd,
+        credentials: Watched | None = None,
     ) -> None:
-        """`crowd` counts the connections of all listeners."""
+        """`crowd` counts the connections of all listeners; `credentials` are there if the settings ask for TLS."""
         self.name = name
         self._crowd = crowd
         self.tally = tally
-        self.connections: set[ClientConnection] = set()
+        self.connections: set[ClientConnection | Threshold] = set()
         self.closing = False
         self.date = b""
         self._desk = desk
         self._runner: web.ServerRunner | None = None
         self._bound: list[socket.socket] = []
         self._sites: list[web.BaseSite] = []
-        self.configure(settings, config)
+        self.configure(settings, config, credentials)
 
-    def configure(self, settings: ListenerSettings, config: Config) -> None:
-        """Take over a new configuration of the same address."""
+    def configure(self, settings: ListenerSettings, config: Config, credentials: Watched | None) -> None:
+        """Take over a new configuration of the same address. Connections that are open keep what they began with."""
         self.settings = settings
+        self.credentials = credentials
+        self.scheme = b"http" if credentials is None else b"https"
+        self.proxy_protocol: str = settings.proxy_protocol
+        self.plain = credentials is None and settings.proxy_protocol == "refuse"
+        asking = {name: tls for name, one in config.listeners.items() if (tls := one.tls) and tls.client_ca}
+        self.reserved = frozenset(tls.client_subject.lower().encode("ascii") for tls in asking.values())
+        self.subject_field = asking[self.name].client_subject.encode("ascii") if self.name in asking else b""
         limits, timeouts = config.limits, config.timeouts
         self.longest_head = limits.head
         self.longest_target = limits.uri
         self.most_fields = limits.header_count
         self.most_connections = limits.connections
         self.head_time = timeouts.request_head
+        self.handshake_time = timeouts.tls_handshake
         self.keep_alive = timeouts.keep_alive
         self.body_idle = timeouts.request_body_idle
         self.body_rate = float(limits.body_rate) or NO_RATE
@@ -157,12 +174,18 @@ class Listener:
 
     # The door's side.
 
-    def admit(self, connection: ClientConnection) -> bool:
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        return self.credentials.current.context if self.credentials is not None else None
+
+    def admit(self, connection: ClientConnection | Threshold) -> bool:
         tally = self.tally
+        if connection in self.connections:
+            return True  # see `let_in`
         tally.connections += 1
         if self.closing:
             return False
-        network = None if connection.trusted else client_network(connection.address)
+        network = None if self.trusts(connection.address) else client_network(connection.address)
         refusal = "too-many-connections" if tally.open >= self.most_connections else self._crowd.enter(network)
         if refusal is not None:
             tally.rejected[refusal] += 1
@@ -172,7 +195,29 @@ class Listener:
         tally.open += 1
         return True
 
-    def left(self, connection: ClientConnection) -> None:
+    def let_in(self, threshold: Threshold, connection: ClientConnection) -> bool:
+        """A client goes on as a connection of ours, perhaps under an address that a proxy has told.
+
+        It has been counted already; False when there are too many of that address.
+        """
+        if threshold not in self.connections:
+            return False
+        connection.network = threshold.network
+        if connection.address != threshold.address:
+            network = None if self.trusts(connection.address) else client_network(connection.address)
+            self._crowd.leave(threshold.network)
+            refusal = self._crowd.enter(network)
+            if refusal is not None:
+                self._crowd.enter(threshold.network)  # until it is gone
+                self.tally.rejected[refusal] += 1
+                return False
+            connection.network = network
+        self.connections.discard(threshold)
+        self.connections.add(connection)
+        connection.last = self.closing
+        return True
+
+    def left(self, connection: ClientConnection | Threshold) -> None:
         if connection in self.connections:
             self.connections.discard(connection)
             self.tally.open -= 1

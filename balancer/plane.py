@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from balancer.ewma import PeakEwma
+from balancer.http1.error_page import OWN, ErrorPage
 from balancer.limits.crowd import Crowd
 from balancer.limits.farewell import due
 from balancer.limits.overload import Overload
@@ -25,11 +26,15 @@ from balancer.proxy.upstream_connection import UpstreamConnection
 from balancer.reception import UNROUTED, Reception, Views
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey
+from balancer.server_tls import BadPools, Contexts, way
 from balancer.snapshot import Snapshot
 from balancer.strategy import StrategyError, load_strategy
 from balancer.tally import ListenerTally, RouteTally, ServerTally
-from balancer.telemetry.report import Report, of_pool
+from balancer.telemetry.report import Report, of_certificate, of_pool
 from balancer.telemetry.sums import merge
+from balancer.tls.certificates import Unusable
+from balancer.tls.credentials import Credentials, Watched, load
+from config.problems import path_text
 
 if TYPE_CHECKING:
     from config.schema import Config, Limits
@@ -76,11 +81,13 @@ class Plane:
         self._farewell: tuple[float, float] | None = None  # the same of all tunnels, once the plane drains
         self._route_tallies: dict[str, RouteTally] = {UNROUTED: RouteTally()}
         self._listener_tallies: dict[str, ListenerTally] = {}
+        self._contexts = Contexts()  # for TLS to servers
         self._draining = False
         self._old_listeners: list[Listener] = []  # closed, with connections that are not yet done
         self._crowd = Crowd(1, 1)
         self._overload = Overload(0.5)
         self._next_tick = 0.0
+        self._looking: asyncio.Future[list[tuple[Watched, Credentials | Unusable | None]]] | None = None
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
@@ -93,25 +100,56 @@ class Plane:
         if self._draining and (self.snapshot is None or snapshot.config is not self.snapshot.config):
             raise PlaneError(["the balancer is shutting down: nothing is changed any more"])
         current = self.snapshot
-        if current is not None and snapshot.config is current.config:
+        if current is not None and snapshot.config is current.config and snapshot.reads == current.reads:
             self._mark(snapshot)
             return
         _check_strategies(snapshot.config)
-        opened = await self._bind_listeners(snapshot.config)
+        credentials = await self._read_credentials(snapshot.config)
+        try:
+            contexts = await self._contexts.prepare(snapshot.config, snapshot.reads)
+        except BadPools as error:
+            raise PlaneError(error.problems) from error
+        opened = await self._bind_listeners(snapshot.config, credentials)
+        self._contexts.adopt(contexts)
         self._configure_pools(snapshot)
         self.reception.table = build_table(snapshot.config, self.pools, self._route_tallies, self.rng, self._secret)
+        page = snapshot.config.errors.page
+        self.reception.error_page = ErrorPage(page.text) if page is not None and page.text else OWN
         self.dialer.longest_head = snapshot.config.limits.head
         self.dialer.most_fields = snapshot.config.limits.header_count
         self._set_limits(snapshot.config.limits)
         self.snapshot = snapshot
-        await self._change_listeners(snapshot.config, opened)
+        await self._change_listeners(snapshot.config, opened, credentials)
 
     def _set_limits(self, limits: Limits) -> None:
         self._crowd.most = limits.connections_total or _room_for_clients()
         self._crowd.most_of_client = limits.connections_per_client or max(limits.connections // 2, 1)
         self._overload.limit = NEVER if limits.lag is None else limits.lag
 
-    async def _bind_listeners(self, config: Config) -> dict[str, Listener]:
+    async def _read_credentials(self, config: Config) -> dict[str, Watched]:
+        """What each listener with TLS speaks it with; files that were in use already may be broken by now."""
+        credentials: dict[str, Watched] = {}
+        problems = []
+        for name, settings in config.listeners.items():
+            if settings.tls is None:
+                continue
+            present = self.listeners.get(name)
+            watched = present.credentials if present is not None else None
+            if watched is not None and watched.settings == settings.tls:
+                watched.take(await asyncio.to_thread(watched.look))
+            else:
+                try:
+                    first = await asyncio.to_thread(load, settings.tls)
+                except Unusable as error:
+                    problems.append(f"{path_text(('listeners', name, 'tls', *error.setting))}: {error}")
+                    continue
+                watched = Watched(name, settings.tls, first, self.views.on_event)
+            credentials[name] = watched
+        if problems:
+            raise PlaneError(problems)
+        return credentials
+
+    async def _bind_listeners(self, config: Config, credentials: Mapping[str, Watched]) -> dict[str, Listener]:
         """Bind what is new, accepting nothing yet; on any failure let all of it go again."""
         opened: dict[str, Listener] = {}
         problems = []
@@ -120,7 +158,7 @@ class Plane:
             if present is not None and present.settings.address == settings.address:
                 continue
             tally = self._listener_tallies.setdefault(name, ListenerTally())
-            listener = Listener(name, settings, config, tally, self.reception, self._crowd)
+            listener = Listener(name, settings, config, tally, self.reception, self._crowd, credentials.get(name))
             listener.date = self.reception.date
             try:
                 listener.bind()
@@ -135,12 +173,14 @@ class Plane:
             raise PlaneError(problems)
         return opened
 
-    async def _change_listeners(self, config: Config, opened: dict[str, Listener]) -> None:
+    async def _change_listeners(
+        self, config: Config, opened: dict[str, Listener], credentials: Mapping[str, Watched]
+    ) -> None:
         old = self.listeners
         self.listeners = {name: opened.get(name) or old[name] for name in config.listeners}
         self.reception.listeners = self.listeners
         for name, listener in self.listeners.items():
-            listener.configure(config.listeners[name], config)
+            listener.configure(config.listeners[name], config, credentials.get(name))
         for listener in opened.values():
             await listener.serve()
         for listener in old.values():
@@ -174,7 +214,7 @@ class Plane:
         if server is None:
             parts = urlsplit(settings.url)
             host = settings.url.removeprefix("unix:") if parts.scheme == "unix" else parts.hostname or ""
-            port = 0 if parts.scheme == "unix" else parts.port or 80
+            port = 0 if parts.scheme == "unix" else parts.port or (443 if parts.scheme == "https" else 80)
             latency = PeakEwma(pool.response_time.decay, pool.response_time.start)
             server = self._servers[key] = Server(key, settings.url, host, port, latency)
         server.latency.decay = pool.response_time.decay
@@ -183,6 +223,10 @@ class Plane:
         cap = settings.max_connections
         server.cap = pool.connections.per_server if cap is None else cap
         server.keeping = pool.connections
+        beginning = way(settings.url, pool, self._contexts.of.get(key[0]))
+        if beginning != server.way:
+            server.way = beginning
+            self.dialer.close_idle(server)
         return server
 
     def _remove(self, server: Server, now: float, grace: float) -> None:
@@ -236,6 +280,7 @@ class Plane:
 
     def _second(self, now: float) -> None:
         self.reception.refresh_date()
+        self._look_at_certificates()
         for pool in self.pools.values():
             pool.tick(now)
         self._old_listeners = [listener for listener in self._old_listeners if listener.connections]
@@ -257,6 +302,20 @@ class Plane:
             else:
                 connection.cut()
 
+    def _look_at_certificates(self) -> None:
+        """See in a thread whether files have changed, since a disk may take its time."""
+        watched = [one.credentials for one in self.listeners.values() if one.credentials is not None]
+        if watched and self._looking is None:
+            loop = asyncio.get_running_loop()
+            self._looking = loop.run_in_executor(None, lambda: [(one, one.look()) for one in watched])
+            self._looking.add_done_callback(self._looked)
+
+    def _looked(self, looking: asyncio.Future[list[tuple[Watched, Credentials | Unusable | None]]]) -> None:
+        self._looking = None
+        if not looking.cancelled():
+            for watched, found in looking.result():
+                watched.take(found)
+
     # Figures.
 
     def report(self) -> Report:
@@ -269,6 +328,12 @@ class Plane:
             listeners=self._listener_tallies,
             routes=self._route_tallies,
             pools={name: of_pool(pool, now, self._past(name)) for name, pool in self.pools.items()},
+            certificates=tuple(
+                of_certificate(name, certificate, listener.credentials.current.loaded)
+                for name, listener in self.listeners.items()
+                if listener.credentials is not None
+                for certificate in listener.credentials.current.certificates
+            ),
         )
 
     def _past(self, pool: str) -> ServerTally | None:
@@ -306,6 +371,8 @@ class Plane:
         for connection in list(self.dialer.connections):
             connection.cut()
         self._sweeper.stop()
+        if self._looking is not None:
+            await asyncio.wait([self._looking])
         await asyncio.sleep(0)
 
 

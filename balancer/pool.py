@@ -129,7 +129,11 @@ class Pool:
     def _plugin_failed(self, error: Exception) -> None:
         self.tally.plugin_errors = count = self.tally.plugin_errors + 1
         if count & (count - 1) == 0:  # the first, the second, the fourth ...: a broken one must not flood the log
-            self._on_event("strategy_failed", self.name, f"{type(error).__name__}: {error} ({count} times so far)")
+            try:
+                text = str(error)
+            except Exception:  # as in `Guarded`: the code is the user's, and its exceptions may raise anything, too
+                text = "its text cannot be told"
+            self._on_event("strategy_failed", self.name, f"{type(error).__name__}: {text} ({count} times so far)")
 
     # A request's way through.
 

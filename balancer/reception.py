@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from ipaddress import ip_address
@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from balancer.decision import Decision
 from balancer.http1 import canned
+from balancer.http1.error_page import OWN
 from balancer.http1.fields import FORWARDED_FOR
 from balancer.http1.head import RequestHead
 from balancer.limits.overload import Overload
@@ -56,6 +57,7 @@ class Reception:
         self.listeners: Mapping[str, Listener] = {}
         self.rng = rng
         self.date = b""
+        self.error_page = OWN  # swapped by a reload, too
         self.connect = dialer.connect
         self.gave_up = dialer.gave_up
         self._overload = overload
@@ -77,12 +79,13 @@ class Reception:
         decision.target = head.target
         decision.version = b"1.1" if head.minor else b"1.0"
         decision.user_agent = head.common.user_agent
+        decision.tls = client.tls
         if client.trusted:
             decision.client = _behind_proxies(listener, client, head)
         if self._overload.share and self.rng.random() < self._overload.share:
-            body = canned.problem(503, "this site has more to do than it can: try again in a moment", b"")
             listener.tally.rejected["overload"] += 1
-            self._answer(listener, client, head, decision, None, 503, body, extra=SOON, outcome="unserved")
+            reason = "this site has more to do than it can: try again in a moment"
+            self._turn_away(listener, client, head, decision, None, 503, reason, SOON, "unserved")
             return None
         if listener.settings.redirect is not None:
             self._redirect(listener, client, head, decision, listener.settings.redirect)
@@ -93,12 +96,11 @@ class Reception:
         try:
             route = self.table.match(head)
         except TwoWays:
-            body = canned.problem(400, "the path can be read in two ways that this site treats differently", b"")
-            self._answer(listener, client, head, decision, None, 400, body, outcome="refused")
+            reason = "the path can be read in two ways that this site treats differently"
+            self._turn_away(listener, client, head, decision, None, 400, reason)
             return None
         if route is None:
-            body = canned.problem(404, "no route of this site takes this request", b"")
-            self._answer(listener, client, head, decision, None, 404, body, outcome="refused")
+            self._turn_away(listener, client, head, decision, None, 404, "no route of this site takes this request")
             return None
         if head.method in ASKS_THE_WAY and (own := hop_answer(head, route)) is not None:
             self._answer_hop(listener, client, head, decision, route, own)
@@ -136,11 +138,10 @@ class Reception:
     ) -> None:
         """A listener that only sends its clients to another one, or to another site."""
         if not head.host:
-            body = canned.problem(400, "a redirect needs to know the host", b"")
-            self._answer(listener, client, head, decision, None, 400, body, outcome="refused")
+            self._turn_away(listener, client, head, decision, None, 400, "a redirect needs to know the host")
             return
         if to in self.listeners:
-            place = b"http://%b:%d" % (_without_port(head.host), self.listeners[to].port)
+            place = _start_of_urls(_without_port(head.host), self.listeners[to])
         else:
             place = to.encode("utf-8").rstrip(b"/")
         extra = b"Location: %b%b\r\n" % (place, b"/" if head.target == b"*" else head.target)
@@ -155,10 +156,36 @@ class Reception:
         route: Route | None,
         own: HopAnswer,
     ) -> None:
-        outcome = "answered" if own.status < 400 else "refused"
-        self._answer(
-            listener, client, head, decision, route, own.status, own.body, own.content_type, own.extra, outcome
-        )
+        if own.status >= 400:
+            self._turn_away(listener, client, head, decision, route, own.status, own.reason, own.extra)
+        else:
+            self._answer(listener, client, head, decision, route, own.status, own.body, own.content_type, own.extra)
+
+    def _turn_away(
+        self,
+        listener: Listener,
+        client: ClientConnection,
+        head: RequestHead,
+        decision: Decision,
+        route: Route | None,
+        status: int,
+        reason: str,
+        extra: bytes = b"",
+        outcome: str = "refused",
+    ) -> None:
+        """Answer with an error, in the form that the client would rather have."""
+        drop: Collection[bytes] = ()
+        if route is not None:
+            drop = route.edits.response_drop
+            self._name(decision, route)
+        accept = head.value(b"accept")
+        body, kind, fields = canned.told(status, reason, decision.request_id, accept, self.error_page, drop)
+        self._answer(listener, client, head, decision, route, status, body, kind, fields + extra, outcome)
+
+    def _name(self, decision: Decision, route: Route) -> None:
+        """Give a request that no server gets an identifier, once."""
+        if route.edits.request_id and not decision.request_id:
+            decision.request_id = b"%032x" % self.rng.getrandbits(128)
 
     def _answer(
         self,
@@ -175,8 +202,8 @@ class Reception:
     ) -> None:
         """Answer without a server. An unread body spoils the connection for further requests."""
         if route is not None:
+            self._name(decision, route)
             if route.edits.request_id:
-                decision.request_id = b"%032x" % self.rng.getrandbits(128)
                 extra += b"%b: %b\r\n" % (route.edits.request_id, decision.request_id)
             extra += route.edits.response_add
         common = head.common
@@ -228,12 +255,20 @@ def _behind_proxies(listener: Listener, client: ClientConnection, head: RequestH
     values = [field.value for field in head.common.special if field.kind == FORWARDED_FOR]
     for part in reversed(b",".join(values).split(b",")):
         try:
-            address = str(ip_address(part.strip(b' \t"').decode("ascii", "replace")))
+            # A zone means nothing on another machine than the one that wrote it, and may be any text.
+            address = str(ip_address(part.strip(b' \t"').decode("ascii", "replace").partition("%")[0]))
         except ValueError:
             break  # whoever wrote this cannot be believed further
         if not listener.trusts(address):
             return address
     return client.address
+
+
+def _start_of_urls(host: bytes, listener: Listener) -> bytes:
+    """Where a listener's site begins; the port is left out where it goes without saying."""
+    if listener.scheme == b"https" and listener.port == 443:
+        return b"https://" + host
+    return b"%b://%b:%d" % (listener.scheme, host, listener.port)
 
 
 def _without_port(host: bytes) -> bytes:

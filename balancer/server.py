@@ -41,6 +41,7 @@ class Server:
         "tunnels",
         "up_since",
         "url",
+        "way",
         "weight",
         "weight_set",
     )
@@ -58,6 +59,7 @@ class Server:
         self.weight = 1.0  # as strategies see it: `weight_set` times `ramp`
         self.ramp = 1.0  # rises from a tenth to 1 during slow start (owner: the pool)
         self.keeping = Connections()  # how many idle connections, and how long
+        self.way: object | None = None  # a `server_tls.Way` if connections do not begin with the first request
         self.cap = 0  # requests in flight it may have; 0 means no cap
         self.backup = False
         self.drained = False

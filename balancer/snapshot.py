@@ -26,3 +26,5 @@ class Snapshot:
     """The operator's: finish what is under way, take nothing new."""
     maintenance: frozenset[ServerKey] = frozenset()
     """The operator's: as drained, and not probed either."""
+    reads: int = 0
+    """Has risen when the files that the configuration names have to be read anew."""

@@ -95,11 +95,23 @@ class PoolTally:
 class ListenerTally:
     """What one listener took in and gave out."""
 
-    __slots__ = ("bytes_in", "bytes_out", "connections", "open", "rejected", "requests", "tunnels")
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "connections",
+        "handshake_errors",
+        "handshakes",
+        "open",
+        "rejected",
+        "requests",
+        "tunnels",
+    )
 
     def __init__(self) -> None:
         self.connections = 0
         self.open = 0
+        self.handshakes = 0  # of TLS, that were completed
+        self.handshake_errors: defaultdict[str, int] = defaultdict(int)  # those that were not, by kind
         self.rejected: defaultdict[str, int] = defaultdict(int)  # connections closed or heads refused, by reason
         self.requests: defaultdict[tuple[str, int], int] = defaultdict(
             int

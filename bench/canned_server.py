@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from typing import cast
 
@@ -19,19 +20,26 @@ _HEAD = (
 )
 _SMALL = _HEAD % (b"application/json", len(SMALL_BODY), b"Cache-Control: private, no-cache\r\n") + SMALL_BODY
 _LARGE = _HEAD % (b"application/octet-stream", LARGE_SIZE, b"") + bytes(LARGE_SIZE)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _ASKS_FOR_LARGE = b"GET %b HTTP/1.1\r\n" % LARGE.encode()
 
 
 class Connection(asyncio.Protocol):
-    """Answers each request as soon as its head is complete; requests have no bodies here."""
+    """Answers each request as soon as it is complete."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._data = b""
 
     def data_received(self, data: bytes) -> None:
-        *heads, self._data = (self._data + data).split(b"\r\n\r\n")
-        for head in heads:
+        self._data += data
+        while (end := self._data.find(b"\r\n\r\n")) >= 0:
+            head = self._data[:end]
+            length = _LENGTH.search(head)
+            size = end + 4 + (int(length[1]) if length else 0)
+            if len(self._data) < size:
+                return
+            self._data = self._data[size:]
             self._transport.write(_LARGE if head.startswith(_ASKS_FOR_LARGE) else _SMALL)
             if b"\r\nconnection: close" in head.lower():
                 self._transport.close()

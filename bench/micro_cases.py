@@ -21,6 +21,7 @@ from balancer.tally import Histogram
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.redaction import Redaction
 from balancer.telemetry.sink import Sink
+from bench.exchange_case import exchange
 from bench.request import SMALL, SMALL_BODY, encoded
 from config.schema import Headers, Limits
 
@@ -142,6 +143,12 @@ def _encode_response() -> Call:
     )
 
 
+@case("proxy: a request and its answer")
+def _exchange() -> Call:
+    """On connections that are kept, over transports that cost nothing."""
+    return exchange(encoded(8080, SMALL), b"%b\r\n\r\n%b" % (_ANSWER, SMALL_BODY))
+
+
 @case("telemetry: AccessLog.observe")
 def _access_log() -> Call:
     """A line for an ordinary request, and its part in writing it to a file that takes everything."""
@@ -195,6 +202,8 @@ class _Client:
         self.scheme = b"http"
         self.shown = "192.0.2.1"
         self.node = b"for=192.0.2.1"
+        self.vouched: tuple[bytes, bytes] | None = None
+        self.reserved: frozenset[bytes] = frozenset()
 
 
 def _head() -> bytes:

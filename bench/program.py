@@ -45,6 +45,7 @@ class Program:
         self.name = recipe.name
         self.port = recipe.port
         self.log = recipe.log
+        self.pid = process.pid
         self._process = process
 
     def cpu(self) -> float:

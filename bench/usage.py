@@ -35,6 +35,11 @@ def _family(pid: int, stats: dict[int, tuple[int, int]]) -> list[int]:
     return members
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    return _family(pid, _stats())
+
+
 def cpu(pid: int) -> float:
     """Seconds of user and system time used by a process, its threads and children, in steps of 10 ms."""
     stats = _stats()

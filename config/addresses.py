@@ -144,11 +144,12 @@ Network = Annotated[
 
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?([^/?#]*)(.*)", re.DOTALL)
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?")
-_EXPECTED_URL = "must be a server such as http://10.0.0.11:8000 or unix:/run/app.sock"
+_EXPECTED_URL = "must be a server such as http://10.0.0.11:8000, https://app.internal or unix:/run/app.sock"
+_PORTS = {"http": "80", "https": "443"}
 
 
 def server_address(url: str) -> Address:
-    """Where the server of a URL is reached; port 80 when the URL has none.
+    """Where the server of a URL is reached; port 80, or 443 for https, when the URL has none.
 
     Raises Unfit, whose text repeats nothing of the URL: somebody may have put a password into it.
     """
@@ -158,9 +159,8 @@ def server_address(url: str) -> Address:
     scheme, place, rest = found.groups() if found else (None, "", "")
     if scheme is None:
         raise Unfit(f"{_EXPECTED_URL}, with its scheme", "no scheme")
-    if scheme.lower() == "https":
-        raise Unfit("must be http://host:port; TLS to servers is not available yet", "https")
-    if scheme.lower() != "http":
+    default_port = _PORTS.get(scheme.lower())
+    if default_port is None:
         raise Unfit(_EXPECTED_URL, "another scheme")
     if "@" in place:
         raise Unfit("must hold no user name or password", "one that does")
@@ -168,7 +168,7 @@ def server_address(url: str) -> Address:
         raise Unfit("must end after the port; a route's `rewrite: {add_prefix: /path}` adds a path", "more")
     host, colon, port = place.rpartition(":") if not place.endswith("]") else (place, "", "")
     if not colon:
-        host, port = place, "80"
+        host, port = place, default_port
     if host.replace(".", "").isdigit():
         try:
             ip_address(host)

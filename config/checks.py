@@ -8,13 +8,13 @@ from typing import get_args
 
 from config.addresses import Address, server_address
 from config.document import document
-from config.field_checks import edited_fields, message_fields
+from config.field_checks import edited_fields, message_fields, own_field
 from config.findings import Findings
 from config.nodes import Table, tree_of
 from config.patterns import NAME, PLUGIN, TOKEN
 from config.problems import Path, Problem, Unfit, in_order, listed, nearest
 from config.route_checks import check_routes
-from config.schema import Admin, Config, Headers, Limits, Pool, StrategyName, Timeouts
+from config.schema import Admin, Config, Headers, Limits, Listener, Pool, ServerTls, StrategyName, Timeouts
 
 STRATEGIES: tuple[str, ...] = get_args(StrategyName)
 _PATTERN = 1000
@@ -46,7 +46,7 @@ def check(config: Config, found: Findings) -> None:
 
 
 EARLY = {
-    "timeouts": ("request_head", "request_body_idle", "keep_alive"),
+    "timeouts": ("request_head", "request_body_idle", "keep_alive", "tls_handshake"),
     "limits": (
         "head",
         "header_count",
@@ -118,6 +118,7 @@ def _check_listeners(config: Config, found: Findings) -> None:
     taken: list[tuple[Path, Address]] = []
     for name, listener in config.listeners.items():
         taken.append((("listeners", name, "address"), listener.address))
+        _check_edge(name, listener, config, found)
         path: Path = ("listeners", name, "redirect")
         to = listener.redirect
         if to is None or re.fullmatch(r"https?://[A-Za-z0-9_.\[\]:-]+", to):
@@ -138,6 +139,21 @@ def _check_listeners(config: Config, found: Findings) -> None:
             if address.overlaps(earlier):
                 found.add(path, f"must not listen where {found.spot(other)} listens already", came=True)
                 break
+
+
+def _check_edge(name: str, listener: Listener, config: Config, found: Findings) -> None:
+    """What stands before the first request: TLS and the PROXY protocol."""
+    path: Path = ("listeners", name)
+    if listener.tls is not None:
+        own_field(listener.tls.client_subject, (*path, "tls", "client_subject"), found)
+    if listener.proxy_protocol == "refuse":
+        return
+    if listener.address.path:
+        message = "must be refuse on a Unix socket: its clients have no address that `trusted_proxies` could name"
+        found.add((*path, "proxy_protocol"), message)
+    elif not config.trusted_proxies and not found.lost(("trusted_proxies",)):
+        message = "needs `trusted_proxies`: nobody else's PROXY protocol header is believed"
+        found.add((*path, "proxy_protocol"), message)
 
 
 def _check_pool(pool: Pool, path: Path, config: Config, found: Findings) -> None:
@@ -162,12 +178,21 @@ def _check_pool(pool: Pool, path: Path, config: Config, found: Findings) -> None
             if address.is_loopback and address.overlaps(settings.address):
                 found.add(place, f"must not be the listener {listener} of this balancer itself", came=True)
     _check_strategy(pool.strategy, (*path, "strategy"), found)
+    _check_tls(pool, (*path, "tls"), found)
     _check_headers(pool.headers, (*path, "headers"), found)
     active = pool.health.active
     if active is not None:
         message_fields(active.headers, (*path, "health", "active", "headers"), found, host=True)
         if active.body is not None:
             _check_pattern(active.body, (*path, "health", "active", "body"), found)
+
+
+def _check_tls(pool: Pool, path: Path, found: Findings) -> None:
+    if pool.servers and not any(server.url[:6].lower() == "https:" for server in pool.servers.values()):
+        if pool.tls != ServerTls() and not found.unseen((*path[:-1], "servers")):
+            found.warn(path, "has no effect: no server of this pool has an https:// URL")
+    elif not pool.tls.verify:
+        found.warn((*path, "verify"), "is false: whoever answers is believed to be the server")
 
 
 def _check_pattern(pattern: str, path: Path, found: Findings) -> None:

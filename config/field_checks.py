@@ -20,6 +20,26 @@ _OURS = (
     "upgrade",
 )
 """They belong to one connection or frame the message (RFC 9110 section 7.6.1, RFC 9112 section 6)."""
+_MEANT = frozenset(
+    (
+        "authorization",
+        "cookie",
+        "date",
+        "expect",
+        "forwarded",
+        "host",
+        "http2-settings",
+        "server",
+        "traceparent",
+        "tracestate",
+        "via",
+        "x-original-url",
+        "x-real-ip",
+        "x-request-id",
+        "x-rewrite-url",
+    )
+)
+"""They have a meaning of their own in a request."""
 _NO_NAME = "must have the name of a field, such as X-Robots-Tag, without spaces and colon"
 
 
@@ -52,6 +72,17 @@ def matched_fields(fields: Mapping[str, str], path: Path, found: Findings) -> No
         if not FIELD_VALUE.fullmatch(value):
             # The value may be a credential, so it is not repeated.
             found.add((*path, name), "must be one line of Latin-1 text without control characters")
+
+
+def own_field(name: str, path: Path, found: Findings) -> None:
+    """The name of a field that only the balancer may send, so that no other meaning may hang on it."""
+    lower = name.lower()
+    if not TOKEN.fullmatch(name) or "_" in name:
+        found.add(
+            path, "must have the name of a field, such as X-Client-Subject, without spaces, colon and _", came=True
+        )
+    elif lower in _MEANT or lower in _OURS or lower.startswith("x-forwarded-"):
+        found.add(path, f"must be a field of its own: {name} means something else already", came=False)
 
 
 def _sent_name(name: str, path: Path, found: Findings, host: bool) -> None:

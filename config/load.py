@@ -18,7 +18,7 @@ from config.findings import Findings
 from config.masking import came
 from config.merge import merged
 from config.nodes import Items, Scalar, Table, at, broken, plain, scalars, without
-from config.problems import ConfigError, Path, Place, Problem, in_order, listed
+from config.problems import ConfigError, Path, Place, Problem, Unfit, in_order, listed
 from config.schema import Config, Defaults
 from config.shapes import Shape
 from config.values import WRITTEN
@@ -104,6 +104,7 @@ def parse(
     if config is None:
         raise ConfigError(problems or _told(unseen, "can not be judged as a whole"))
     findings = Findings(tree, whole)
+    config = _with_page(config, file.parent if file else pathlib.Path(), findings, look=look)
     check(config, findings)
     problems += findings.problems
     if problems:
@@ -155,6 +156,24 @@ def _judged(tree: Table, model: type[M], above: Path, problems: list[Problem]) -
         if () in cuts:
             break
     return None, tree
+
+
+def _with_page(config: Config, folder: pathlib.Path, found: Findings, *, look: bool) -> Config:
+    """With the text of the error page, if there is one and it may be looked at."""
+    page, path = config.errors.page, ("errors", "page")
+    if page is None:
+        return config
+    if not look:
+        found.warn(path, f"was not judged: the file {page} is not looked at here")
+        return config
+    try:
+        page = page.read(folder)
+    except OSError as error:
+        found.add(path, f"must be the path of a file that can be read ({error.strerror or error})", came=True)
+    except Unfit as error:
+        found.add(path, error.expected, came=True)
+    found.problems += page.problems(folder)
+    return config.model_copy(update={"errors": config.errors.model_copy(update={"page": page})})
 
 
 def _defaults(tree: Table, problems: list[Problem]) -> tuple[Table, Table]:

@@ -13,6 +13,9 @@ RetryReason = Literal["connect", "reset-before-response", "stale-connection"]
 Method = Annotated[str, Field(pattern=r"^[A-Z][A-Z-]*$", examples=["GET", "POST"])]
 Cookie = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", examples=["lb", "lane"])]
 Positive = Annotated[Duration, Field(gt=0)]
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_SERVER_NAME = rf"^(({_LABEL}\.)*{_LABEL}|[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)$"
+"""A host name, or an IP address without brackets."""
 Interval = Annotated[Duration, Field(ge=0.01)]
 """Time between two rounds of work: less than 10 ms would keep a core busy."""
 
@@ -42,6 +45,8 @@ class Timeouts(Model):
     """Between two pieces of a request body. Of `defaults` only."""
     keep_alive: Duration = 75.0
     """An idle client connection is kept this long. Of `defaults` only."""
+    tls_handshake: Positive = 10.0
+    """From a client's connection to the end of its TLS handshake. Of `defaults` only."""
 
 
 class Limits(Model):
@@ -178,7 +183,7 @@ class Server(Model):
     """One member of a pool."""
 
     url: str
-    """http://host:port, or unix:/path of a socket."""
+    """http://host:port, https://host:port, or unix:/path of a socket."""
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
     max_connections: Annotated[int, Field(ge=0)] | None = None
     """Requests in flight; null takes `connections.per_server`, 0 means no cap."""
@@ -220,6 +225,28 @@ class Sticky(Model):
     secure: bool = False
 
 
+class ClientCertificate(Model):
+    """What the balancer shows to servers that ask who it is. Relative paths begin at the working directory."""
+
+    cert: Annotated[str, Field(min_length=1, examples=["/etc/balancer/client.pem"])]
+    """A PEM file: the certificate, and after it those that lead to an authority the servers know."""
+    key: Annotated[str, Field(min_length=1, examples=["/etc/balancer/client.key"])]
+    """A PEM file of its private key, without a passphrase."""
+
+
+class ServerTls(Model):
+    """TLS towards the https servers of a pool. Files are read again on a reload."""
+
+    verify: bool = True
+    """false: whoever answers is believed to be the server."""
+    ca: Annotated[str, Field(min_length=1, examples=["/etc/balancer/internal-ca.pem"])] | None = None
+    """A PEM file of the authorities, or the very certificates, that are trusted; null: those the system trusts."""
+    server_name: Annotated[str, Field(pattern=_SERVER_NAME, examples=["app.internal"])] | None = None
+    """The name that servers are asked for, and that their certificates must have; null: the host of their URL."""
+    certificate: ClientCertificate | None = None
+    """Shown to servers that ask for one."""
+
+
 class Pool(Model):
     """Servers that share work, and how."""
 
@@ -235,3 +262,7 @@ class Pool(Model):
     health: Health = Health()
     connections: Connections = Connections()
     headers: Headers = Headers()
+    tls: ServerTls = ServerTls()
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """Each connection to a server begins with the client's address, as PROXY protocol of this version, and is closed
+    after one request; health checks begin with their own."""

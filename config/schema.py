@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from config.error_page import PageFile
 from config.pool import (
     ActiveChecks,
+    ClientCertificate,
     Connections,
     Cookie,
     HashKey,
@@ -26,6 +28,7 @@ from config.pool import (
     RetryBudget,
     RetryReason,
     Server,
+    ServerTls,
     Sticky,
     StrategyName,
     Timeouts,
@@ -38,10 +41,13 @@ __all__ = [
     "ActiveChecks",
     "Admin",
     "AdminKey",
+    "CertificateFiles",
+    "ClientCertificate",
     "Config",
     "Connections",
     "Cookie",
     "Defaults",
+    "Errors",
     "HashKey",
     "HeaderEdits",
     "Headers",
@@ -49,6 +55,7 @@ __all__ = [
     "Interval",
     "Limits",
     "Listener",
+    "ListenerTls",
     "Logs",
     "Maintenance",
     "Match",
@@ -68,11 +75,34 @@ __all__ = [
     "Rewrite",
     "Route",
     "Server",
+    "ServerTls",
     "Shutdown",
     "Sticky",
     "StrategyName",
     "Timeouts",
 ]
+
+
+class CertificateFiles(Model):
+    """A certificate and its key, both as PEM files. Relative paths begin at the working directory."""
+
+    cert: Annotated[str, Field(min_length=1, examples=["/etc/balancer/site.pem"])]
+    """The certificate, and after it those that lead to a known authority. Read again when the file changes."""
+    key: Annotated[str, Field(min_length=1, examples=["/etc/balancer/site.key"])]
+    """The private key, without a passphrase."""
+
+
+class ListenerTls(Model):
+    """TLS on a listener."""
+
+    certificates: Annotated[tuple[CertificateFiles, ...], Field(min_length=1)]
+    """The one that has the name a client asks for is shown, and the first to those that ask for another or none."""
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS that is spoken."""
+    client_ca: Annotated[str, Field(min_length=1)] | None = None
+    """A PEM file of authorities: clients must then have a certificate that one of them has issued."""
+    client_subject: str = "X-Client-Subject"
+    """The field in which servers are told whose certificate it was. Nobody else can send it."""
 
 
 class Listener(Model):
@@ -83,6 +113,10 @@ class Listener(Model):
     redirect: str | None = None
     """Answer every request with a 308 to the same host and path on the port of the listener of this name, or to
     the same path after this start of URLs: "https://example.com"."""
+    tls: ListenerTls | None = None
+    """null: plain HTTP."""
+    proxy_protocol: Literal["refuse", "accept", "require"] = "refuse"
+    """Whether connections from `trusted_proxies` may, or must, begin with a PROXY protocol header (version 1 or 2)."""
 
 
 class Match(Model):
@@ -232,6 +266,14 @@ class Logs(Model):
     access: AccessLog = AccessLog()
 
 
+class Errors(Model):
+    """What the balancer answers itself when something goes wrong."""
+
+    page: PageFile | None = None
+    """A file of HTML for browsers, with {status}, {title}, {detail} and {request_id}; at most 64 KiB, read at each
+    reload. A relative path begins at the folder of the configuration. null: a page of the balancer's own."""
+
+
 class Shutdown(Model):
     """What SIGTERM does: readiness off, `delay`, stop accepting, finish, exit inside `grace`."""
 
@@ -262,9 +304,10 @@ class Config(Model):
     limits: Limits = Limits()
     """`defaults.limits`: holds before a request's route is known (head, uri, header_count, connections)."""
     timeouts: Timeouts = Timeouts()
-    """`defaults.timeouts`: the same (request_head, keep_alive)."""
+    """`defaults.timeouts`: the same (request_head, keep_alive, tls_handshake)."""
     redis: Redis = Redis()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
     logs: Logs = Logs()
+    errors: Errors = Errors()
     shutdown: Shutdown = Shutdown()

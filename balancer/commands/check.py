@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from balancer.commands.console import Console, counted
 from balancer.commands.outcome import OK, USAGE
 from balancer.commands.places import needed_configuration
+from balancer.server_tls import BadTls, any_secured, build
 from balancer.strategy import StrategyError, load_strategy
+from balancer.tls.inspection import inspect
 from config.load import Loaded, load
-from config.problems import ConfigError, Problem
+from config.problems import ConfigError, Problem, in_order, path_text
 from config.schema import Config
 
 Format = Literal["text", "json", "github"]
@@ -23,11 +26,14 @@ GROUPS = ("listeners", "pools", "servers", "routes")
 def check(console: Console, file: Path | None, style: Format) -> int:
     path = needed_configuration(file, console.environ)
     config: Config | None = None
+    problems: Sequence[Problem] = ()
     warnings: Sequence[Problem] = ()
     try:
         loaded = load(path, console.environ)
         config, warnings = loaded.config, loaded.warnings
-        problems = tuple(_plugin_problems(loaded))
+        wrong, doubtful = _certificate_problems(loaded, datetime.now(UTC))
+        problems = in_order([*_plugin_problems(loaded), *_tls_problems(loaded), *wrong])
+        warnings = in_order([*warnings, *doubtful])
     except ConfigError as error:
         problems = error.problems
     if style == "json":
@@ -55,6 +61,36 @@ def _plugin_problems(loaded: Loaded) -> Iterator[Problem]:
         except StrategyError as error:
             place = loaded.where(("pools", name, "strategy"))
             yield (Problem.at(place, str(error)) if place else Problem("", 0, 0, f"pools.{name}.strategy", str(error)))
+
+
+def _certificate_problems(loaded: Loaded, now: datetime) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with the files of listeners with TLS, and what is doubtful; elsewhere only their names are seen.
+
+    A certificate that has expired is wrong here. It does not keep a balancer from starting: an outage of some
+    clients is not to become one of all.
+    """
+    wrong: list[Problem] = []
+    doubtful: list[Problem] = []
+    for name, listener in loaded.config.listeners.items():
+        for remark in inspect(listener.tls, now) if listener.tls is not None else ():
+            path = ("listeners", name, "tls", *remark.setting)
+            place = loaded.where(path)
+            problem = Problem.at(place, remark.message) if place else Problem("", 0, 0, path_text(path), remark.message)
+            (doubtful if remark.warning else wrong).append(problem)
+    return wrong, doubtful
+
+
+def _tls_problems(loaded: Loaded) -> Iterator[Problem]:
+    """Certificates that cannot be loaded; the configuration's own check reads no other files."""
+    for name, pool in loaded.config.pools.items():
+        if not any_secured(pool):
+            continue
+        try:
+            build(pool.tls)
+        except BadTls as error:
+            path = ("pools", name, "tls", *error.key.split("."))
+            place = loaded.where(path)
+            yield Problem.at(place, str(error)) if place else Problem("", 0, 0, ".".join(path), str(error))
 
 
 def _counts(config: Config) -> dict[str, int]:

@@ -34,8 +34,8 @@ class Console:
         self._output.flush()
 
     def say(self, text: str) -> None:
-        """A message to whoever typed the command."""
-        print(text, file=self._messages, flush=True)
+        """A message to whoever typed the command. It may quote what came from far away."""
+        print("\n".join(map(printable, text.split("\n"))), file=self._messages, flush=True)
 
     @property
     def redraws(self) -> bool:

@@ -23,8 +23,8 @@ class Part:
         return found
 
     def parts(self, name: str) -> dict[str, Part]:
-        """The objects of a mapping, by name."""
-        return {key: Part(value) for key, value in self.part(name).fields.items()}
+        """The objects of a mapping, by name, fit for a terminal too."""
+        return {printable(key): Part(value) for key, value in self.part(name).fields.items()}
 
     def items(self, name: str) -> list[Part]:
         """The objects of a list."""

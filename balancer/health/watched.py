@@ -90,7 +90,7 @@ class Watched:
         the server is as good as a new one and starts like one.
         """
         before, self.target = self.target, target
-        if target.checks == before.checks and target.maintenance == before.maintenance:
+        if (target.checks, target.maintenance, target.way) == (before.checks, before.maintenance, before.way):
             return False
         verdict = self.verdict
         returned = before.maintenance and not target.maintenance

@@ -313,11 +313,14 @@ def parse_response(head: bytes, most_fields: int) -> ResponseHead:
         raise UpstreamFault(f"header line {lines.index(wrong.args[0]) + 1} is not a field line") from None
     response = ResponseHead(known[0], known[2], known[1], fields, special)
     codings = 0
+    length: bytes | None = None
     for field in special:
         kind = field[3]
         if kind == CONTENT_LENGTH:
-            if _DIGITS.fullmatch(field[1]) is None or response.length not in (NO_LENGTH, int(field[1])):
+            # A second one that says the same is common among servers; "5" and "05" are not the same to everybody.
+            if _DIGITS.fullmatch(field[1]) is None or (length is not None and field[1] != length):
                 raise UpstreamFault("Content-Length must be one number")
+            length = field[1]
             response.length = int(field[1])
         elif kind == CONNECTION:
             _read_connection(response, field[1])

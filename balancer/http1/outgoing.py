@@ -52,6 +52,10 @@ class Client(Protocol):
     scheme: bytes
     node: bytes
     """The client as a node of `Forwarded`: for=192.0.2.1 or for="[2001:db8::1]"."""
+    vouched: tuple[bytes, bytes] | None
+    """A field, as name and value, that the balancer says of it by itself."""
+    reserved: frozenset[bytes]
+    """Names in lower case, with hyphens, of fields in which this client may say nothing."""
 
 
 def tunnels(offered: bytes, allowed: frozenset[bytes]) -> bytes:
@@ -71,6 +75,11 @@ def switches_to(response: ResponseHead, asked: bytes) -> bool:
     wanted = {part.strip(b" \t").lower() for part in asked.split(b",")} - {b""}
     chosen = {part.strip(b" \t").lower() for part in response.upgrade.split(b",")} - {b""}
     return bool(chosen) and chosen <= wanted
+
+
+def unreserved(fields: list[Field], reserved: frozenset[bytes]) -> list[Field]:
+    """These without the reserved ones, also as CGI and WSGI servers would take them: with `_` for `-`."""
+    return [field for field in fields if field.name.replace(b"_", b"-") not in reserved]
 
 
 class _Encoded(NamedTuple):
@@ -127,6 +136,8 @@ def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
         fields = without(fields, edits.request_gone)
     if common.names and not _OWN_CONNECTION_NAMES.issuperset(common.names):
         fields = without(fields, nominated(common.names))
+    if client.reserved:
+        fields = unreserved(fields, client.reserved)
     parts = [b"Host: %b\r\n" % (edits.host or head.host)]
     parts += map(_WIRE, fields)
     request_id = b""
@@ -158,6 +169,8 @@ def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
         else:
             said.append(field)
     about = _say_about_client(head, said, edits, client, keep_tracestate=not begin_trace)
+    if client.vouched is not None:
+        about.append(client.vouched)
     parts += [b"%b: %b\r\n" % pair for pair in about if pair[0].lower() not in gone]
     if common.chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")

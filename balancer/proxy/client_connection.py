@@ -15,6 +15,8 @@ from balancer.http1 import canned
 from balancer.http1.faults import ClientFault
 from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
 from balancer.http1.head import END, RequestFields, RequestHead, parse_request, refuse_early
+from balancer.http1.outgoing import unreserved
+from balancer.http1.proxy_protocol import Endpoint
 from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, UpstreamSide
 from balancer.tally import ListenerTally
 
@@ -22,9 +24,8 @@ if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
 
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER for no time at all: what is not sent is dropped
-LINGER: Final = 2.0  # seconds to go on reading after a last answer, so that a reset does not overtake it (RFC 9112 9.6)
+LINGER: Final = 5.0  # seconds to go on reading after a last answer, so that a reset does not overtake it (RFC 9112 9.6)
 LAST_CALL: Final = 1.0  # seconds that a closing listener's idle connections have left
-LINGER_BYTES: Final = 1024 * 1024
 MEMORABLE: Final = 1536  # bytes of a head: longer ones are not kept, so that idle connections stay small
 TURN: Final = 16  # requests of one connection that are begun before other connections get their turn
 PIPELINE_BYTES: Final = 64 * 1024  # of requests read ahead while one is under way
@@ -46,6 +47,10 @@ class Door(Protocol):
     """Bytes a second, of bodies and of answers that are taken; more than 0."""
     write_idle: float
     date: bytes
+    reserved: frozenset[bytes]
+    """Names of fields in which only the balancer may speak, in lower case."""
+    subject_field: bytes
+    """The one of them that this listener fills in itself; empty for none."""
 
     def admit(self, connection: ClientConnection) -> bool:
         """A client has connected; False when there are too many."""
@@ -74,7 +79,6 @@ class ClientConnection(asyncio.Protocol):
         "_ended",
         "_half_closed",
         "_held",
-        "_lingered",
         "_other",
         "_paid",
         "_paused",
@@ -87,26 +91,35 @@ class ClientConnection(asyncio.Protocol):
         "address",
         "deadline",
         "exchange",
+        "introduced",
         "last",
         "network",
         "node",
+        "reserved",
         "scheme",
         "shown",
+        "tls",
         "trusted",
         "tunnel_idle",
+        "vouched",
     )
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, address: str = "") -> None:
+        """`address` is the client's if it is known from elsewhere than its socket."""
         # For the connection's life.
         self._door = door
         self._transport: asyncio.Transport | None = None
         self.scheme = door.scheme
-        self.address = ""
+        self.address = address
         self.shown = ""
         self.trusted = False
         self.network: bytes | None = None  # under which it was counted in (owner: the listener)
+        self.introduced: tuple[Endpoint | None, Endpoint | None] | None = None  # its ends, as a proxy in front told
         self.last = False
         self.node = b""
+        self.tls = ""  # the version it speaks, such as TLSv1.3
+        self.vouched: tuple[bytes, bytes] | None = None
+        self.reserved: frozenset[bytes] = frozenset()
         self._remembered: RequestFields | None = None  # of the last request
         self._buffer = b""  # an incomplete head, or requests read ahead
         self._held = False  # the exchange's server takes no more
@@ -118,7 +131,6 @@ class ClientConnection(asyncio.Protocol):
         self._blocked = False  # the client does not take what we send
         self._advancing = False
         self._ended = False  # the last answer is out
-        self._lingered = 0
         self.deadline = NEVER
         # For one request.
         self.exchange: Exchange | None = None
@@ -132,8 +144,9 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         door = self._door
-        peer = transport.get_extra_info("peername")
-        self.address = peer[0] if isinstance(peer, tuple) and peer else "unix"
+        if not self.address:
+            peer = transport.get_extra_info("peername")
+            self.address = peer[0] if isinstance(peer, tuple) and peer else "unix"
         self._describe()
         if door.admit(self):
             self.deadline = monotonic() + door.head_time
@@ -143,6 +156,8 @@ class ClientConnection(asyncio.Protocol):
     def _describe(self) -> None:
         """What is said of this client to servers, worked out once."""
         self.trusted = self._door.trusts(self.address)
+        if not self.trusted or self._door.subject_field:
+            self.reserved = self._door.reserved
         self.shown = self.address
         try:
             six = ipaddress.ip_address(self.address.partition("%")[0]).version == 6
@@ -151,6 +166,14 @@ class ClientConnection(asyncio.Protocol):
             six = False
         shown = self.shown.encode("ascii")
         self.node = b'for="[%b]"' % shown if six else b"for=%b" % shown  # RFC 7239 section 6
+
+    def ends(self) -> tuple[Endpoint | None, Endpoint | None]:
+        """The client's address and port, and those it has connected to."""
+        transport = self._transport
+        if self.introduced is not None or transport is None:
+            return self.introduced or (None, None)
+        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        return _endpoint(peer), _endpoint(own)
 
     # What comes from the client.
 
@@ -161,9 +184,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._reader is not None:
             self._body(data)
         elif self._ended:
-            self._lingered += len(data)
-            if self._lingered > LINGER_BYTES:
-                self._drop()
+            pass  # its time is bounded, and dropping it with unread bytes would take the answer from it
         elif self.exchange is not None or self._blocked or self._yielding:
             self._buffer += data  # requests that came early wait their turn
             self._regulate()
@@ -201,7 +222,7 @@ class ClientConnection(asyncio.Protocol):
             try:
                 head = parse_request(data[at:end], self._door.most_fields, self._door.longest_target, self._remembered)
             except ClientFault as fault:
-                self._refuse(fault.status, fault.reason, fault.extra)
+                self._refuse(fault.status, fault.reason, fault.extra, without_body=data.startswith(b"HEAD ", at))
                 break
             self._remembered = head.common if end - at <= MEMORABLE else None
             at = end + 4
@@ -279,7 +300,7 @@ class ClientConnection(asyncio.Protocol):
         now = monotonic()
         if self._ended or self._blocked:
             waiting = self._transport.get_write_buffer_size() if self._transport is not None else 0
-            self._unsent = self._untaken()
+            self._unsent = self._untaken() if waiting else 0
             self.deadline = now + (door.write_idle if waiting else LINGER)
         elif self._reader is not None:
             self.deadline = NEVER if self._held else min(now + door.body_idle, self._paid)
@@ -303,13 +324,14 @@ class ClientConnection(asyncio.Protocol):
             return waiting
         return waiting + int(struct.unpack("i", held)[0])
 
-    def _refuse(self, status: int, reason: str, extra: bytes = b"") -> None:
+    def _refuse(self, status: int, reason: str, extra: bytes = b"", *, without_body: bool = False) -> None:
         """Answer what is no request; nothing after it is read as one."""
         door = self._door
         door.tally.rejected[f"status-{status}"] += 1
         body = canned.problem(status, reason, b"")
-        self.send(canned.answer(status, body, date=door.date, extra=extra, persistent=False))
-        door.refused(self, status, len(body))
+        extra = canned.UNREAD + extra
+        self.send(canned.answer(status, body, date=door.date, extra=extra, without_body=without_body, persistent=False))
+        door.refused(self, status, 0 if without_body else len(body))
         self._end()
 
     def _body(self, data: bytes) -> None:
@@ -342,7 +364,7 @@ class ClientConnection(asyncio.Protocol):
         if pieces:
             exchange.request_body(pieces)
         if reader.done and self.exchange is exchange:
-            exchange.request_end(reader.trailers)
+            exchange.request_end(unreserved(reader.trailers, self.reserved) if self.reserved else reader.trailers)
 
     def eof_received(self) -> bool:
         """The client will send no more.
@@ -501,6 +523,8 @@ class ClientConnection(asyncio.Protocol):
             taken = self._unsent - (self._untaken() if unsent else 0)
             if taken and (not unsent or taken >= self._door.body_rate * self._door.write_idle):
                 self._settle()  # slow, but not standing still; or all is sent, and what is left is to linger
+            elif unsent:
+                self.cut()  # with an orderly end the kernel would keep megabytes for who takes them by drops
             else:
                 self._drop()
         elif self._reader is not None and self.exchange is not None:
@@ -513,3 +537,8 @@ class ClientConnection(asyncio.Protocol):
         elif self._transport is not None:
             self._ended = True
             self._transport.close()
+
+
+def _endpoint(name: object) -> Endpoint | None:
+    """Of what a socket is called: with IPv6 it has more to it, and a Unix socket has none."""
+    return (name[0], name[1]) if isinstance(name, tuple) and len(name) > 1 else None

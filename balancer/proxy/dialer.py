@@ -7,9 +7,11 @@ import errno
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
+from balancer.proxy.reach import NoHandshake, reach
 from balancer.proxy.sides import NEVER
 from balancer.proxy.upstream_connection import UpstreamConnection
 from balancer.server import Server
+from balancer.server_tls import Way
 
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
@@ -64,13 +66,22 @@ class Dialer:
     async def _open(self, server: Server, dial: Dial) -> None:
         loop = asyncio.get_running_loop()
         exchange = dial.exchange
+        connection = UpstreamConnection(self, server)
         try:
-            if server.port:
-                _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self, server), server.host, server.port
-                )
+            if connection.way is not None:
+                await reach(server, connection.way, connection, exchange.client)
+            elif server.port:
+                await loop.create_connection(lambda: connection, server.host, server.port)
             else:
-                _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self, server), server.host)
+                await loop.create_unix_connection(lambda: connection, server.host)
+        except asyncio.CancelledError:
+            # uvloop lets go of a connection that was made already without a word to its protocol.
+            self.closed(connection)
+            raise
+        except NoHandshake as error:
+            if self.dials.pop(exchange, None) is dial:
+                exchange.upstream_failed("connect", str(error))
+            return
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name that no resolver takes
             if self.dials.pop(exchange, None) is not dial:
                 return
@@ -83,6 +94,9 @@ class Dialer:
             connection.close()  # the exchange gave up while this task was about to run
             return
         server.tally.connects += 1
+        if connection.gone:  # TLS may have had its end in the bytes of its beginning
+            exchange.upstream_failed("connect", "it closed the connection after the TLS handshake")
+            return
         connection.begin(exchange)
         exchange.upstream_ready(connection, False)
 
@@ -114,12 +128,25 @@ class Dialer:
             or server.maintenance
             or len(server.idle) >= keeping.idle_per_server
             or now - connection.born > keeping.lifetime
+            or connection.way is not server.way  # made under another configuration
         ):
+            connection.close()
+            return
+        way = connection.way
+        if way is not None and not self._keeps(connection, way):
             connection.close()
             return
         connection.idle_since = now
         connection.deadline = now + keeping.idle
         server.idle.append(connection)
+
+    def _keeps(self, connection: UpstreamConnection, way: Way) -> bool:
+        """Whether it can serve another client; of TLS, remember what the next handshake is shorter with."""
+        if way.proxy_protocol is not None:
+            return False  # the server has been told who its client is
+        if not connection.idle_since:
+            way.session = connection.session() or way.session
+        return True
 
     def close_idle(self, server: Server) -> None:
         """The server has left the rotation for good, or for maintenance."""

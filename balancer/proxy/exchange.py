@@ -48,6 +48,9 @@ TUNNEL: Final = 4
 OVER: Final = 5
 
 NOWHERE: Final[list[Server]] = []
+WITHOUT_BODY: Final = frozenset((b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE"))
+"""Methods whose body some servers do not read (RFC 9110 section 9.3.1). Such a server takes it for the next request on
+the connection, which could be another client's: the connection is not used again."""
 NO_NAMES: Final[frozenset[bytes]] = frozenset()
 MOST_INTERIM: Final = 10
 """1xx answers to one request. Servers send one or two; one that never comes to the point is not waited for."""
@@ -381,6 +384,8 @@ class Exchange:
         assert upstream is not None
         self._upstream = None
         self.flush()
+        if self.head.common.has_body and self.head.method in WITHOUT_BODY:
+            reusable = False
         upstream.release(reusable and self._request_over)
         self._leave_server()
         self._over("ok")
@@ -496,17 +501,23 @@ class Exchange:
     def _answer(self, status: int, reason: str, outcome: str) -> None:
         decision = self.decision
         decision.status = status
-        body = canned.problem(status, reason, decision.request_id)
+        edits = self.route.edits
+        accept = self.head.value(b"accept")
+        body, content_type, extra = canned.told(
+            status, reason, decision.request_id, accept, self.around.error_page, edits.response_drop
+        )
         persistent = self.persistent and self._request_over and not self.client.last
-        extra = b"Retry-After: 1\r\n" if status == 503 else b""
-        if self.route.edits.request_id and decision.request_id:
-            extra += b"%b: %b\r\n" % (self.route.edits.request_id, decision.request_id)
-        extra += self.route.edits.response_add
+        if status == 503:
+            extra += b"Retry-After: 1\r\n"
+        if edits.request_id and decision.request_id:
+            extra += b"%b: %b\r\n" % (edits.request_id, decision.request_id)
+        extra += edits.response_add
         self.client.send(
             canned.answer(
                 status,
                 body,
                 date=self.around.date,
+                content_type=content_type,
                 extra=extra,
                 without_body=self.head.method == b"HEAD",
                 persistent=persistent,

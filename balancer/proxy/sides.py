@@ -5,7 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Final, Protocol
 
+from balancer.http1.error_page import ErrorPage
 from balancer.http1.outgoing import Client
+from balancer.http1.proxy_protocol import Endpoint
 from balancer.server import Server
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ class ClientSide(Client, Protocol):
     deadline: float
     last: bool
     """The listener is closing: the answer under way is the last one of this connection."""
+
+    def ends(self) -> tuple[Endpoint | None, Endpoint | None]:
+        """The client's address and port, and those it has connected to; None for what has none."""
 
     def send(self, data: bytes) -> None: ...
 
@@ -79,6 +84,8 @@ class Surroundings(Protocol):
     rng: Random
     date: bytes
     """The Date field's value, refreshed by the plane's tick."""
+    error_page: ErrorPage
+    """What browsers see of an error."""
 
     def connect(self, server: Server, exchange: Exchange, *, recent_only: bool, fresh: bool) -> None:
         """Find or open a connection; `upstream_ready` or `upstream_failed` follows, perhaps before this returns.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from ssl import SSLObject, SSLSession
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -16,6 +17,7 @@ from balancer.server import Server
 
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
+    from balancer.server_tls import Way
 
 LAST_WORDS: Final = 64 * 1024
 """Bytes still read of an answer when a connection breaks."""
@@ -68,12 +70,14 @@ class UpstreamConnection(asyncio.Protocol):
         "idle_since",
         "server",
         "tunnel_idle",
+        "way",
     )
 
     def __init__(self, keeper: Keeper, server: Server) -> None:
         # For the connection's life.
         self._keeper = keeper
         self.server = server
+        self.way = cast("Way | None", server.way)
         self._transport: asyncio.Transport | None = None
         self.born = 0.0
         self._held = False  # the client does not take what is sent
@@ -306,6 +310,17 @@ class UpstreamConnection(asyncio.Protocol):
             self._other.resume()
         elif self.exchange is not None:
             self.exchange.upstream_drained()
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing can be sent on it any more."""
+        return self._transport is None or self._transport.is_closing()
+
+    def session(self) -> SSLSession | None:
+        """Of TLS: what the next handshake with this server may be shorter with."""
+        tls: SSLObject | None = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        session = tls.session if tls is not None else None
+        return session if session is not None and session.has_ticket else None
 
     @property
     def tunnelled(self) -> bool:

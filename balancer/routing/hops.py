@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from balancer.http1.canned import TEXT, problem
+from balancer.http1.canned import TEXT
 from balancer.http1.fields import SECRET
 from balancer.http1.head import ALLOW, RequestHead
 from balancer.routing.table import Route
@@ -23,13 +23,15 @@ class HopAnswer(NamedTuple):
     content_type: bytes = TEXT
     extra: bytes = b""
     """Complete field lines."""
+    reason: str = ""
+    """What was wrong, for a status that says that something was."""
 
 
 OPTIONS_OF_ALL: Final = HopAnswer(200, extra=ALLOW)
 """The answer to OPTIONS *, which asks about the server as a whole (RFC 9110 section 9.3.7)."""
-_NO_TRACE: Final = HopAnswer(405, problem(405, "TRACE is not offered here", b""), extra=ALLOW)
-_NO_CONTENT_IN_TRACE: Final = HopAnswer(400, problem(400, "a TRACE request must have no content", b""))
-_CIRCLE: Final = HopAnswer(508, problem(508, "the request goes in circles: its Via names this proxy too often", b""))
+_NO_TRACE: Final = HopAnswer(405, extra=ALLOW, reason="TRACE is not offered here")
+_NO_CONTENT_IN_TRACE: Final = HopAnswer(400, reason="a TRACE request must have no content")
+_CIRCLE: Final = HopAnswer(508, reason="the request goes in circles: its Via names this proxy too often")
 
 
 def hop_answer(head: RequestHead, route: Route) -> HopAnswer | None:

@@ -21,7 +21,7 @@ FIELDS = (
     *("ts", "listener", "client", "method", "host", "path", "version", "status", "route", "pool", "server"),
     *("attempts", "outcome", "request_id", "bytes_in", "bytes_out", "dur", "queued", "ttfb", "ua"),
 )
-"""What each line has, in this order; `reasons` and `sample_rate` follow where they apply."""
+"""What each line has, in this order; `tls`, `reasons` and `sample_rate` follow where they apply."""
 
 
 class AccessLog:
@@ -78,12 +78,15 @@ class AccessLog:
         line["queued"] = decision.queued
         line["ttfb"] = (first_byte - started) * 1e6 // 1 / 1e6 if first_byte else None
         line["ua"] = decision.user_agent.decode("ascii", "backslashreplace")
-        if sampled or decision.reasons is not None:
+        if sampled or decision.tls or decision.reasons is not None:
             line = self._extended(decision, sampled)
-        self._put(dumps(line, None, OPT_APPEND_NEWLINE))
+        # The one control character that JSON lets through.
+        self._put(dumps(line, None, OPT_APPEND_NEWLINE).replace(b"\x7f", b"\\u007f"))
 
     def _extended(self, decision: Decision, sampled: bool) -> dict[str, object]:
         line = self._line.copy()
+        if decision.tls:
+            line["tls"] = decision.tls
         if decision.reasons is not None:
             line["reasons"] = decision.reasons
         if sampled:

@@ -23,6 +23,17 @@ CHECKS = Things(
     ],
 )
 
+# One that is there twice is told once, by its earlier end.
+CERTIFICATES = Things(
+    ("listener", "certificate", "key"),
+    lambda scrape: [
+        *{
+            (it.listener, it.name, it.key_type): it
+            for it in sorted(scrape.report.certificates, key=lambda it: it.not_after, reverse=True)
+        }.items()
+    ],
+)
+
 FAILURES = ("connect", "connect-timeout", "reset", "timeout", "malformed")
 
 
@@ -127,6 +138,22 @@ CATALOGUE: tuple[Family, ...] = (
         ("reason",),
         lambda it: it.rejected,
         "Connections closed and requests refused before there was a route.",
+    ),
+    LISTENERS.counter(
+        "balancer_listener_tls_handshakes",
+        lambda it: it.handshakes,
+        "TLS handshakes that were completed.",
+    ),
+    LISTENERS.counters(
+        "balancer_listener_tls_handshake_errors",
+        ("reason",),
+        lambda it: it.handshake_errors,
+        "TLS handshakes that were not: malformed, unsupported, client-certificate, refused-by-client, closed, timeout.",
+    ),
+    CERTIFICATES.gauge(
+        "balancer_tls_certificate_not_after_timestamp_seconds",
+        lambda it: it.not_after.timestamp(),
+        "When the certificate in use expires, in Unix time.",
     ),
     LISTENERS.counter("balancer_listener_received_bytes", lambda it: it.bytes_in, "Request bodies."),
     LISTENERS.counter("balancer_listener_sent_bytes", lambda it: it.bytes_out, "Response bodies."),

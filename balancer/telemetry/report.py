@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from balancer.pool import Pool
 from balancer.server import Server, ServerKey
 from balancer.tally import Histogram, ListenerTally, PoolTally, RouteTally, ServerTally
 from balancer.telemetry.sums import Tally, add_up, merge
+from balancer.tls.certificates import Certificate
 
 STATES = ("up", "ejected", "down", "checking", "drained", "maintenance")
 """What `Server.state` may say; the further right, the farther from traffic."""
@@ -74,6 +76,21 @@ class PoolReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateReport:
+    """One certificate that a listener shows."""
+
+    listener: str
+    name: str
+    """The first of `names`, or the subject without any."""
+    names: tuple[str, ...]
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    key_type: str
+    loaded: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One plane, or the sum of several.
 
@@ -89,6 +106,7 @@ class Report:
     listeners: dict[str, ListenerTally]
     routes: dict[str, RouteTally]
     pools: dict[str, PoolReport]
+    certificates: tuple[CertificateReport, ...] = ()
 
     def servers(self) -> Iterator[tuple[ServerKey, ServerReport]]:
         for pool in self.pools.values():
@@ -125,6 +143,19 @@ def of_server(server: Server, in_rotation: bool, now: float) -> ServerReport:
     )
 
 
+def of_certificate(listener: str, certificate: Certificate, loaded: datetime) -> CertificateReport:
+    return CertificateReport(
+        listener=listener,
+        name=certificate.name,
+        names=certificate.names,
+        issuer=certificate.issuer,
+        not_before=certificate.not_before,
+        not_after=certificate.not_after,
+        key_type=certificate.key_type,
+        loaded=loaded,
+    )
+
+
 def of_pool(pool: Pool, now: float, retired: ServerTally | None = None) -> PoolReport:
     """`retired` is the sum over the servers that have left the pool, None when none has."""
     return PoolReport(
@@ -153,6 +184,7 @@ def add(reports: Sequence[Report]) -> Report:
             name: _add_pools([report.pools[name] for report in reports if name in report.pools])
             for name in _names(report.pools for report in reports)
         },
+        certificates=first.certificates,  # all planes read the same files
     )
 
 

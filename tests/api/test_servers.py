@@ -43,7 +43,7 @@ async def test_a_server_at_an_address_that_is_taken_is_refused_at_its_url(desk: 
     [
         ({}, "/url", "is required"),
         ({"url": "127.0.0.1:80"}, "/url", "with its scheme"),
-        ({"url": "https://a"}, "/url", "TLS to servers is not available yet"),
+        ({"url": "ftp://a"}, "/url", "such as http://10.0.0.11:8000, https://app.internal"),
         ({"url": "http://user:secret@a"}, "/url", "must hold no user name or password"),
         ({"url": "http://a/path"}, "/url", "must end after the port"),
         ({"url": 80}, "/url", "must be text, not 80"),

@@ -5,6 +5,7 @@ import pytest
 
 from balancer.commands.outcome import OK, USAGE
 from tests.commands.stand_in import balancer
+from tests.tls.authority import issued
 
 GOOD = """\
 listen: 127.0.0.1:8080
@@ -131,3 +132,53 @@ def test_two_files_are_one_too_many(file: Path, capsys: pytest.CaptureFixture[st
         balancer("check", str(file), "-c", str(file))
     assert caught.value.code == USAGE
     assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_the_files_of_a_listener_with_tls_are_looked_into(file: Path, tmp_path: Path) -> None:
+    good, bad = issued(tmp_path, "a.test"), issued(tmp_path, "b.test")
+    listeners = """\
+listeners:
+  main:
+    address: 127.0.0.1:8443
+    tls:
+      minimum: 1.3
+      certificates:
+        - {{cert: {cert}, key: {key}}}
+"""
+    file.write_text(GOOD.replace("listen: 127.0.0.1:8080\n", listeners.format(**good)))
+    assert balancer("check", str(file)).code == OK
+    file.write_text(GOOD.replace("listen: 127.0.0.1:8080\n", listeners.format(cert=good["cert"], key=bad["key"])))
+    code, out, _ = balancer("check", str(file))
+    column = 11 + len(f"{{cert: {good['cert']}, key: ")
+    place = f"{file}:7:{column}: listeners.main.tls.certificates[0].key"
+    assert code == USAGE
+    assert out == f"{place}: {bad['key']} is not the key of the certificate in {good['cert']}\n"
+
+
+def test_a_ca_that_holds_no_certificates_is_found_with_its_place(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    file.write_text(
+        f"""\
+pools:
+  app:
+    servers: [https://127.0.0.1:3001]
+    tls:
+      ca: {tmp_path}/empty.pem
+  next:
+    servers: [https://127.0.0.1:3002]
+    tls: {{certificate: {{cert: {tmp_path}/none.pem, key: {tmp_path}/empty.pem}}}}
+routes: {{a: {{pool: app}}, b: {{match: /b, pool: next}}}}
+"""
+    )
+    code, out, _ = balancer("check", str(file))
+    assert code == USAGE
+    first, second = out.splitlines()
+    assert first.startswith(f"{file}:5:11: pools.app.tls.ca: {tmp_path}/empty.pem must hold certificates in PEM")
+    assert second.startswith(f"{file}:8:31: pools.next.tls.certificate.cert: cannot read {tmp_path}/none.pem")
+
+
+def test_certificates_are_not_asked_of_a_pool_without_tls(file: Path) -> None:
+    file.write_text("pools: {app: {servers: [http://127.0.0.1:3001], tls: {ca: none.pem}}}")
+    code, out, _ = balancer("check", str(file))
+    assert code == OK
+    assert "warning: has no effect" in out

@@ -44,6 +44,29 @@ def test_cookies_of_one_name_and_shares_that_do_not_add_up_are_warned_of() -> No
     assert parse(alone, "f", {}).warnings == ()
 
 
+def warnings(text: str) -> list[str]:
+    return [str(warning) for warning in parse(text, "f", {}).warnings]
+
+
+def test_tls_without_effect_or_without_verification_is_warned_of() -> None:
+    pool = "pools: {app: {servers: [%s://a:1], tls: {%s}}}"
+    assert "f:1:43: pools.app.tls: has no effect" in warnings(pool % ("http", "ca: x.pem"))[0]
+    assert "pools.app.tls.verify: is false: whoever answers" in warnings(pool % ("https", "verify: false"))[0]
+    assert warnings(pool % ("https", "ca: x.pem, server_name: app.internal")) == []
+    assert warnings(pool % ("http", "")) == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "a..b", "a.", "[::1]", "a/b", "a:1"])
+def test_a_server_name_that_is_none_is_refused(name: str) -> None:
+    (found,) = problems(f"pools: {{app: {{servers: [https://a], tls: {{server_name: '{name}'}}}}}}")
+    assert "pools.app.tls.server_name" in found
+
+
+@pytest.mark.parametrize("name", ["a", "app.internal", "_app.internal", "192.0.2.7", "::1"])
+def test_a_server_name_is_a_host_or_an_address(name: str) -> None:
+    assert problems(f"pools: {{app: {{servers: [https://a], tls: {{server_name: '{name}'}}}}}}") == []
+
+
 def route(text: str) -> str:
     return f"{SERVERS}routes: {{r: {{{text}}}}}"
 
@@ -213,11 +236,12 @@ def test_a_pool_with_a_problem_of_its_own_is_not_unknown_to_routes() -> None:
 def test_a_configuration_from_elsewhere_is_judged_the_same() -> None:
     config = Config(
         listeners={"main": Listener(address=Address.of(":8080"))},
-        pools={"app": Pool(servers={"a": Server(url="https://a")}, strategy="x")},
+        pools={"app": Pool(servers={"a": Server(url="ftp://a")}, strategy="x")},
         routes={"r": Route(pool="ap")},
     )
     assert [str(problem) for problem in faults(config, "PATCH")] == [
-        'PATCH: pools.app.servers.a.url: must be http://host:port; TLS to servers is not available yet, not "https://a"',
+        "PATCH: pools.app.servers.a.url: must be a server such as http://10.0.0.11:8000, https://app.internal or "
+        'unix:/run/app.sock, not "ftp://a"',
         f'PATCH: pools.app.strategy: must be {", ".join(STRATEGIES)} or your own as package.module:Class, not "x"',
         'PATCH: routes.r.pool: must name a pool, not "ap"; did you mean "app"?',
     ]
@@ -230,3 +254,41 @@ def test_patterns_tell_their_captures() -> None:
     assert skeleton("/a/{b}/**") == "/a/{}/**"
     assert path_fault("/a/{b}/**") is None
     assert template_fault("/x/{b}", ("b",)) is None
+
+
+def listener(text: str, more: str = "") -> str:
+    return f"{SERVERS}{more}listeners: {{main: {{address: ':8443', {text}}}}}"
+
+
+CERTIFICATES = "certificates: [{cert: a.pem, key: a.key}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (listener("tls: {certificates: []}"), "listeners.main.tls.certificates: "),
+        (listener("tls: {certificates: [{cert: a.pem}]}"), 'must have "key"'),
+        (listener(f"tls: {{{CERTIFICATES}, minimum: 1.1}}"), "listeners.main.tls.minimum: "),
+        (listener(f"tls: {{{CERTIFICATES}, client_subject: Cookie}}"), "Cookie means something else already"),
+        (listener(f"tls: {{{CERTIFICATES}, client_subject: X-Forwarded-For}}"), "means something else already"),
+        (listener(f"tls: {{{CERTIFICATES}, client_subject: Connection}}"), "means something else already"),
+        (listener(f"tls: {{{CERTIFICATES}, client_subject: X_Client}}"), 'spaces, colon and _, not "X_Client"'),
+        (listener("proxy_protocol: yes"), "listeners.main.proxy_protocol: "),
+        (
+            listener("proxy_protocol: require"),
+            "needs `trusted_proxies`: nobody else's PROXY protocol header is believed",
+        ),
+        (
+            f"{SERVERS}listeners: {{main: {{address: 'unix:/run/x', proxy_protocol: accept}}}}",
+            "must be refuse on a Unix socket",
+        ),
+        (route("pool: default, timeouts: {tls_handshake: 1s}"), "write it under defaults.timeouts"),
+    ],
+)
+def test_tls_and_proxy_headers_that_cannot_work_are_refused(text: str, reason: str) -> None:
+    assert any(reason in problem for problem in problems(text)), problems(text)
+
+
+def test_tls_and_proxy_headers_that_can_work_are_taken_without_a_look_at_the_files() -> None:
+    text = listener(f"tls: {{{CERTIFICATES}, minimum: 1.3, client_ca: ca.pem}}, proxy_protocol: accept")
+    assert problems(text.replace("listeners", "trusted_proxies: [10.0.0.0/8]\nlisteners")) == []

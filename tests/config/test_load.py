@@ -401,7 +401,7 @@ def test_all_problems_of_a_file_come_at_once_in_its_order() -> None:
     text = """\
 listen: 8080
 servers:
-  a: {url: "https://h", weight: 0}
+  a: {url: "ftp://h", weight: 0}
   b: {url: http://h:1, wieght: 2}
   b: http://h:2
 defaults: {timeouts: {connect: 3}}
@@ -412,8 +412,9 @@ logs: {level: "${LEVEL}"}
 """
     assert problems(text) == [
         'f:1:9: listen: must be an address such as ":8080", "127.0.0.1:8080" or "unix:/run/balancer.sock", not 8080',
-        'f:3:12: servers.a.url: must be http://host:port; TLS to servers is not available yet, not "https://h"',
-        "f:3:33: servers.a.weight: must be at least 1, not 0",
+        "f:3:12: servers.a.url: must be a server such as http://10.0.0.11:8000, https://app.internal or "
+        'unix:/run/app.sock, not "ftp://h"',
+        "f:3:31: servers.a.weight: must be at least 1, not 0",
         'f:4:24: servers.b.wieght: is not a known key: did you mean "weight"?',
         'f:5:3: servers.b: "b" is written twice, first in line 4',
         "f:6:32: defaults.timeouts.connect: must have a unit, such as 30s or 250ms, not 3",

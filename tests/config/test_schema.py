@@ -86,7 +86,7 @@ def test_the_shipped_file_tells_true_defaults() -> None:
     assert Defaults.model_validate(written["defaults"], context=WRITTEN) == Defaults()
     config = parse(uncommented(), "balancer.yaml", {}).config
     plainest = parse("servers: [http://a:1]", "f", {}).config
-    for part in ("trusted_proxies", "redis", "admin", "metrics", "logs", "shutdown", "limits", "timeouts"):
+    for part in ("trusted_proxies", "redis", "admin", "metrics", "logs", "errors", "shutdown", "limits", "timeouts"):
         assert getattr(config, part) == getattr(plainest, part)
     app, default = config.pools["app"], plainest.pools["default"]
     for part in Pool.model_fields.keys() - {"servers"}:

@@ -50,7 +50,7 @@ def test_no_file_is_an_empty_overlay(tmp_path: pathlib.Path) -> None:
         (b"pools: [", "is not YAML"),
         (b"pools: 5", "pools: must be a mapping"),
         (b"pools: {app: {weights: {a: 0}}}", "pools.app.weights.a: must be at least 1, not 0"),
-        (b"pools: {app: {added: {a: {url: 'https://a'}}}}", "pools.app.added.a.url: must be http://host:port"),
+        (b"pools: {app: {added: {a: {url: 'ftp://a'}}}}", "pools.app.added.a.url: must be a server"),
         (b"pools: {app: {servers: {'a b': {url: 'http://a'}}}}", "must have a name"),
         (b"pools: {app: {strategy: best}}", "pools.app.strategy: must be a built-in strategy"),
         (b"pools: {app: {weights: {a: 1}, weights: {a: 2}}}", "is written twice"),

@@ -225,6 +225,9 @@ def test_addresses_overlap_when_both_cannot_be_listened_on(one: str, other: str,
         ("HTTP://my_app:1/", Address("my_app", 1)),
         ("http://[::1]:8000", Address("::1", 8000)),
         ("http://[::1]", Address("::1", 80)),
+        ("https://app.internal", Address("app.internal", 443)),
+        ("HTTPS://[::1]", Address("::1", 443)),
+        ("https://10.0.0.1:8443", Address("10.0.0.1", 8443)),
         ("unix:/run/app.sock", Address(path="/run/app.sock")),
     ],
 )
@@ -235,7 +238,8 @@ def test_a_server_is_reached_at_its_address(url: str, address: Address) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("https://a", "TLS to servers is not available yet"),
+        ("wss://a", "such as"),
+        ("https://a:0", "port"),
         ("a:80", "with its scheme"),
         ("ftp://a", "such as"),
         ("http://u:p@a:80", "user name"),

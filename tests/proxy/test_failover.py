@@ -579,3 +579,15 @@ async def test_a_server_that_hangs_until_the_whole_deadline_is_blamed() -> None:
             await client.send(GET)
             assert (await client.answer())[0] == 504
             assert here.plane.pools["app"].servers["a"].tally.failures["timeout"] == 1
+
+
+async def test_an_answer_that_asks_to_come_back_later_is_passed_on_when_no_other_server_is_left() -> None:
+    busy = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 120\r\nContent-Length: 4\r\n\r\nbusy"
+    async with serving(replies(busy), replies(busy)) as servers:
+        pair = {"a": servers[0], "b": servers[1]}
+        async with site(config(pair, retries={"statuses": [503], "attempts": 5, "budget": PLENTY})) as here:
+            client = await here.connect()
+            await client.send(GET)
+            status, fields, body = await client.answer()
+            assert (status, fields["retry-after"], body) == (503, "120", b"busy")
+            assert here.decisions[0].attempts == 2  # each was asked once, and none again before its time

@@ -595,3 +595,28 @@ async def test_requests_are_turned_away_while_the_loop_is_behind() -> None:
             overload.observe(0.0)
         await client.send(GET)
         assert (await client.answer())[0] == 200
+
+
+async def test_the_body_of_a_get_never_becomes_the_next_request() -> None:
+    asked: list[bytes] = []
+
+    async def blind_to_bodies(peer: Peer) -> None:
+        while True:
+            asked.append((await peer.head()).split(b"\r\n")[0])
+            await peer.send(ok())
+
+    smuggled = b"GET /hidden HTTP/1.1\r\nHost: s\r\n\r\n"
+    async with serving(blind_to_bodies) as (server,), site(config({"a": server})) as here:
+        attacker, victim = await here.connect(), await here.connect()
+        await attacker.send(b"GET /x HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n%b" % (len(smuggled), smuggled))
+        await attacker.answer()
+        await victim.send(GET)
+        await victim.answer()
+        assert server.connections == 2
+
+
+async def test_a_head_request_that_is_refused_has_no_body_in_its_answer() -> None:
+    async with serving(replies(ok())) as (server,), site(config({"a": server})) as here:
+        answer = await here.ask(b"HEAD / HTTP/1.1\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b"\r\n\r\n")

@@ -1,0 +1,1 @@
+"""TLS: certificates as they are on disk, and what a listener speaks with them."""

@@ -1,0 +1,71 @@
+"""A whole proxied request without a kernel: what is left is our own work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+from balancer.limits.crowd import Crowd
+from balancer.listening import Listener
+from balancer.plane import Plane
+from balancer.proxy.client_connection import ClientConnection
+from balancer.proxy.upstream_connection import UpstreamConnection
+from balancer.reception import Views
+from balancer.server import Server
+from balancer.snapshot import Snapshot
+from balancer.tally import ListenerTally
+from config.schema import Config, Pool, Route
+from config.schema import Listener as ListenerSettings
+from config.schema import Server as ServerSettings
+from config.values import Address
+
+
+class _Transport(asyncio.Transport):
+    """Takes what it is given, at once, and counts it."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("192.0.2.1", 40000)})
+        self.taken = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.taken += len(data)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def exchange(request: bytes, answer: bytes) -> Callable[[], object]:
+    """A call that takes a request through the proxy and its answer back, on connections that are kept."""
+    with asyncio.Runner() as runner:  # a plane needs a loop to be made, and none for what is measured
+        plane, server, listener = runner.run(_plane())
+    client = ClientConnection(listener)
+    upstream = UpstreamConnection(plane.dialer, server)
+    to_client, to_server = _Transport(), _Transport()
+    client.connection_made(to_client)
+    upstream.connection_made(to_server)
+    plane.dialer.idle(upstream)
+
+    def once() -> None:
+        before = to_client.taken
+        client.data_received(request)
+        upstream.data_received(answer)
+        if to_client.taken == before:
+            raise RuntimeError("the request was not answered")
+
+    return once
+
+
+async def _plane() -> tuple[Plane, Server, Listener]:
+    settings = Pool.model_validate(
+        {"servers": {"a": ServerSettings(url="http://127.0.0.1:80")}, "health": {"active": None}}
+    )
+    plane = Plane(Views(), b"a secret of thirty-two bytes....", Random(1))
+    config = Config(listeners={}, pools={"app": settings}, routes={"all": Route(pool="app")})
+    await plane.apply(Snapshot(1, config))
+    address = ListenerSettings(address=Address.of("127.0.0.1:80"))  # it is not opened
+    listener = Listener("main", address, config, ListenerTally(), plane.reception, Crowd(1, 1))
+    return plane, plane.pools["app"].servers["a"], listener

@@ -1,0 +1,181 @@
+"""The PROXY protocol in front of plain HTTP and of TLS."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from balancer.http1.proxy_protocol import encode_v1, encode_v2
+from balancer.proxy.tls_layer import TlsLayer
+from tests.proxy.test_tls_layer import End
+from tests.proxy.wire import Peer, ScriptedServer, config, ok, replies, serving, site
+from tests.tls.authority import NAME, issued, request, secure, serving_tls, trusting
+
+SOURCE, DESTINATION = ("203.0.113.7", 4711), ("198.51.100.1", 443)
+V1 = encode_v1(SOURCE, DESTINATION)
+V2 = encode_v2(SOURCE, DESTINATION)
+ANY: dict[str, Any] = {"trusted_proxies": ["127.0.0.0/8"]}
+
+
+async def echo_head(peer: Peer) -> None:
+    while True:
+        await peer.send(ok(await peer.head()))
+
+
+def listening(server: ScriptedServer, mode: str, **whole: Any) -> Any:
+    listeners = {"main": {"address": "127.0.0.1:0", "proxy_protocol": mode}}
+    return config({"one": server}, whole={"listeners": listeners, **whole})
+
+
+@pytest.mark.parametrize("mode", ["accept", "require"])
+@pytest.mark.parametrize("header", [V1, V2])
+@pytest.mark.parametrize("bytewise", [False, True])
+async def test_the_address_of_the_header_is_the_clients(mode: str, header: bytes, bytewise: bool) -> None:
+    async with serving(echo_head) as (server,):
+        async with site(listening(server, mode, **ANY)) as here:
+            peer = await here.connect()
+            whole = header + request(fields="X-Forwarded-For: 10.9.9.9\r\n")
+            if bytewise:
+                for at in range(len(whole)):
+                    await peer.send(whole[at : at + 1])
+                    await asyncio.sleep(0)
+            else:
+                await peer.send(whole)
+            _, _, body = await peer.answer()
+            # The address named is no trusted proxy's, so that what it says of others is not believed.
+            assert b"X-Forwarded-For: 203.0.113.7\r\n" in body
+            assert here.decisions[0].client == "203.0.113.7"
+            await peer.send(request())
+            assert (await peer.answer())[0] == 200
+            tally = here.plane.listeners["main"].tally
+            assert (tally.connections, tally.open) == (1, 1)
+
+
+@pytest.mark.parametrize("header", [encode_v1(None, None), encode_v2(None, None)])
+async def test_without_an_address_the_connections_own_is_meant(header: bytes) -> None:
+    async with serving(echo_head) as (server,):
+        async with site(listening(server, "require", **ANY)) as here:
+            peer = await here.connect()
+            await peer.send(header)
+            await peer.send(request())
+            assert (await peer.answer())[0] == 200
+            assert here.decisions[0].client == "127.0.0.1"
+
+
+@pytest.mark.parametrize("first", [b"", b"\r\n"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PROPFIND", "P"])
+async def test_where_it_is_optional_requests_may_come_without(first: bytes, method: str) -> None:
+    async with serving(echo_head) as (server,):
+        async with site(listening(server, "accept", **ANY)) as here:
+            peer = await here.connect()
+            for piece in (first, method.encode(), f" / HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 0\r\n\r\n".encode()):
+                await peer.send(piece)
+                await asyncio.sleep(0.005)
+            assert (await peer.answer())[0] == 200
+            assert here.decisions[0].client == "127.0.0.1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "sent", "trusted", "told"),
+    [
+        ("require", request(), ANY, b"must begin with the PROXY protocol"),
+        ("require", V1 + request(), {"trusted_proxies": ["192.0.2.0/24"]}, b""),
+        ("accept", V1 + request(), {"trusted_proxies": ["192.0.2.0/24"]}, b"only trusted proxies"),
+        ("accept", V2 + request(), {"trusted_proxies": ["192.0.2.0/24"]}, b"only trusted proxies"),
+        ("accept", b"PROXY TCP4 1.2.3.4 garbage\r\n", ANY, b"400"),
+        ("accept", V2[:13] + b"\xff" + V2[14:], ANY, b"400"),
+    ],
+)
+async def test_what_is_not_believed_is_sent_away(mode: str, sent: bytes, trusted: Any, told: bytes) -> None:
+    async with serving(echo_head) as (server,):
+        async with site(listening(server, mode, **trusted)) as here:
+            answer = await here.ask(sent)
+            assert told in answer
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+            assert server.connections == 0
+            tally = here.plane.listeners["main"].tally
+            for peer in here.peers:
+                peer.cut()
+            await here.until(lambda: tally.open == 0)
+            assert dict(tally.rejected) == {"proxy-protocol": 1}
+
+
+async def test_where_it_is_refused_it_is_no_request(tmp_path: Path) -> None:
+    async with serving(echo_head) as (server,):
+        async with site(listening(server, "refuse", **ANY)) as here:
+            for header in (V1, V2):
+                assert (await here.ask(header + request())).startswith(b"HTTP/1.1 400 ")
+        async with site(serving_tls(server, {"certificates": [issued(tmp_path, NAME)]}, **ANY)) as here:
+            assert b"this port speaks TLS" in await here.ask(V1)
+            assert await here.ask(V2) == b""
+    assert server.connections == 0
+
+
+@pytest.mark.slow
+async def test_a_header_that_does_not_end_has_its_time() -> None:
+    async with serving(echo_head) as (server,):
+        async with site(listening(server, "accept", timeouts={"request_head": 0.2}, **ANY)) as here:
+            assert await here.ask(V2[:-1]) == b""
+            await here.until(lambda: here.plane.listeners["main"].tally.open == 0)
+
+
+@pytest.mark.parametrize("header", [V1, V2])
+@pytest.mark.parametrize("together", [False, True])
+async def test_tls_begins_after_the_header(tmp_path: Path, header: bytes, together: bool) -> None:
+    tls = {"certificates": [issued(tmp_path, NAME)]}
+    async with serving(echo_head) as (server,):
+        settings = serving_tls(server, tls, listener={"proxy_protocol": "require"}, **ANY)
+        async with site(settings) as here:
+            loop = asyncio.get_running_loop()
+
+            class Announcing(TlsLayer):
+                def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                    assert isinstance(transport, asyncio.Transport)
+                    transport.write(header)
+                    if together:
+                        super().connection_made(transport)
+                    else:
+                        loop.call_later(0.02, super().connection_made, transport)
+
+            end = End()
+            await loop.create_connection(
+                lambda: Announcing(trusting(), end, server_side=False, server_hostname=NAME), "127.0.0.1", here.port
+            )
+            await here.until(lambda: end.layer)
+            end.up.write(request())
+            await here.until(lambda: here.decisions)
+            assert (here.decisions[0].client, here.decisions[0].tls) == ("203.0.113.7", "TLSv1.3")
+            end.up.abort()
+            await here.until(lambda: here.plane.listeners["main"].tally.open == 0)
+
+
+async def test_with_tls_alone_the_header_may_be_left_out_where_it_is_optional(tmp_path: Path) -> None:
+    tls = {"certificates": [issued(tmp_path, NAME)]}
+    async with serving(replies(ok())) as (server,):
+        async with site(serving_tls(server, tls, listener={"proxy_protocol": "accept"}, **ANY)) as here:
+            peer = await secure(here)
+            await peer.send(request())
+            assert (await peer.answer())[0] == 200
+
+
+async def test_a_client_behind_a_proxy_is_counted_under_its_own_address() -> None:
+    async with serving(echo_head) as (server,):
+        whole = {**ANY, "limits": {"connections_per_client": 1}}
+        async with site(listening(server, "require", **whole)) as here:
+            first, second = await here.connect(), await here.connect()
+            for peer in (first, second):
+                await peer.send(V1 + request())
+            assert (await first.answer())[0] == 200
+            assert await second.rest() == b""
+            other = await here.connect()
+            await other.send(encode_v1(("203.0.113.8", 1), DESTINATION) + request())
+            assert (await other.answer())[0] == 200
+            tally = here.plane.listeners["main"].tally
+            assert dict(tally.rejected) == {"too-many-of-client": 1}
+            await first.close()
+            await here.until(lambda: tally.open == 1)
+            again = await here.connect()
+            await again.send(V1 + request())
+            assert (await again.answer())[0] == 200
