@@ -145,21 +145,19 @@ def version(proxy: Proxy) -> str:
 def document(cases: list[Case], courses: list[Course]) -> str:
     ours, *others = courses
     here = [peer for peer in others if not peer.missing]
+    programs = ", ".join(f"{NAMES[peer.name]} {peer.version}" for peer in here)
     lines = [
         "# Beside other proxies",
         "",
-        f"The {len(cases)} scripts of [tests/wire](../tests/wire/README.md) that need no setting of our own, played through the",
-        "balancer and through others. Each script is some bytes of a client or a server, and what the other side must see of",
-        "them. This page is written by",
+        f"{len(cases)} scripts of [tests/wire](../tests/wire/README.md), played through the balancer and through others. Each",
+        "is some bytes of a client or a server, and what the other side must see of them. This page is the output of",
         "",
         "    python -m tests.wire.peers",
         "",
-        "with "
-        + ", ".join(f"{NAMES[peer.name]} {peer.version}" for peer in here)
-        + ", each with the least configuration that",
-        "makes it a reverse proxy (`tests/wire/proxies.py`): nginx with kept connections to the server and without buffering,",
-        "Envoy with WebSocket allowed. What could be tuned to come closer is not. A difference is not a fault of theirs: RFC",
-        "9112 leaves many choices, and the scripts were written for the ones taken here.",
+        f"with {programs}, each with the least configuration that makes it a reverse",
+        "proxy (`tests/wire/proxies.py`): nginx with kept connections to the server and without buffering, Envoy with",
+        "WebSocket and HTTP/1.0 allowed. What could be tuned to come closer is not. A difference is not a fault of theirs: RFC",
+        "9112 leaves many choices, the scripts were written for the ones taken here, and newer releases may differ.",
         "",
     ]
     for peer in others:
@@ -168,8 +166,8 @@ def document(cases: list[Case], courses: list[Course]) -> str:
     lines += [
         "## In figures",
         "",
-        "Scripts that came out the same, those that were refused as well but with another status or in another way, and those",
-        "with another outcome.",
+        "Scripts that came out the same / were refused as well, but with another status or in another way / came out",
+        "differently.",
         "",
         "| theme | scripts | " + " | ".join(NAMES[run.name] for run in [ours, *here]) + " |",
         "| --- | --- | " + " | ".join("---" for _ in [ours, *here]) + " |",
@@ -180,7 +178,7 @@ def document(cases: list[Case], courses: list[Course]) -> str:
             f"| {theme} | {len(members)} | " + " | ".join(_figures(run, members) for run in [ours, *here]) + " |"
         )
     lines.append(f"| **all** | {len(cases)} | " + " | ".join(_figures(run, cases) for run in [ours, *here]) + " |")
-    lines += ["", "Each cell: same / refused in another way / different.", ""]
+    lines.append("")
     broken = [case for case in cases if ours.grades[case.theme, case.name].grade != SAME]
     if broken:
         lines += ["## Where the balancer is not as its own scripts have it", ""]
@@ -202,6 +200,10 @@ def document(cases: list[Case], courses: list[Course]) -> str:
         lines += rows
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _figures(run: Course, cases: list[Case]) -> str:

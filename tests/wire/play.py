@@ -167,7 +167,7 @@ def play(
             _act(client, step, patience)
         until = monotonic() + patience.answer
         while True:
-            found, rest = answers(client.raw, client.state, head=head)
+            found, _ = answers(client.raw, client.state, head=head)
             if (case.sees and len(finals(found)) >= wanted) or not client.more(until):
                 break
         if case.end == "closed" or any(answer.cut for answer in case.sees):
@@ -281,9 +281,8 @@ def complaints(case: Case, seen: Seen) -> list[str]:
         wrong.append(f"the server got bytes that are no request: {seen.record.stray[:60]!r}")
     if case.gone and not all(link.closed for link in seen.record.links):
         wrong.append("the connection to the server is still open")
-    for link in seen.record.links:
-        if not link.switched and (fault := _judge(link.raw, link.heads)):
-            wrong.append(f"h11 on what the server got: {fault}")
+    judged = [_judge(link.raw, link.heads) for link in seen.record.links if not link.switched]
+    wrong += [f"h11 on what the server got: {fault}" for fault in judged if fault]
     if not seen.others:
         wrong.append("the next client did not get its own answer")
     return wrong
@@ -295,8 +294,7 @@ def _compare(wrong: list[str], side: str, wanted: Sequence[Expected], got: Seque
             wrong.append(f"the {side} did not get {expected.line.decode('latin-1')}")
             continue
         _compare_one(wrong, side, expected, got[number], broken=broken)
-    for message in got[len(wanted) :]:
-        wrong.append(f"the {side} also got {_short(message.line)}")
+    wrong += [f"the {side} also got {_short(message.line)}" for message in got[len(wanted) :]]
 
 
 def _compare_one(wrong: list[str], side: str, expected: Expected, message: Message, *, broken: bool) -> None:
@@ -311,9 +309,8 @@ def _compare_one(wrong: list[str], side: str, expected: Expected, message: Messa
         if values != [value]:
             shown = ", ".join(_short(v) for v in values) if values else "none"
             wrong.append(f"the {side} got {name.decode('latin-1')}: {shown}, not {_short(value)}")
-    for name in expected.absent:
-        if values := message.values(name):
-            wrong.append(f"the {side} got {name.decode('latin-1')}: {_short(values[0])}")
+    unwanted = [(name, message.values(name)) for name in expected.absent]
+    wrong += [f"the {side} got {name.decode('latin-1')}: {_short(v[0])}" for name, v in unwanted if v]
     if expected.body is not None and message.body != expected.body:
         wrong.append(f"the {side} got the body {_short(message.body)!r}, not {_short(expected.body)!r}")
     if message.whole == expected.cut:
