@@ -14,6 +14,8 @@ from tests.wire.script import Case, Expected, Step
 from tests.wire.server import AFTER, PAUSE, RESET, Message, Record, ScriptedServer, parse_head
 
 QUESTION: Final = b"GET " + AFTER + b" HTTP/1.1\r\nHost: s\r\n\r\n"
+LETTERLESS: Final = (b"connection", b"expect", b"te", b"transfer-encoding", b"upgrade")
+"""Fields whose values are the same in any letters."""
 OPEN, CLOSED, BROKEN = "open", "closed", "reset"
 
 
@@ -306,7 +308,8 @@ def _compare_one(wrong: list[str], side: str, expected: Expected, message: Messa
         wrong.append(f"the server got {line}, not {_short(expected.line)}")
     for name, value in expected.fields:
         values = message.values(name)
-        if values != [value]:
+        alike = len(values) == 1 and values[0].lower() == value.lower() and name in LETTERLESS
+        if values != [value] and not alike:
             shown = ", ".join(_short(v) for v in values) if values else "none"
             wrong.append(f"the {side} got {name.decode('latin-1')}: {shown}, not {_short(value)}")
     unwanted = [(name, message.values(name)) for name in expected.absent]
