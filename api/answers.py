@@ -154,6 +154,30 @@ class ProbeAnswers(Model):
     next: None
 
 
+class CertificateAnswer(Model):
+    """One certificate that a listener shows now."""
+
+    listener: str
+    names: list[str]
+    """The hosts it is for; "*.example.com" stands for one label in the place of the star."""
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    days_left: int
+    """Whole days until it expires; negative afterwards."""
+    key_type: str
+    """Such as "ECDSA P-256"."""
+    loaded: datetime
+    """When its files were read last."""
+
+
+class CertificateAnswers(Model):
+    """The certificates of all listeners, in their order."""
+
+    items: list[CertificateAnswer]
+    next: None
+
+
 class CandidateAnswer(Model):
     """One server, as the strategy sees it."""
 

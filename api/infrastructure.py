@@ -6,7 +6,17 @@ import platform
 from typing import cast
 
 import balancer
-from api.answers import CandidateAnswer, NextServer, ProbeAnswer, ProbeAnswers, State, Status, StrategyAnswer
+from api.answers import (
+    CandidateAnswer,
+    CertificateAnswer,
+    CertificateAnswers,
+    NextServer,
+    ProbeAnswer,
+    ProbeAnswers,
+    State,
+    Status,
+    StrategyAnswer,
+)
 from api.figures import figures_now, redis_figures
 from api.guard import LIMIT
 from api.operation import Call, Operation
@@ -57,6 +67,13 @@ class Infrastructure:
             ),
             Operation("GET", BALANCER + "/next-server", "viewer", self.next_server, {200: "The choice."}, unknown),
             Operation("GET", "/api/infrastructure/stats", "viewer", self.stats, {200: "Everything."}),
+            Operation(
+                "GET",
+                "/api/infrastructure/certificates",
+                "viewer",
+                self.certificates,
+                {200: "The certificates in use."},
+            ),
         )
 
     async def status(self, call: Call) -> Status:
@@ -158,6 +175,25 @@ class Infrastructure:
             admin=AdminFigures(requests={str(code): n for code, n in sorted(services.requests.items())}),
             last_errors=figures.last_errors,
         )
+
+    async def certificates(self, call: Call) -> CertificateAnswers:
+        """The certificates that listeners show, and until when they are valid."""
+        now = self._services.wall()
+        report = await self._control.report()
+        items = [
+            CertificateAnswer(
+                listener=one.listener,
+                names=list(one.names),
+                issuer=one.issuer,
+                not_before=one.not_before,
+                not_after=one.not_after,
+                days_left=(one.not_after - now).days,
+                key_type=one.key_type,
+                loaded=one.loaded,
+            )
+            for one in report.certificates
+        ]
+        return CertificateAnswers(items=items, next=None)
 
     def _pool(self, name: str | None, pointer: str) -> str:
         """The pool that is meant."""

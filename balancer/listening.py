@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import socket
-import ssl
 import stat
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +17,7 @@ from balancer.limits.crowd import Crowd, client_network
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.threshold import Threshold
 from balancer.tally import ListenerTally
+from balancer.tls.contexts import Contexts
 from balancer.tls.credentials import Watched
 from config.schema import Config
 from config.schema import Listener as ListenerSettings
@@ -175,8 +175,8 @@ class Listener:
     # The door's side.
 
     @property
-    def context(self) -> ssl.SSLContext | None:
-        return self.credentials.current.context if self.credentials is not None else None
+    def contexts(self) -> Contexts | None:
+        return self.credentials.current.contexts if self.credentials is not None else None
 
     def admit(self, connection: ClientConnection | Threshold) -> bool:
         tally = self.tally

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
 from balancer.ewma import PeakEwma
 from balancer.tally import ServerTally
 from config.schema import Connections
 
 ServerKey = tuple[str, str]
 """Pool name and server name."""
+
+OURS: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
+"""Errors of connecting for which the server is not to blame: descriptors, memory or local ports have run out."""
 
 
 class Server:

@@ -14,7 +14,7 @@ from balancer.preview import Candidate, Preview, PreviewAnswer
 from balancer.server import ServerKey
 from balancer.snapshot import Snapshot
 from balancer.tally import ListenerTally, PoolTally, RouteTally, ServerTally
-from balancer.telemetry.report import PoolReport, Report, ServerReport
+from balancer.telemetry.report import CertificateReport, PoolReport, Report, ServerReport
 from config.schema import StrategyName
 
 
@@ -35,6 +35,7 @@ class RecordedFleet:
         self.panic: set[str] = set()
         self.asked: list[Preview] = []
         self.tallies: defaultdict[ServerKey, ServerTally] = defaultdict(ServerTally)
+        self.certificates: list[CertificateReport] = []
         self._changed = asyncio.Condition()
         self._clock = clock
         self._started = clock()
@@ -78,6 +79,7 @@ class RecordedFleet:
             listeners=dict.fromkeys(snapshot.config.listeners, self._listener),
             routes=dict.fromkeys(snapshot.config.routes, self._route),
             pools={name: self._pool(name) for name in snapshot.config.pools},
+            certificates=tuple(self.certificates),
         )
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:

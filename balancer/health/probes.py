@@ -20,6 +20,7 @@ from yarl import URL
 from balancer.health.pages import Unmatched, has
 from balancer.health.target import Target
 from balancer.http1.proxy_protocol import encode_v1, encode_v2
+from balancer.server import OURS
 from balancer.server_tls import Way, explain
 from config.schema import ActiveChecks
 
@@ -38,6 +39,8 @@ class ProbeResult:
     """What happened, for a person: "answered 503, expected 200-399"."""
     seconds: float
     """How long it took, connecting included."""
+    ours: bool = False
+    """It could not be asked for want of descriptors, memory or ports on this machine, which says nothing of it."""
 
 
 def open_session(connector: aiohttp.BaseConnector | None = None) -> aiohttp.ClientSession:
@@ -62,6 +65,7 @@ async def probe(session: aiohttp.ClientSession, server: Target, checks: ActiveCh
     """
     started = monotonic()
     status: int | None = None
+    ours = False
     try:
         async with asyncio.timeout(checks.timeout):
             preambled = server.way is not None and server.way.proxy_protocol is not None
@@ -81,7 +85,9 @@ async def probe(session: aiohttp.ClientSession, server: Target, checks: ActiveCh
     except (aiohttp.ClientError, OSError, ValueError, re.error) as error:
         # TimeoutError is an OSError; ValueError is what a URL or a header field that cannot be sent raises.
         ok, reason = False, _explain(error, server, checks)
-    return ProbeResult(ok, status, reason, monotonic() - started)
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        ours = isinstance(cause, OSError) and cause.errno in OURS
+    return ProbeResult(ok, status, reason, monotonic() - started, ours)
 
 
 async def _connect(server: Target) -> None:

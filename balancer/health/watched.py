@@ -101,8 +101,14 @@ class Watched:
         return True
 
     def observe(self, result: ProbeResult, checks: ActiveChecks, now: float, wall: datetime, rng: Random) -> bool:
-        """Count one result and set when to ask next; True when it has changed the verdict."""
+        """Count one result and set when to ask next; True when it has changed the verdict.
+
+        One that could not be had is no result: what was held of the server still holds.
+        """
         self._last = result
+        if result.ours:
+            self.due = now + checks.unhealthy_interval
+            return False
         self._checked = (now, wall)
         if result.ok:
             self._passed += 1

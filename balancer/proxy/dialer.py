@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from balancer.proxy.reach import NoHandshake, reach
 from balancer.proxy.sides import NEVER
 from balancer.proxy.upstream_connection import UpstreamConnection
-from balancer.server import Server
+from balancer.server import OURS, Server
 from balancer.server_tls import Way
 
 if TYPE_CHECKING:
@@ -20,10 +19,6 @@ RECENT: Final = 1.0
 """Seconds. An idle connection may be closed by its server at any moment, and a request that must not be sent twice
 would be lost with it. Servers keep idle connections for two seconds and more (gunicorn 2, node 5, nginx 75), so
 one that was in use this recently is safe."""
-
-
-OURS: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
-"""Errors of connecting for which the server is not to blame: descriptors, memory or local ports have run out."""
 
 
 class Dial:

@@ -28,17 +28,15 @@ class _Layer(TlsLayer):
 
     __slots__ = ("_preamble",)
 
-    def __init__(
-        self, way: Way, connection: UpstreamConnection, preamble: bytes, done: asyncio.Future[str | None]
-    ) -> None:
+    def __init__(self, way: Way, connection: UpstreamConnection, preamble: bytes, done: asyncio.Future[bool]) -> None:
         assert way.context is not None
         super().__init__(
             way.context,
             connection,
             server_side=False,
             server_hostname=way.name,
-            established=lambda _: _settle(done, None),
-            failed=lambda _: _settle(done, CUT_SHORT if self.fault is None else explain(self.fault)),
+            established=lambda _: _settle(done, True),
+            failed=lambda _: _settle(done, False),
             session=way.session,
         )
         self._preamble = preamble
@@ -49,9 +47,9 @@ class _Layer(TlsLayer):
         super().connection_made(transport)
 
 
-def _settle(done: asyncio.Future[str | None], reason: str | None) -> None:
+def _settle(done: asyncio.Future[bool], ok: bool) -> None:
     if not done.done():  # else nobody waits any more
-        done.set_result(reason)
+        done.set_result(ok)
 
 
 async def reach(server: Server, way: Way, connection: UpstreamConnection, client: ClientSide) -> None:
@@ -60,16 +58,16 @@ async def reach(server: Server, way: Way, connection: UpstreamConnection, client
     if way.context is None:
         (await _connected(server, connection)).write(preamble)
         return
-    done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+    done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
     layer = _Layer(way, connection, preamble, done)
     try:
         await _connected(server, layer)
-        reason = await done
+        ok = await done
     except asyncio.CancelledError:  # the time for connecting is over, or the client has left
         layer.abort()
         raise
-    if reason is not None:
-        raise NoHandshake(reason)
+    if not ok:
+        raise NoHandshake(CUT_SHORT if layer.fault is None else explain(layer.fault))
 
 
 async def _connected(server: Server, protocol: asyncio.Protocol) -> asyncio.WriteTransport:

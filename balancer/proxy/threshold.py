@@ -11,6 +11,8 @@ from balancer.http1 import canned
 from balancer.http1.proxy_protocol import NoPreamble, Preamble, could_begin, parse
 from balancer.proxy.client_connection import LAST_CALL, ClientConnection, Door
 from balancer.proxy.tls_layer import CUT_SHORT, LATE, TlsLayer
+from balancer.tls.contexts import Contexts
+from balancer.tls.hello import server_name
 from balancer.tls.subject import NoSubject, subject
 
 HANDSHAKE: Final = 0x16  # the first byte of TLS: a record that is part of a handshake (RFC 8446 section 5.1)
@@ -26,7 +28,7 @@ class Gate(Door, Protocol):
     """refuse, accept or require."""
 
     @property
-    def context(self) -> ssl.SSLContext | None:
+    def contexts(self) -> Contexts | None:
         """What TLS is spoken with now; None for plain HTTP."""
 
     def admit(self, connection: ClientConnection | Threshold) -> bool: ...
@@ -76,7 +78,7 @@ class Threshold(asyncio.Protocol):
         door = self._door
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) and peer else "unix"
-        self.deadline = monotonic() + (door.head_time if door.context is None else door.handshake_time)
+        self.deadline = monotonic() + (door.head_time if door.contexts is None else door.handshake_time)
         if not door.admit(self):
             self._transport.abort()
         elif door.proxy_protocol == "refuse":
@@ -119,8 +121,8 @@ class Threshold(asyncio.Protocol):
     def _greet(self) -> None:
         door, transport = self._door, self._transport
         assert transport is not None
-        context = door.context
-        if context is None:
+        contexts = door.contexts
+        if contexts is None:
             data, self._buffer = self._buffer, b""
             connection = self._client()
             if not door.let_in(self, connection):
@@ -134,7 +136,9 @@ class Threshold(asyncio.Protocol):
         elif not self._buffer:
             pass  # it has said nothing yet
         elif self._buffer[0] == HANDSHAKE:
-            self._begin_tls(context)
+            name = server_name(self._buffer) if contexts.by_name else b""
+            if name is not None:  # else more of it is to come
+                self._begin_tls(contexts.of(name))
         elif b"A" <= self._buffer[:1] <= b"Z":
             self._send_away("plain-http", TLS_HERE)
         else:
@@ -169,8 +173,8 @@ class Threshold(asyncio.Protocol):
             certificate = layer.tls.getpeercert(binary_form=True)
             try:
                 whose = subject(certificate or b"")
-            except NoSubject:
-                layer.abort()
+            except NoSubject as fault:
+                layer.refuse(str(fault))
                 return
             if whose:
                 connection.vouched = (door.subject_field, whose)
@@ -181,8 +185,9 @@ class Threshold(asyncio.Protocol):
             layer.abort()
 
     def _failed(self, reason: str) -> None:
+        if self._connection is not None:  # else the handshake was counted as a good one
+            self._door.tally.handshake_errors[kind_of(reason)] += 1
         self._layer = self._connection = None
-        self._door.tally.handshake_errors[kind_of(reason)] += 1
         self._door.left(self)
 
     def _send_away(self, counted: str, reason: str) -> None:

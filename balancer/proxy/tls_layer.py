@@ -25,7 +25,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
     It is a layer of our own on OpenSSL's memory buffers, since the loop's arms a timer and makes a future for each
     connection, wants to be there before the first byte is read, and does not tell an orderly end from a cut.
 
-    `inner` hears nothing before the handshake is done; then `established` is called, which may still abort, and after
+    `inner` hears nothing before the handshake is done; then `established` is called, which may still refuse, and after
     it `inner.connection_made`. If it never gets there, `inner` hears nothing at all, and `failed` is told why once
     the transport is gone.
     Whoever makes a layer gives it a `deadline` for the handshake and shows it to the sweeper.
@@ -203,6 +203,11 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         self._reason = self._reason or reason
         if self._transport is not None:
             self._transport.close()
+
+    def refuse(self, reason: str) -> None:
+        """From within `established`: the handshake was in order, but whom it was with is not wanted."""
+        self._reason = reason
+        self.abort()
 
     def overdue(self) -> None:
         """The sweeper says that `deadline` has passed: the handshake took too long, or what follows a failed one."""

@@ -62,6 +62,8 @@ def read(files: CertificateFiles, *setting: str | int) -> Certificate:
     except (ValueError, UnsupportedAlgorithm):
         raise Unusable(key_at, f"{files.key} must hold a private key in PEM, and holds none that can be read") from None
     public = _public(own)
+    if not public:
+        raise Unusable(cert_at, f"{files.cert} has a key of a kind that is not known here: use ECDSA or RSA")
     if key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != public:
         mine = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         if any(_public(other) == mine for other in chain[1:]):
@@ -85,7 +87,7 @@ def read_all(path: str, setting: tuple[str | int, ...]) -> tuple[x509.Certificat
     content = _content(path, setting)
     try:
         chain = tuple(x509.load_pem_x509_certificates(content))
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise Unusable(setting, f"{path} must hold certificates in PEM, and holds none that can be read") from None
     return chain
 
@@ -95,19 +97,20 @@ def links(chain: tuple[x509.Certificate, ...]) -> bool:
     try:
         for one, above in pairwise(chain):
             one.verify_directly_issued_by(above)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
 
 def _content(path: str, setting: tuple[str | int, ...]) -> bytes:
+    if "-----BEGIN" in path or not path.isprintable():
+        # What is meant to be a path may be a private key, as `${file:site.key}` would make it: it is not repeated.
+        raise Unusable(setting, "must be the path of a file, and not what is in it")
     try:
         with Path(path).open("rb") as file:
             content = file.read(LONGEST + 1)
     except OSError as error:
         raise Unusable(setting, f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError:  # a NUL in the path
-        raise Unusable(setting, "must be the path of a file") from None
     if len(content) > LONGEST:
         raise Unusable(setting, f"{path} is larger than {LONGEST} bytes: it holds something else")
     return content
@@ -123,7 +126,7 @@ def _public(certificate: x509.Certificate) -> bytes:
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return ()
     hosts = [name.lower() for name in alternatives.get_values_for_type(x509.DNSName)]
     return (*hosts, *map(str, alternatives.get_values_for_type(x509.IPAddress)))

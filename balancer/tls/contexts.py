@@ -8,7 +8,7 @@ suites with finite-field Diffie-Hellman: every client with TLS 1.2 that needed t
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from balancer.tls.certificates import Certificate, Unusable, read_all
@@ -27,14 +27,29 @@ CIPHERS: Final = ":".join(
 """Of TLS 1.2; those of 1.3 are all good, and OpenSSL's own."""
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
-Choice = Callable[[ssl.SSLObject, str | None, ssl.SSLContext], int | None]
+
+class Contexts:
+    """One context for each certificate, and which of them a name gets. All of them ask the same of clients."""
+
+    __slots__ = ("_by_name", "standing")
+
+    def __init__(self, standing: ssl.SSLContext, by_name: Mapping[bytes, ssl.SSLContext]) -> None:
+        self.standing = standing  # of the first certificate, for all names that no other one has
+        self._by_name = by_name
+
+    @property
+    def by_name(self) -> bool:
+        """Whether there is anything to choose from."""
+        return any(context is not self.standing for context in self._by_name.values())
+
+    def of(self, name: bytes) -> ssl.SSLContext:
+        """The context for a name in lower case, empty for none."""
+        found = self._by_name.get(name) or self._by_name.get(b"*." + name.partition(b".")[2])
+        return found or self.standing
 
 
-def server_context(settings: ListenerTls, certificates: Sequence[Certificate]) -> ssl.SSLContext:
-    """The context of a listener, which chooses among its certificates by the name that a client asks for.
-
-    `certificates` are those of `settings`, in their order. Raises Unusable.
-    """
+def server_contexts(settings: ListenerTls, certificates: Sequence[Certificate]) -> Contexts:
+    """The contexts of a listener. `certificates` are those of `settings`, in their order. Raises Unusable."""
     if settings.client_ca is not None:
         read_all(settings.client_ca, ("client_ca",))  # OpenSSL's own messages say less
     # Certificates for the same names are one choice: OpenSSL takes the one whose kind of key the client knows.
@@ -42,38 +57,11 @@ def server_context(settings: ListenerTls, certificates: Sequence[Certificate]) -
     for position, certificate in enumerate(certificates):
         groups.setdefault(frozenset(certificate.names), []).append(position)
     contexts = {names: _context(settings, positions) for names, positions in groups.items()}
-    standing = contexts[frozenset(certificates[0].names)]
-    by_name: dict[str, ssl.SSLContext] = {}
+    by_name: dict[bytes, ssl.SSLContext] = {}
     for certificate in certificates:
         for name in certificate.names:
-            by_name.setdefault(name, contexts[frozenset(certificate.names)])
-    if len(contexts) > 1:
-        # A context in a closure of its own callback would be a cycle.
-        others = {name: context for name, context in by_name.items() if context is not standing}
-        own = frozenset(name for name, context in by_name.items() if context is standing)
-        standing.sni_callback = _choice(others, own)
-    return standing
-
-
-def _choice(others: Mapping[str, ssl.SSLContext], own: frozenset[str]) -> Choice:
-    """The callback that puts the certificate for a name in the place of the first one; it must not raise."""
-
-    def choose(connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        if name is None:
-            return
-        name = name.lower()
-        if name in own:
-            return
-        context = others.get(name)
-        if context is None:
-            wild = "*." + name.partition(".")[2]
-            if wild in own:
-                return
-            context = others.get(wild)
-        if context is not None:
-            connection.context = context
-
-    return choose
+            by_name.setdefault(name.encode("utf-8"), contexts[frozenset(certificate.names)])
+    return Contexts(contexts[frozenset(certificates[0].names)], by_name)
 
 
 def _context(settings: ListenerTls, positions: Sequence[int]) -> ssl.SSLContext:

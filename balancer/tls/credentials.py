@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from balancer.tls.certificates import Certificate, Unusable, read
-from balancer.tls.contexts import server_context
+from balancer.tls.contexts import Contexts, server_contexts
 from config.schema import ListenerTls
 
 Stamp = tuple[int, int, int, int] | None
@@ -20,9 +19,9 @@ KEPT: Final = "certificates_kept"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One state of a listener's files, made into a context. Connections keep the one they began with."""
+    """One state of a listener's files, made into contexts. Connections keep the one they began with."""
 
-    context: ssl.SSLContext
+    contexts: Contexts
     certificates: tuple[Certificate, ...]
     loaded: datetime
     stamps: tuple[Stamp, ...]
@@ -32,8 +31,8 @@ def load(settings: ListenerTls) -> Credentials:
     """Read the files; Unusable tells what is wrong with the first that is."""
     seen = stamps(settings)  # before reading: what changes meanwhile is read once more
     certificates = tuple(read(files, "certificates", at) for at, files in enumerate(settings.certificates))
-    context = server_context(settings, certificates)
-    return Credentials(context, certificates, datetime.now(UTC), seen)
+    contexts = server_contexts(settings, certificates)
+    return Credentials(contexts, certificates, datetime.now(UTC), seen)
 
 
 def stamps(settings: ListenerTls) -> tuple[Stamp, ...]:

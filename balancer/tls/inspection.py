@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from balancer.tls.certificates import Certificate, Unusable, links, read, read_all
-from balancer.tls.contexts import server_context
+from balancer.tls.contexts import server_contexts
 from config.problems import Path
 from config.schema import ListenerTls
 
@@ -56,7 +56,7 @@ def inspect(settings: ListenerTls, now: datetime) -> Iterator[Remark]:
             return
     if len(certificates) == len(settings.certificates):
         try:
-            server_context(settings, certificates)
+            server_contexts(settings, certificates)
         except Unusable as error:
             # Of a weak key, OpenSSL's reason says less than what has been said.
             if not any(one.key_type.startswith("RSA") and one.key_bits < WEAKEST_RSA for one in certificates):

@@ -21,7 +21,7 @@ def subject(certificate: bytes) -> bytes:
     """
     try:
         text = x509.load_der_x509_certificate(certificate).subject.rfc4514_string()
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise NoSubject(f"the client certificate's subject cannot be read: {error}") from None
     if len(text) > LONGEST:
         raise NoSubject(f"the client certificate's subject is longer than {LONGEST} bytes")

@@ -1,10 +1,13 @@
+from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pytest_aiohttp import AiohttpClient
 
 from api.app import make_app
 from balancer.preview import Preview
+from balancer.telemetry.report import CertificateReport
 from tests.api.desk import BALANCER, Clock, Desk, Keys, services
 from tests.control_room import room
 
@@ -283,3 +286,28 @@ async def test_stats_has_everything_on_one_page(desk: Desk) -> None:
     again = await desk.ask("GET", "/api/infrastructure/stats")
     assert again.at("configuration", "changed_by_api") is True
     assert again.at("admin", "requests") == {"200": 2}
+
+
+# certificates
+
+
+async def test_certificates_tell_until_when_they_are_valid(desk: Desk) -> None:
+    now = desk.services.wall()
+    desk.room.fleet.certificates.append(
+        CertificateReport(
+            listener="main",
+            name="a.test",
+            names=("a.test", "*.a.test"),
+            issuer="CN=Somebody",
+            not_before=now - timedelta(days=60),
+            not_after=now + timedelta(days=29, hours=23),
+            key_type="ECDSA P-256",
+            loaded=now,
+        )
+    )
+    answer = await desk.ask("GET", "/api/infrastructure/certificates", role="viewer")
+    assert answer.status == 200
+    (item,) = cast("list[dict[str, object]]", answer.at("items"))
+    assert (item["listener"], item["names"], item["days_left"]) == ("main", ["a.test", "*.a.test"], 29)
+    assert (item["issuer"], item["key_type"]) == ("CN=Somebody", "ECDSA P-256")
+    assert str(item["not_after"]).endswith("Z")

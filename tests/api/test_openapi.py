@@ -23,6 +23,7 @@ ROLES = {
     ("GET", "/api/monitoring/health"): None,
     ("GET", "/api/monitoring/metrics"): "viewer",
     ("GET", "/api/infrastructure/stats"): "viewer",
+    ("GET", "/api/infrastructure/certificates"): "viewer",
     ("GET", f"{BALANCER}/status"): "viewer",
     ("GET", f"{BALANCER}/next-server"): "viewer",
     ("POST", f"{BALANCER}/health-check"): "operator",

@@ -24,7 +24,7 @@ from tests.proxy.wire import Peer, Site, site
 
 PATIENCE = 5.0
 
-SHORT = {"connect": "1s", "first_byte": "300ms", "idle": "300ms", "request_body_idle": "300ms", "request_head": "300ms"}
+SHORT = {"connect": "1s", "first_byte": "500ms", "idle": "500ms", "request_body_idle": "300ms", "request_head": "300ms"}
 """Time-outs in which a test can wait for the worst."""
 
 

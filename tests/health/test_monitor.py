@@ -238,3 +238,16 @@ async def test_a_closed_monitor_can_start_again(watch: Watch) -> None:
     await watch.monitor.start()
     await settle()
     assert watch.asked("a") == [0, 100]
+
+
+async def test_a_machine_that_cannot_ask_takes_nobody_down(watch: Watch) -> None:
+    watch.fall_ill("b")
+    await watch.begin(together("a", "b"))
+    watch.wards.out_of_means = True
+    await watch.clock.advance(300)
+    assert (watch.verdict("a"), watch.verdict("b")) == ("up", "down")
+    assert len(watch.asked("a")) > 10  # it is asked again soon
+    watch.wards.out_of_means = False
+    watch.fall_ill("a")
+    await watch.clock.advance(15)
+    assert watch.verdict("a") == "down"

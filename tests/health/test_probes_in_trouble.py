@@ -1,3 +1,5 @@
+import errno
+import os
 import socket
 
 import pytest
@@ -89,3 +91,23 @@ async def test_a_pattern_that_is_none_is_a_failed_check() -> None:
         result = await ask(url, ActiveChecks(body="("))
     assert not result.ok
     assert result.reason.startswith("the check cannot be carried out as configured: ")
+
+
+class _NoDescriptors(AbstractResolver):
+    """A resolver that has none left, as everything that opens a file then."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_want_of_descriptors_is_no_verdict_on_the_server() -> None:
+    async with open_session(TCPConnector(resolver=_NoDescriptors())) as session:
+        result = await probe(session, Target("http://a.example:80", ActiveChecks()), ActiveChecks())
+    assert (result.ok, result.ours) == (False, True)
+    refused = await ask(f"http://127.0.0.1:{unused_port()}", ActiveChecks())
+    assert (refused.ok, refused.ours) == (False, False)

@@ -62,6 +62,7 @@ class Wards:
         self.ill: set[str] = set()
         self.silent: set[str] = set()  # these do not answer until `speak`
         self.faulty: set[str] = set()  # probing these raises
+        self.out_of_means = False  # nobody can be asked, and that is this machine's fault
         self.asked: defaultdict[str, list[float]] = defaultdict(list)  # when, by URL
         self.with_checks: list[ActiveChecks] = []
         self.most_at_once = 0
@@ -81,6 +82,8 @@ class Wards:
                 await self._speech.wait()
         finally:
             self._under_way -= 1
+        if self.out_of_means:
+            return ProbeResult(False, None, "connection failed: Too many open files", 0.01, ours=True)
         ok = server.url not in self.ill
         return ProbeResult(ok, 200 if ok else 503, "answered 200" if ok else "answered 503, expected 200-399", 0.01)
 

@@ -392,6 +392,17 @@ def test_a_handshake_that_takes_too_long_is_cut() -> None:
     assert wire.failures == ["server: the TLS handshake did not end in time"]
 
 
+def test_whoever_is_refused_after_the_handshake_is_never_connected() -> None:
+    wire = Wire()
+    wire.server._established = lambda layer: layer.refuse("not wanted")
+    wire.carry()
+    assert wire.b.layer is None
+    assert wire.down.aborted
+    wire.server.connection_lost(None)
+    assert wire.failures == ["server: not wanted"]
+    assert not wire.b.lost
+
+
 def test_a_deadline_is_over_with_the_handshake() -> None:
     wire = Wire()
     wire.server.deadline = 1.0

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from balancer.plane import PlaneError
+from balancer.proxy.tls_layer import TlsLayer
 from tests.proxy.secure import authority, context, https, secure, stranger, trusted
 from tests.proxy.wire import Peer, Site, ok, replies, serving, site
 
@@ -114,6 +115,28 @@ async def test_a_certificate_of_ones_own_is_shown_to_a_server_that_asks(tmp_path
             assert (await ask(here))[0] == 502
 
 
+async def test_a_certificate_may_be_trusted_by_itself(tmp_path: Path) -> None:
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued = stranger().issue_cert("127.0.0.1")
+    issued.configure_cert(own)
+    (tmp_path / "leaf.pem").write_bytes(issued.cert_chain_pems[0].bytes())
+    async with secure(replies(ok()), own=own) as server:
+        async with site(https({"a": server}, {"ca": str(tmp_path / "leaf.pem")})) as here:
+            assert (await ask(here))[0] == 200
+
+
+async def test_tls_1_2_will_do(tmp_path: Path) -> None:
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority().issue_cert("127.0.0.1").configure_cert(own)
+    own.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with secure(replies(ok()), own=own) as server, site(https({"a": server}, {"ca": trusted(tmp_path)})) as here:
+        client = await here.connect()
+        for _ in range(3):
+            await client.send(GET)
+            assert (await client.answer())[0] == 200
+        assert [one.version() for one in server.shaken] == ["TLSv1.2"]
+
+
 # Handshakes that fail in other ways
 
 
@@ -153,6 +176,16 @@ async def test_a_handshake_that_hangs_ends_with_the_time_to_connect_and_the_next
             assert here.decisions[0].reasons == [("a", "connect-timeout")]
             await asyncio.wait_for(gone.wait(), 5)
             assert len(here.plane.dialer.connections) == 1
+
+
+async def test_a_server_that_leaves_after_the_handshake_is_not_waited_for(tmp_path: Path) -> None:
+    async def leaving(peer: Peer) -> None:
+        pass
+
+    async with secure(leaving) as bad, secure(replies(ok(b"b"))) as good:
+        async with site(https({"a": bad, "b": good}, {"ca": trusted(tmp_path)})) as here:
+            assert await asyncio.wait_for(ask(here), 5) == (200, b"b")
+            await here.until(lambda: len(here.plane.dialer.connections) == 1)
 
 
 async def test_a_bad_certificate_sends_a_request_elsewhere(tmp_path: Path) -> None:
@@ -301,11 +334,13 @@ async def test_an_idle_connection_that_speaks_unasked_is_closed(tmp_path: Path) 
 async def test_big_bodies_pass_both_ways_at_the_pace_of_the_slower_side(tmp_path: Path) -> None:
     size = 20 * 1024 * 1024
     piece = bytes(range(256)) * 256
+    bound = 2**20  # bytes that may wait within the balancer
+    server_may_read = asyncio.Event()
     read: list[bytes] = []
 
     async def script(peer: Peer) -> None:
         await peer.head()
-        await asyncio.sleep(0.2)
+        await server_may_read.wait()
         digest = hashlib.sha256()
         left = size
         while left:
@@ -317,24 +352,50 @@ async def test_big_bodies_pass_both_ways_at_the_pace_of_the_slower_side(tmp_path
         for _ in range(size // len(piece)):
             await peer.send(piece)
 
+    async def upload(client: Peer) -> None:
+        for _ in range(size // len(piece)):
+            await client.send(piece)
+
     want = hashlib.sha256(piece * (size // len(piece))).digest()
     async with secure(script) as server, site(https({"a": server}, {"ca": trusted(tmp_path)})) as here:
         client = await here.connect()
         await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n" % size)
-        sent = 0
-        for _ in range(size // len(piece)):
-            await client.send(piece)
-            sent += len(piece)
-        head = await client.head()
-        assert b"200 OK" in head
-        await asyncio.sleep(0.2)  # nobody reads: what waits in between is bounded
-        (upstream,) = here.plane.dialer.connections
-        layer = upstream._transport
-        assert layer is not None
-        assert layer.get_write_buffer_size() < 2**20
-        assert len(here.plane.listeners["main"].connections) == 1
+        uploading = asyncio.create_task(upload(client))
+        (near,) = here.plane.listeners["main"].connections
+        await here.until(lambda: here.plane.dialer.connections and near._held and server.connections)
+        (far,) = here.plane.dialer.connections
+        await here.until(lambda: far._full)
+        assert isinstance(far._transport, TlsLayer)
+        assert far._transport.get_write_buffer_size() < bound
+        server_may_read.set()
+        await uploading
+        await here.until(lambda: far._held)  # nobody reads the answer
+        assert near._transport is not None
+        assert near._transport.get_write_buffer_size() < bound
+        assert sum(map(len, far._transport._held)) < bound
+        assert b"200 OK" in await client.head()
         assert hashlib.sha256(await client.exactly(size)).digest() == want
     assert read == [want]
+
+
+async def test_a_tunnel_passes_both_ways_and_each_half_ends_by_itself(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+        assert await peer.exactly(3) == b"abc"
+        await peer.send(b"def")
+
+    async with secure(script) as server, site(https({"a": server}, {"ca": trusted(tmp_path)})) as here:
+        client = await here.connect()
+        await client.send(GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert (await client.head()).startswith(b"HTTP/1.1 101")
+        assert await client.exactly(5) == b"hello"
+        await client.send(b"abc")
+        assert await client.exactly(3) == b"def"
+        assert await client.rest() == b""
+        client.cut()
+        await here.until(lambda: not here.plane.dialer.connections)
+        assert here.plane.pools["app"].servers["a"].tunnels == 0
 
 
 # A new configuration

@@ -19,7 +19,7 @@ from tests.system.process import Balancer, running, until
 
 pytestmark = pytest.mark.slow
 
-SHORT = {"first_byte": "300ms", "idle": "300ms", "request_body_idle": "300ms"}
+SHORT = {"first_byte": "500ms", "idle": "500ms", "request_body_idle": "500ms"}
 
 
 class Scene:
@@ -67,9 +67,11 @@ async def test_the_real_process_passes_no_lie_on_and_is_as_before(tmp_path: Path
             async with Good(balancer.port, clients=2, path=b"/good/bystander") as good:
                 await until(lambda: len(good.times) > 20, balancer)
                 base = descriptors(pid)
-                sizes = []
+                sizes, asked = [], 0
                 for turn in range(2):
-                    for number, lie in enumerate(LIES):
+                    # What has to be waited for is told once; it holds nothing that the others do not.
+                    lies = [lie for lie in LIES if not turn or not (lie.failure == "timeout" or 504 in lie.statuses)]
+                    for number, lie in enumerate(lies):
                         client = Peer(*await asyncio.open_connection("127.0.0.1", balancer.port, limit=2**20))
                         try:
                             judge(await told(Scene(liar), lie, f"{turn}-{number}-", client), lie)
@@ -79,9 +81,10 @@ async def test_the_real_process_passes_no_lie_on_and_is_as_before(tmp_path: Path
                     await until(lambda: descriptors(pid) <= base + 2, balancer)
                     assert (await balancer.server("liar", "lies"))["in_flight"] == 0
                     sizes.append(resident(pid))
+                    asked += len(lies)
                 print("\nbystanders:", good.since_last())
             # Each left one line in the log, which is written once a second.
-            await until(lambda: Counter(told_of(tmp_path / "access.log").values()) == {1: 2 * len(LIES)}, balancer)
+            await until(lambda: Counter(told_of(tmp_path / "access.log").values()) == {1: asked}, balancer)
             assert not wrong, "\n".join(wrong)
             assert sizes[1] < sizes[0] + 8 * 2**20
             twice = {target: count for target, count in liar.seen.items() if count > 1}

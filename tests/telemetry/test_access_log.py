@@ -102,6 +102,11 @@ def test_nothing_of_one_line_is_left_in_the_next(log):
     assert "reasons" not in line
 
 
+def test_over_tls_the_version_is_told(log):
+    assert log.line(decided(tls="TLSv1.3"))["tls"] == "TLSv1.3"
+    assert "tls" not in log.line(decided())
+
+
 def test_a_retried_request_says_why(log):
     assert log.line(decided(reasons=[("b", "connect")], attempts=2))["reasons"] == [["b", "connect"]]
 

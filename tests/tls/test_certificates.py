@@ -1,9 +1,7 @@
 """Certificates as files: what can be used, what is wrong with the others, and what is only doubtful."""
 
-import gc
 import os
 import ssl
-import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -191,11 +189,20 @@ def test_the_authority_of_clients_is_looked_at_too(tmp_path: Path) -> None:
     assert remarks(tls(good, client_ca=old["cert"])) == [expired]
 
 
+def test_a_key_in_the_place_of_its_path_is_not_repeated(tmp_path: Path) -> None:
+    files = own(tmp_path, "a.test")
+    inside = tls({"cert": files["cert"], "key": Path(files["key"]).read_text()})
+    assert remarks(inside) == [(False, "certificates.0.key", "must be the path of a file, and not what is in it")]
+    with pytest.raises(Unusable) as caught:
+        load(inside)
+    assert "PRIVATE" not in str(caught.value)
+
+
 # Contexts.
 
 
 def test_a_context_keeps_to_the_profile(tmp_path: Path) -> None:
-    context = load(tls(own(tmp_path, "a.test"))).context
+    context = load(tls(own(tmp_path, "a.test"))).contexts.standing
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert context.options & ssl.OP_NO_RENEGOTIATION
     assert context.options & ssl.OP_NO_COMPRESSION
@@ -207,12 +214,16 @@ def test_a_context_keeps_to_the_profile(tmp_path: Path) -> None:
     assert all("GCM" in name or "CHACHA20" in name for name in names)
 
 
-def test_contexts_that_were_replaced_are_let_go(tmp_path: Path) -> None:
-    state = load(tls(own(tmp_path, "a.test", stem="a"), own(tmp_path, "b.test", stem="b")))
-    gone = weakref.ref(state.context.sni_callback)
-    del state
-    gc.collect()
-    assert gone() is None
+def test_a_context_is_found_by_name(tmp_path: Path) -> None:
+    files = [own(tmp_path, *names, stem=names[0][-6]) for names in (("a.test",), ("b.test", "*.b.test"), ("*.c.test",))]
+    found = load(tls(*files)).contexts
+    assert found.by_name
+    standing, b, c = found.standing, found.of(b"b.test"), found.of(b"x.c.test")
+    assert len({standing, b, c}) == 3
+    for name in (b"", b"a.test", b"x.a.test", b"c.test", b"x.y.c.test", b"\xff", b".", b"*", b"b.test."):
+        assert found.of(name) is standing
+    assert found.of(b"www.b.test") is b
+    assert not load(tls(files[0])).contexts.by_name
 
 
 # Files that change.

@@ -24,6 +24,7 @@ from tests.tls.authority import (
     stranger,
     trusting,
 )
+from tests.tls.test_hello import hello
 
 
 async def echo_head(peer: Peer) -> None:
@@ -80,6 +81,20 @@ async def test_a_client_without_a_name_gets_the_first_certificate(tmp_path: Path
             peer = await secure(here, name="127.0.0.1")
             await peer.send(request())
             assert (await peer.answer())[0] == 200
+
+
+async def test_a_hello_that_comes_byte_by_byte_or_asks_for_no_ascii_is_answered(tmp_path: Path) -> None:
+    certificates = [issued(tmp_path, "first.test"), issued(tmp_path, NAME)]
+    plain = hello(NAME)
+    async with serving(replies(ok())) as (server,):
+        async with site(serving_tls(server, {"certificates": certificates})) as here:
+            for data in (plain, plain.replace(NAME.encode(), NAME.replace("i", "\xff").encode("latin-1"))):
+                peer = await here.connect()
+                for at in range(len(data)):
+                    await peer.send(data[at : at + 1])
+                    await asyncio.sleep(0)
+                assert await peer.exactly(3) == b"\x16\x03\x03"  # a ServerHello; a traceback would be a failure
+                peer.cut()
 
 
 async def test_of_two_kinds_of_keys_a_client_gets_the_one_it_knows(tmp_path: Path) -> None:
