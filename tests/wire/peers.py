@@ -88,8 +88,8 @@ def _refusal(case: Case) -> bool:
 def _grade_refusal(case: Case, seen: Seen) -> Grade:
     whole = [message for message in seen.record.arrived if message.whole]
     allowed = len([expected for expected in case.gets if not expected.cut])
-    last = finals(seen.answers)[-1:] or [None]
-    status = status_of(last[0]) if last[0] is not None else 0
+    last = finals(seen.answers)[-1:]
+    status = status_of(last[0]) if last else 0
     if not seen.others:
         return Grade(DIFFERENT, "the next client does not get its own answer")
     if len(whole) > allowed:
@@ -156,15 +156,20 @@ def document(cases: list[Case], courses: list[Course]) -> str:
     lines = [
         "# Beside other proxies",
         "",
-        *_paragraph(f"""{len(cases)} scripts of [tests/wire](../tests/wire/README.md), played through the balancer and
-            through others. Each is some bytes of a client or a server, and what the other side must see of them. This page
-            is the output of"""),
+        *_paragraph(
+            f"""{len(cases)} scripts of [tests/wire](../tests/wire/README.md), played through the balancer and through
+            others. Each is some bytes of a client or a server, and what the other side must see of them. This page is
+            the output of"""
+        ),
         "    python -m tests.wire.peers",
         "",
-        *_paragraph(f"""with {programs}, each with the least configuration that makes it a reverse proxy
-            (`tests/wire/proxies.py`): nginx with kept connections to the server and without buffering, Envoy with WebSocket
-            and HTTP/1.0 allowed. What could be tuned to come closer is not. A difference is not a fault of theirs: RFC 9112
-            leaves many choices, the scripts were written for the ones taken here, and newer releases may differ."""),
+        *_paragraph(
+            f"""with {programs}, each with the least configuration that makes it a reverse proxy
+            (`tests/wire/proxies.py`): nginx with kept connections to the server and without buffering, Envoy with
+            WebSocket and HTTP/1.0 allowed. What could be tuned to come closer is not. A difference is not a fault of
+            theirs: RFC 9112 leaves many choices, the scripts were written for the ones taken here, and newer releases
+            may differ."""
+        ),
     ]
     for peer in others:
         if peer.missing:
@@ -172,8 +177,8 @@ def document(cases: list[Case], courses: list[Course]) -> str:
     lines += [
         "## In figures",
         "",
-        *_paragraph("""Scripts that came out the same / were refused as well, but with another status or in another way /
-            came out differently."""),
+        "Scripts that came out the same / were refused as well, but in another way / came out differently.",
+        "",
         "| theme | scripts | " + " | ".join(NAMES[run.name] for run in [ours, *here]) + " |",
         "| --- | --- | " + " | ".join("---" for _ in [ours, *here]) + " |",
     ]

@@ -166,7 +166,7 @@ def play(
     wanted = sum(1 for answer in case.sees if not answer.line.startswith(b"1") or answer.line == b"101")
     try:
         for step in _joined(steps) if pieces is None else steps:
-            _act(client, step, patience)
+            _act(client, step, patience, server, seen.record)
         until = monotonic() + patience.answer
         while True:
             found, _ = answers(client.raw, client.state, head=head)
@@ -198,7 +198,7 @@ def _joined(steps: Sequence[Step]) -> list[Step]:
     return joined
 
 
-def _act(client: Client, step: Step, patience: Patience) -> None:
+def _act(client: Client, step: Step, patience: Patience, server: ScriptedServer, record: Record) -> None:
     if step.act == "send":
         client.send(step.data)
     elif step.act == "pause":
@@ -207,6 +207,10 @@ def _act(client: Client, step: Step, patience: Patience) -> None:
         until = monotonic() + patience.answer
         while step.data not in client.raw and client.more(until):
             pass
+    elif step.act == "arrived":
+        server.wait(lambda: record.arrived, patience.answer)
+    elif step.act == "gone":
+        server.wait(lambda: record.links and all(link.closed for link in record.links), patience.answer)
     elif step.act == "half-close":
         client.sock.shutdown(socket.SHUT_WR)
     elif step.act == "reset":
