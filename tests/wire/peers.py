@@ -6,9 +6,11 @@ be had or does not start is left out, and the document says so.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +30,9 @@ SITES: Final = ("plain", "routed")
 """What the others can be given a like configuration for."""
 PEERS: Final[tuple[type[Proxy], ...]] = (Nginx, HAProxy, Envoy)
 NAMES: Final = {"balancer": "Balancer", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy"}
+
+_ADDRESS: Final = re.compile(r"\b(?!127\.|6\.6\.|7\.7\.)\d{1,3}(?:\.\d{1,3}){3}\b")
+"""One that no script has: the machine's."""
 
 SAME, OTHER, DIFFERENT = "same", "other", "different"
 
@@ -66,6 +71,8 @@ def _in_short(case: Case, seen: Seen, wrong: list[str]) -> str:
         return f"refuses it with {own[0]}"
     if not seen.others:
         return "the next client does not get its own answer"
+    if seen.answers and status_of(seen.answers[0]) == 100 and b" 100 " not in said:
+        return "answers 100 by itself"
     return wrong[0].removeprefix("the ")
 
 
@@ -81,8 +88,8 @@ def _refusal(case: Case) -> bool:
 def _grade_refusal(case: Case, seen: Seen) -> Grade:
     whole = [message for message in seen.record.arrived if message.whole]
     allowed = len([expected for expected in case.gets if not expected.cut])
-    last = finals(seen.answers)[-1:] or [None]
-    status = status_of(last[0]) if last[0] is not None else 0
+    last = finals(seen.answers)[-1:]
+    status = status_of(last[0]) if last else 0
     if not seen.others:
         return Grade(DIFFERENT, "the next client does not get its own answer")
     if len(whole) > allowed:
@@ -145,31 +152,32 @@ def version(proxy: Proxy) -> str:
 def document(cases: list[Case], courses: list[Course]) -> str:
     ours, *others = courses
     here = [peer for peer in others if not peer.missing]
+    programs = ", ".join(f"{NAMES[peer.name]} {peer.version}" for peer in here)
     lines = [
         "# Beside other proxies",
         "",
-        f"The {len(cases)} scripts of [tests/wire](../tests/wire/README.md) that need no setting of our own, played through the",
-        "balancer and through others. Each script is some bytes of a client or a server, and what the other side must see of",
-        "them. This page is written by",
-        "",
+        *_paragraph(
+            f"""{len(cases)} scripts of [tests/wire](../tests/wire/README.md), played through the balancer and through
+            others. Each is some bytes of a client or a server, and what the other side must see of them. This page is
+            the output of"""
+        ),
         "    python -m tests.wire.peers",
         "",
-        "with "
-        + ", ".join(f"{NAMES[peer.name]} {peer.version}" for peer in here)
-        + ", each with the least configuration that",
-        "makes it a reverse proxy (`tests/wire/proxies.py`): nginx with kept connections to the server and without buffering,",
-        "Envoy with WebSocket allowed. What could be tuned to come closer is not. A difference is not a fault of theirs: RFC",
-        "9112 leaves many choices, and the scripts were written for the ones taken here.",
-        "",
+        *_paragraph(
+            f"""with {programs}, each with the least configuration that makes it a reverse proxy
+            (`tests/wire/proxies.py`): nginx with kept connections to the server and without buffering, Envoy with
+            WebSocket and HTTP/1.0 allowed. What could be tuned to come closer is not. A difference is not a fault of
+            theirs: RFC 9112 leaves many choices, the scripts were written for the ones taken here, and newer releases
+            may differ."""
+        ),
     ]
     for peer in others:
         if peer.missing:
-            lines += [f"{NAMES[peer.name]} was not there to be asked ({peer.missing}).", ""]
+            lines += _paragraph(f"{NAMES[peer.name]} was not there to be asked: {peer.missing}.")
     lines += [
         "## In figures",
         "",
-        "Scripts that came out the same, those that were refused as well but with another status or in another way, and those",
-        "with another outcome.",
+        "Scripts that came out the same / were refused as well, but in another way / came out differently.",
         "",
         "| theme | scripts | " + " | ".join(NAMES[run.name] for run in [ours, *here]) + " |",
         "| --- | --- | " + " | ".join("---" for _ in [ours, *here]) + " |",
@@ -180,7 +188,7 @@ def document(cases: list[Case], courses: list[Course]) -> str:
             f"| {theme} | {len(members)} | " + " | ".join(_figures(run, members) for run in [ours, *here]) + " |"
         )
     lines.append(f"| **all** | {len(cases)} | " + " | ".join(_figures(run, cases) for run in [ours, *here]) + " |")
-    lines += ["", "Each cell: same / refused in another way / different.", ""]
+    lines.append("")
     broken = [case for case in cases if ours.grades[case.theme, case.name].grade != SAME]
     if broken:
         lines += ["## Where the balancer is not as its own scripts have it", ""]
@@ -196,12 +204,20 @@ def document(cases: list[Case], courses: list[Course]) -> str:
         rows = _rows(members, here)
         if not rows:
             continue
-        lines += [f"### {title}", "", reason, ""]
+        lines += [f"### {title}", "", *_paragraph(reason)]
         lines.append("| here | script | " + " | ".join(NAMES[peer.name] for peer in here) + " |")
         lines.append("| --- | --- | " + " | ".join("---" for _ in here) + " |")
         lines += rows
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _paragraph(text: str) -> list[str]:
+    return [*textwrap.wrap(" ".join(text.split()), 120), ""]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _figures(run: Course, cases: list[Case]) -> str:
@@ -242,6 +258,7 @@ def _here(case: Case) -> str:
 
 
 def _cell(text: str) -> str:
+    text = _ADDRESS.sub("an address of its own", text)
     shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return shown.replace("|", "\\|").replace("<br>", "\0").replace("<", "&lt;").replace("\0", "<br>").replace("`", "'")
 

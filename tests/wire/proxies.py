@@ -1,4 +1,4 @@
-"""The proxies that the scripts are played through: the balancer as it is run, and others with the least configuration."""
+"""The proxies that the scripts are played through: the balancer as it is run, others with the least configuration."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ class _Reader:
             name, ref, *values = row[2:].split(" | ")
             filled = list(template)
             for number, value in enumerate(values, 1):
-                filled = [line.replace("{%d}" % number, value) for line in filled]
+                filled = [line.replace(f"{{{number}}}", value) for line in filled]
             yield self._case(name.strip(), [f"ref: {ref.strip()}", *filled])
 
     def _case(self, name: str, lines: list[str]) -> Case:

@@ -11,6 +11,7 @@ from tests.wire.proxies import Balancer
 from tests.wire.script import Case, all_cases
 from tests.wire.server import ScriptedServer
 
+pytestmark = pytest.mark.slow  # all of them together
 PATIENCE = Patience(answer=5.0, end=5.0)
 LONGEST_CRUMBLED = 2_000  # bytes: what is longer says nothing more when it comes byte by byte
 

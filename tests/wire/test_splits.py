@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
+from balancer.ewma import PeakEwma
 from balancer.http1.fields import Field
 from balancer.http1.head import RequestHead, ResponseHead
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.upstream_connection import UpstreamConnection
 from balancer.server import Server
-from balancer.tally import ListenerTally, ServerTally
+from balancer.tally import ListenerTally
 from tests.wire.script import Case, read, themes
 
+pytestmark = pytest.mark.slow  # all of them together
 LONG = 3_000  # bytes: longer ones are cut at their edges and at every 97th byte
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -180,7 +182,7 @@ class Answered:
 
 async def answers(pieces: list[bytes], method: bytes) -> tuple[Told, bool]:
     """What a server's connection makes of these bytes, and whether it may be used again."""
-    server = cast(Server, SimpleNamespace(tally=ServerTally()))
+    server = Server(("pool", "a"), "http://a", "a", 80, PeakEwma(decay=10.0, start=0.03))
     connection = UpstreamConnection(Keeper(), server)
     wire = Wire()
     connection.connection_made(cast(asyncio.Transport, wire))
@@ -212,7 +214,7 @@ def places(data: bytes) -> Iterator[int]:
         yield from range(len(data) - 200, len(data))
 
 
-def parametrized(wanted: Callable[[Case], bool]) -> Any:
+def parametrized(wanted: Callable[[Case], bool]) -> pytest.MarkDecorator:
     cases = [case for theme in themes() for case in read(theme) if wanted(case)]
     return pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.theme}: {case.name}") for case in cases])
 
