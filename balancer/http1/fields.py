@@ -103,6 +103,8 @@ SECRET: Final = frozenset((b"authorization", b"proxy-authorization", b"cookie", 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _LINE: Final = re.compile(rb"(" + TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*)")
 
+_UNUSUAL: Final = re.compile(rb"[^0-9a-z-]")
+
 MEMORY_LINES: Final = 4096
 MEMORY_LINE_LENGTH: Final = 384  # a browser's longest constant line, with room; 4096 of them stay under 4 MiB
 
@@ -143,7 +145,7 @@ def parse_line(line: bytes) -> Field:
     lower = name.lower()
     clean = b"%b: %b\r\n" % (name, value)
     kind = KINDS.get(lower, PLAIN)
-    if kind == PLAIN and (lower.startswith(b"x-forwarded") or b"_" in lower):
+    if kind == PLAIN and (lower.startswith(b"x-forwarded") or _UNUSUAL.search(lower)):
         kind = _unusual_kind(lower)
     # Half the cost of Field(...), which checks its arguments by name.
     return tuple.__new__(Field, (lower, value, b"" if kind else clean, kind, clean))
@@ -152,9 +154,10 @@ def parse_line(line: bytes) -> Field:
 def _unusual_kind(name: bytes) -> int:
     """Further X-Forwarded fields; and names that CGI and WSGI servers cannot tell from ones that mean something.
 
-    Such servers write both `-` and `_` as `_`, so that X_Forwarded_For would pass for X-Forwarded-For: it is dropped.
+    Such servers write `-` as `_`, and some of them everything but letters and digits, so that X_Forwarded_For or
+    X.Forwarded.For would pass for X-Forwarded-For: they are dropped.
     """
-    usual = name.replace(b"_", b"-")
+    usual = _UNUSUAL.sub(b"-", name)
     if usual in KINDS or usual.startswith(b"x-forwarded-"):
         return FORWARDED_OTHER if usual == name else HOP
     return PLAIN

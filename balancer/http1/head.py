@@ -31,11 +31,12 @@ _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#@]+)(/[^#]*|\?[^#]*)?")
 _AUTHORITY: Final = re.compile(
-    rb"(?P<host>[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    rb"(?P<host>[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?"
 )  # RFC 3986 section 3.2.2, without user information
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")  # 18 digits stay below 2**63
 _BARE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")  # a CR that ends what has come may yet get its LF
 _REQUEST_LINE: Final = re.compile(TOKEN + rb" [^\x00-\x20\x7f-\xff]+ HTTP/[0-9]\.[0-9]\r\n")
+_ANSWERS: Final = b"HTTP/1."
 _BEGINNING: Final = re.compile(TOKEN + rb"(?: |\Z)")
 
 NO_LENGTH: Final = -1
@@ -188,6 +189,14 @@ def refuse_early(data: bytes) -> None:
         raise ClientFault(400, "a request begins with a method and a space")
 
 
+def refuse_answer_early(data: bytes) -> None:
+    """The same for the beginning of an answer; raises UpstreamFault."""
+    if _BARE.search(data) is not None:
+        raise UpstreamFault("its lines do not end with CR LF")
+    if not (_ANSWERS[: len(data)] == data[: len(_ANSWERS)]):
+        raise UpstreamFault("what it sent does not begin with HTTP/1.")
+
+
 def _parse_request_fields(block: bytes, minor: int, most_fields: int) -> RequestFields:
     lines = block.split(b"\r\n") if block else []
     if len(lines) > most_fields:
@@ -206,6 +215,7 @@ def _interpret(request: RequestFields) -> None:
     """Read the fields that decide framing and persistence, refusing what is ambiguous (RFC 9112 sections 3.2, 6.3)."""
     hosts = 0
     codings = 0
+    expected = False
     for field in request.special:
         kind = field[3]
         if kind == HOST:
@@ -228,8 +238,9 @@ def _interpret(request: RequestFields) -> None:
         elif kind == VIA:
             request.via += via_names(field[1])
         elif kind == EXPECT:
-            if field[1].lower() != b"100-continue":
+            if field[1].lower() != b"100-continue" or expected:
                 raise ClientFault(417, "the only expectation understood here is 100-continue")
+            expected = True
             request.expects_continue = request.minor == 1
     if codings and (codings > 1 or request.length != NO_LENGTH or request.minor == 0):
         raise ClientFault(400, "Transfer-Encoding must come once, alone and with HTTP/1.1")
@@ -273,8 +284,12 @@ def _normalise_target(request: RequestHead) -> None:
         raise ClientFault(400, "the request target must begin with a slash or be an http URL")
     # The absolute form overrides Host (RFC 9112 section 3.2.2).
     request.host = match[1]
-    path = match[2] or b"/"
-    request.target = path if path[:1] == b"/" else b"/" + path
+    path = match[2]
+    if path is None:
+        # Of OPTIONS it is the server as a whole that is asked (RFC 9112 section 3.2.4).
+        request.target = b"*" if request.method == b"OPTIONS" else b"/"
+    else:
+        request.target = path if path[:1] == b"/" else b"/" + path
 
 
 def _read_connection(head: RequestFields | ResponseHead, value: bytes) -> None:

@@ -37,9 +37,9 @@ _IPV4: Final = re.compile(rb"[0-9.]{7,15}")
 _IPV6: Final = re.compile(rb"[0-9A-Fa-f:.]{2,45}")
 _OWN_CONNECTION_NAMES: Final = frozenset((b"close", b"keep-alive", b"te", b"upgrade"))
 _NO_TUNNELS: Final = re.compile(rb"(?i)h2c?(?:/.*)?|tls(?:/.*)?|http(?:/.*)?")
-_TRAILERS: Final = re.compile(rb"(?i)(?:\A|[,\t ])trailers(?:[,;\t ]|\Z)")
+_TRAILERS: Final = re.compile(rb"(?i)(?:\A|,)[\t ]*trailers[\t ]*(?:;[\t ]*q=(?:0?\.0*[1-9]|1)[0-9.]*[\t ]*)?(?:,|\Z)")
 _LIMITED: Final = frozenset((b"OPTIONS", b"TRACE"))
-_MAX_FORWARDS: Final = re.compile(rb"(?i)(\r\nmax-forwards: )([0-9]{1,9})(?=\r\n)")
+_MAX_FORWARDS: Final = re.compile(rb"(?i)(\r\nmax-forwards: )([0-9]+)(?=\r\n)")
 
 
 class Client(Protocol):
@@ -125,7 +125,7 @@ def encode_request(
 
 def _one_less(match: re.Match[bytes]) -> bytes:
     """Max-Forwards of a request that is sent on (RFC 9110 section 7.6.2); at 0 it is answered before it gets here."""
-    return b"%b%d" % (match[1], max(int(match[2]) - 1, 0))
+    return b"%b%d" % (match[1], max(int(match[2][-18:]) - 1, 0))  # a longer number is no number of hops
 
 
 def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:

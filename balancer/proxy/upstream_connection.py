@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from balancer.http1.faults import UpstreamFault
 from balancer.http1.fields import Field
 from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, BadChunk, ChunkedReader, response_length
-from balancer.http1.head import END, parse_response
+from balancer.http1.head import END, parse_response, refuse_answer_early
 from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, ClientSide
 from balancer.server import Server
 
@@ -146,6 +146,8 @@ class UpstreamConnection(asyncio.Protocol):
             if end < 0 or end > self._keeper.longest_head:
                 if len(data) > self._keeper.longest_head:
                     raise UpstreamFault(f"its response head is longer than {self._keeper.longest_head} bytes")
+                if data:
+                    refuse_answer_early(data)
                 self._buffer = data
                 self.heard = self.heard or bool(data)
                 return

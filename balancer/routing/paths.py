@@ -31,16 +31,19 @@ def match_path(target: bytes) -> bytes:
 def other_readings(target: bytes, first: bytes) -> set[bytes]:
     """What else a server may take the path for; `first` is what `match_path` gives. Mostly nothing.
 
-    Servers differ in whether they resolve dot segments, take an encoded slash or a backslash for a slash, leave
-    parameters ("/a;x=1/b") in a segment, and merge slashes before or after that. The target is sent on byte for byte,
-    so a rule only holds if all readings lead to the same route.
+    Servers differ in whether they resolve dot segments, take an encoded slash or a backslash for a slash, take what
+    follows two slashes for a host (as in a URL relative to their own), leave parameters ("/a;x=1/b") in a segment, and
+    merge slashes before or after that. The target is sent on byte for byte, so a rule only holds if all readings lead
+    to the same route.
     """
     path = target.partition(b"?")[0]
     if _DOUBTFUL.search(path) is None:
         return set()
     path = _PERCENT.sub(_decode_unreserved, path)
     found = set()
-    for separated in (path, _SEPARATORS.sub(b"/", path)):
+    separations = [path, _SEPARATORS.sub(b"/", path)]
+    separations += [b"/" + one[2:].partition(b"/")[2] for one in separations if one.startswith(b"//")]
+    for separated in separations:
         for bare in (separated, _PARAMETERS.sub(b"", separated)):
             found.add(_resolved(bare))
             found.add(_resolved(_SLASHES.sub(b"/", bare)))

@@ -26,6 +26,11 @@ async def test_a_server_is_added_and_told_where_it_is(desk: Desk) -> None:
     assert (found.at("weight", "set"), found.at("backup"), found.at("max_connections")) == (3, True, 9)
 
 
+async def test_a_server_with_tls_is_added_under_the_port_that_its_url_means(desk: Desk) -> None:
+    answer = await desk.ask("POST", SERVERS, {"url": "https://127.0.0.1/"})
+    assert (answer.status, answer.at("name"), answer.at("url")) == (201, "127.0.0.1:443", "https://127.0.0.1")
+
+
 async def test_a_server_may_be_given_a_name(desk: Desk) -> None:
     answer = await desk.ask("POST", SERVERS, {**NEW, "name": "spare"})
     assert (answer.status, answer.at("name")) == (201, "spare")

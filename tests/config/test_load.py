@@ -303,9 +303,10 @@ def test_a_secret_file_that_is_no_text_is_refused_without_its_content(tmp_path: 
 
 
 def test_one_variable_is_a_whole_configuration() -> None:
-    found = load(None, {"LOAD_BALANCER_SERVERS": "http://a:1,http://b:2;weight=2, http://c:3;backup"}).config
+    found = load(None, {"LOAD_BALANCER_SERVERS": "http://a:1,http://b:2;weight=2, http://c:3;backup,https://d"}).config
     assert found == config(
-        "{listen: ':8080', servers: [http://a:1, {url: http://b:2, weight: 2}, {url: http://c:3, backup: true}]}"
+        "{listen: ':8080', servers: [http://a:1, {url: http://b:2, weight: 2}, {url: http://c:3, backup: true}, "
+        "https://d]}"
     )
 
 

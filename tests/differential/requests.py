@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,6 +63,7 @@ def check_requests(rig: Rig, data: Sequence[bytes], *, early: bool = False) -> O
     assert len(heads) <= len(seen), f"h11 sees {len(seen)} requests where {len(heads)} were taken"
     for head, message in zip(heads, seen, strict=False):
         _same_head(head, message)
+        _unambiguous(message)
     # A request that was taken is followed by another one only if its own end was seen.
     assert all(message.whole for message in seen[: len(heads) - 1])
     passed: list[Message] = []
@@ -110,6 +112,16 @@ def _same_head(head: RequestHead, message: Message) -> None:
     assert lower_coding([(field.name, field.value) for field in head.common.fields]) == message.fields
     if message.whole and head.common.persistent:
         assert message.persistent or h11_knows_no_persistent_http_1_0(message)
+
+
+def _unambiguous(message: Message) -> None:
+    """What both judges take, and what we have decided to refuse all the same, since others read it otherwise."""
+    count = Counter(name for name, _ in message.fields)
+    assert count[b"content-length"] <= 1
+    assert count[b"transfer-encoding"] <= (1 if message.version == b"1.1" and not count[b"content-length"] else 0)
+    assert count[b"host"] == 1 or (count[b"host"] == 0 and message.version == b"1.0")
+    assert b"#" not in message.first[1]
+    assert message.first[0] != b"CONNECT"
 
 
 def _origin_form(message: Message) -> tuple[bytes, bytes]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.differential.requests import check_requests
 from tests.differential.responses import ASKED, GET, check_response
 from tests.differential.rig import Rig
+
+pytestmark = pytest.mark.slow
 
 TOKEN = st.text("abcxyzABCXYZ0159!#$%&'*+-.^_`|~", min_size=1, max_size=8).map(str.encode)
 NAME = TOKEN.map(lambda name: b"X-" + name)

@@ -47,10 +47,12 @@ async def upload(client: Peer, framing: bytes) -> None:
 async def swallow(client: Peer) -> Seen:
     """Read on for a while without looking: h11 takes its time over a million chunks."""
     seen = Seen()
+    async with asyncio.timeout(PATIENCE):
+        seen.raw = await client.reader.read(2**20)
     try:
         async with asyncio.timeout(0.3):
-            while data := await client.reader.read(2**20):
-                seen.raw = seen.raw or data
+            while await client.reader.read(2**20):
+                pass
     except TimeoutError:
         seen.ending = SILENT
     assert seen.raw.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -107,27 +109,29 @@ async def through(scene: Stage, lie: Lie) -> None:
     token = scene.token()
     failures = Counter(scene.server.tally.failures)
     client, other = await scene.connect(), await scene.connect()
-    await scene.good(other, "/good")
-    before = set(scene.plane.dialer.connections)
-    if lie.later:
-        scene.fresh()
-    seen = await told(scene, lie, token, client)
-    judge(seen, lie)
-    sent = scene.liar.seen[f"/lie/{token}"] + scene.liar.seen[f"/good/{token}"]
-    assert sent <= (1 if lie.request else 2)
-    failures = Counter(scene.server.tally.failures) - failures
-    if lie.failure is not None:
-        assert set(failures) == {lie.failure}
-    if WHOLE in lie.ends and how(seen, lie) == WHOLE and not lie.request:
-        assert not failures
-    if lie.later:
-        await scene.until(lambda: not scene.plane.dialer.connections - before)
-    if seen.whole and seen.ending == "open" and not lie.request and b"connection" not in seen.fields:
-        await scene.good(client, "/good")
-    for _ in range(3):
+    try:
         await scene.good(other, "/good")
-    client.cut()
-    other.cut()
+        before = set(scene.plane.dialer.connections)
+        if lie.later:
+            scene.fresh()
+        seen = await told(scene, lie, token, client)
+        judge(seen, lie)
+        sent = scene.liar.seen[f"/lie/{token}"] + scene.liar.seen[f"/good/{token}"]
+        assert sent <= (1 if lie.request else 2)
+        failures = Counter(scene.server.tally.failures) - failures
+        if lie.failure is not None:
+            assert set(failures) == {lie.failure}
+        if WHOLE in lie.ends and how(seen, lie) == WHOLE and not lie.request:
+            assert not failures
+        if lie.later:
+            await scene.until(lambda: not scene.plane.dialer.connections - before)
+        if seen.whole and seen.ending == "open" and not lie.request and b"connection" not in seen.fields:
+            await scene.good(client, "/good")
+        for _ in range(3):
+            await scene.good(other, "/good")
+    finally:
+        client.cut()
+        other.cut()
     await scene.quiet()
 
 

@@ -120,8 +120,10 @@ def test_what_is_sent_on_is_the_same_body_and_nothing_else(text: bytes, cuts: li
     assert framed == sent.plain + sent.lines + b"\r\n", "sizes are written anew, and extensions left out"
 
 
-@given(st.integers(-3, 3), st.sampled_from(["line", "extensions", "trailers", "trailer bytes"]), CUTS)
-def test_each_bound_holds_to_the_byte_however_it_is_cut(off: int, bound: str, cuts: list[int]) -> None:
+@given(
+    st.integers(-3, 3), st.sampled_from(["line", "extensions", "trailers", "trailer bytes"]), st.integers(0, 20), CUTS
+)
+def test_each_bound_holds_to_the_byte_however_it_is_cut(off: int, bound: str, back: int, cuts: list[int]) -> None:
     if bound == "line":
         text = b"1;" + b"x" * (LONGEST_SIZE_LINE - 4 + off) + b"\r\na\r\n0\r\n\r\n"
     elif bound == "extensions":
@@ -131,4 +133,6 @@ def test_each_bound_holds_to_the_byte_however_it_is_cut(off: int, bound: str, cu
         text = b"0\r\n" + b"A: b\r\n" * (MOST_TRAILERS + off) + b"\r\n"
     else:
         text = b"0\r\nA: " + b"b" * (LONGEST_TRAILERS - 7 + off) + b"\r\n\r\n"
+    assert read(text, [len(text) - back, *(cut * 50 for cut in cuts)]) == decoded(text)
+    text = text[: len(text) - back]
     assert read(text, [cut * 50 for cut in cuts]) == decoded(text)

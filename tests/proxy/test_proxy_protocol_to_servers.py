@@ -131,3 +131,23 @@ async def test_a_retry_on_another_server_tells_that_one_too() -> None:
             assert (await client.answer())[0] == 200
             assert here.decisions[0].reasons == [("a", "reset")]
             assert good.told.get_nowait().source == client.writer.get_extra_info("sockname")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_what_a_proxy_in_front_has_told_is_told_on(version: str) -> None:
+    async with Told() as server:
+        settings = config(
+            {"a": server.port},
+            whole={
+                "listeners": {"main": {"address": "127.0.0.1:0", "proxy_protocol": "require"}},
+                "trusted_proxies": ["127.0.0.1"],
+            },
+            proxy_protocol=version,
+        )
+        ends = ("2001:db8::1", 40000), ("2001:db8::2", 443)
+        async with site(settings) as here:
+            client = await here.connect()
+            await client.send(encode_v2(*ends) + GET)
+            assert (await client.answer())[0] == 200
+            told = server.told.get_nowait()
+            assert (told.source, told.destination) == ends

@@ -14,6 +14,7 @@ import pytest
 
 from balancer.plane import PlaneError
 from balancer.proxy.tls_layer import TlsLayer
+from config.schema import Listener
 from tests.proxy.secure import authority, context, https, secure, stranger, trusted
 from tests.proxy.wire import Peer, Site, ok, replies, serving, site
 
@@ -226,18 +227,21 @@ async def cut_short(peer: Peer) -> None:
 
 
 async def test_an_answer_that_ends_with_the_connection_is_cut_when_tls_did_not_end_it(tmp_path: Path) -> None:
+    half_is_there = asyncio.Event()
+
     async def truncated(peer: Peer) -> None:
         await peer.head()
         await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
+        await half_is_there.wait()
         await cut_short(peer)
 
     async with secure(truncated) as server, site(https({"a": server}, {"ca": trusted(tmp_path)})) as here:
         client = await here.connect()
         await client.send(GET)
         assert b"Transfer-Encoding: chunked" in await client.head()
-        rest = await client.rest()
-        assert b"half of it" in rest
-        assert not rest.endswith(b"0\r\n\r\n")
+        assert await client.exactly(15) == b"a\r\nhalf of it\r\n"
+        half_is_there.set()
+        assert await client.rest() == b""
         assert here.decisions[0].outcome == "upstream-reset"
 
 
@@ -455,3 +459,29 @@ async def test_a_ca_file_is_read_again_when_files_are_to_be(tmp_path: Path) -> N
             status, body = await ask(here)
             assert status == 502
             assert b"not signed by a known authority" in body
+
+
+async def test_tls_on_both_sides(tmp_path: Path) -> None:
+    shown = authority().issue_cert("127.0.0.1")
+    (tmp_path / "own.pem").write_bytes(b"".join(blob.bytes() for blob in shown.cert_chain_pems))
+    (tmp_path / "own.key").write_bytes(shown.private_key_pem.bytes())
+    files = {"cert": str(tmp_path / "own.pem"), "key": str(tmp_path / "own.key")}
+    heads: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            heads.append(await peer.head())
+            await peer.send(ok(b"x" * 100_000))
+
+    trust = ssl.create_default_context(cafile=trusted(tmp_path))
+    async with secure(script) as server:
+        settings = https({"a": server}, {"ca": trusted(tmp_path)})
+        listener = Listener.model_validate({"address": "127.0.0.1:0", "tls": {"certificates": [files]}})
+        async with site(settings.model_copy(update={"listeners": {"main": listener}})) as here:
+            client = Peer(*await asyncio.open_connection("127.0.0.1", here.port, ssl=trust))
+            for _ in range(3):
+                await client.send(GET)
+                assert (await client.answer())[::2] == (200, b"x" * 100_000)
+            await client.close()
+    assert server.connections == 1
+    assert all(b"X-Forwarded-Proto: https\r\n" in head for head in heads)

@@ -98,9 +98,10 @@ class ScriptedServer:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
-            for task in self.tasks:
-                task.cancel()
-            await asyncio.gather(*self.tasks, return_exceptions=True)
+            while self.tasks:  # more than once, since the `wait_for` of Python 3.11 may swallow a cancellation
+                for task in self.tasks:
+                    task.cancel()
+                await asyncio.wait(self.tasks, timeout=0.1)
             self._server = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

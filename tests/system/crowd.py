@@ -54,8 +54,8 @@ class Crowd:
         self.guests: list[Guest] = []
         self._drip: asyncio.Task[None] | None = None
 
-    async def enter(self) -> None:
-        """Open all connections, some at a time."""
+    async def enter(self, greeting: bytes = b"") -> None:
+        """Open all connections, some at a time; each says this at once, since silence has its time as well."""
         loop = asyncio.get_running_loop()
         few = asyncio.Semaphore(100)
 
@@ -63,6 +63,7 @@ class Crowd:
             async with few:
                 source = f"127.0.1.{number % self.addresses + 1}", 0
                 _, guest = await loop.create_connection(Guest, "127.0.0.1", self.port, local_addr=source)
+                guest.say(greeting)
                 return guest
 
         self.guests = await asyncio.gather(*(one(number) for number in range(self.size)))

@@ -68,7 +68,12 @@ def settings(server: FaultServer, limits: Any = None, timeouts: Any = None, **mo
             "all": {"pool": "app"},
             "fixed": {"match": "/fixed", "respond": {"status": 200, "body": "here"}},
         },
-        "defaults": {"limits": limits or {}, "timeouts": timeouts or {}, "connections": {"idle": "1s"}},
+        # On a busy machine the process may well be behind, and that is the business of one test alone.
+        "defaults": {
+            "limits": {"lag": None, **(limits or {})},
+            "timeouts": timeouts or {},
+            "connections": {"idle": "1s"},
+        },
         **more,
     }
 
@@ -100,14 +105,13 @@ async def test_2000_slow_heads_and_5000_idle_connections_cost_good_clients_nothi
                 for turn in ("once", "again"):
                     start = resident(pid(balancer))
                     idle = Crowd(balancer.port, 5000)
-                    await idle.enter()
-                    idle.say(QUESTION % b"/fixed")
+                    await idle.enter(QUESTION % b"/fixed")
                     await idle.all(lambda guest: guest.heard.endswith(b"here"), balancer)
                     good.since_last()
                     slow = Crowd(balancer.port, 2000)
-                    await slow.enter()
                     begun = monotonic()
-                    slow.drip(b"GET /slow HTTP/1.1\r\nHost: s\r\nX-A: a\r\n" + b"X-B: b\r\n" * 9999, every=0.25)
+                    await slow.enter(b"GET /slow HTTP/1.1\r\nHost: s\r\n")
+                    slow.drip(b"X-A: a\r\n" * 9999, every=0.25)
                     full = resident(pid(balancer))
                     await slow.all(lambda guest: guest.closed, balancer)
                     print(

@@ -1,0 +1,1 @@
+"""Fuzzing of the parsers and of whole connections; see README.md."""
