@@ -73,7 +73,8 @@ def _in_short(case: Case, seen: Seen, wrong: list[str]) -> str:
         return "the next client does not get its own answer"
     if seen.answers and status_of(seen.answers[0]) == 100 and b" 100 " not in said:
         return "answers 100 by itself"
-    return wrong[0].removeprefix("the ")
+    text = wrong[0].removeprefix("the ")
+    return "does not answer the next question" if text.startswith("connection is silent") else text
 
 
 def _refusal(case: Case) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from time import process_time
 from types import SimpleNamespace
 from typing import cast
 
@@ -254,3 +255,11 @@ async def test_an_answer_is_understood_alike_wherever_it_is_cut(case: Case) -> N
     whole = await answers([data], method)
     for at in places(data):
         assert await answers([data[:at], data[at:]], method) == whole, f"cut after {data[:at]!r}"
+
+
+async def test_a_head_that_drips_costs_little_with_each_byte() -> None:
+    """To look at all of it again with each byte is the time of a whole process for some hundred clients."""
+    data = b"GET / HTTP/1.1\r\nHost: s\r\n" + b"X-A: aaaaaaaaaaaaaaaaaaaaaa\r\n" * 860
+    begun = process_time()
+    assert await requests([data[at : at + 1] for at in range(len(data))]) == []
+    assert process_time() - begun < 3.0  # an eighth of a millisecond for each: ten times what it takes
