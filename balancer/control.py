@@ -119,8 +119,8 @@ class Control:
             except PublishError as error:
                 if overlay.is_empty:
                     raise
+                await self._become(self.loaded.config, Overlay())  # else the changes are not to blame, and stay
                 await self._memory.set_aside(str(error))
-                await self._become(self.loaded.config, Overlay())
             self.reloads.last_success = self._wall()
             self._follower = asyncio.get_running_loop().create_task(self._follow(), name="control")
 

@@ -94,9 +94,9 @@ class Listener:
         self.scheme = b"http" if credentials is None else b"https"
         self.proxy_protocol: str = settings.proxy_protocol
         self.plain = credentials is None and settings.proxy_protocol == "refuse"
-        asking = {name: tls for name, one in config.listeners.items() if (tls := one.tls) and tls.client_ca}
-        self.reserved = frozenset(tls.client_subject.lower().encode("ascii") for tls in asking.values())
-        self.subject_field = asking[self.name].client_subject.encode("ascii") if self.name in asking else b""
+        tls = settings.tls
+        self.subject_field = tls.client_subject.encode("ascii") if tls is not None and tls.client_ca else b""
+        self.reserve(config)
         limits, timeouts = config.limits, config.timeouts
         self.longest_head = limits.head
         self.longest_target = limits.uri
@@ -109,6 +109,18 @@ class Listener:
         self.body_rate = float(limits.body_rate) or NO_RATE
         self.write_idle = timeouts.idle
         self._trusted = config.trusted_proxies
+
+    def reserve(self, config: Config) -> None:
+        """Keep all clients from speaking in the fields that tell whose certificate one has.
+
+        Connections that are open are no exception, as they are in other things: one that was opened before the
+        first of these fields came up could else forge it for as long as it lives.
+        """
+        asking = [tls for one in config.listeners.values() if (tls := one.tls) is not None and tls.client_ca]
+        self.reserved = frozenset(tls.client_subject.lower().encode("ascii") for tls in asking)
+        for connection in self.connections:
+            if isinstance(connection, ClientConnection):
+                connection.reserve()
 
     def bind(self) -> None:
         """Take the address: from now on clients wait in the kernel's queue until `serve`. Raises OSError."""

@@ -187,6 +187,8 @@ class Plane:
             if listener not in self.listeners.values():
                 await listener.stop()
                 self._old_listeners.append(listener)
+        for listener in self._old_listeners:
+            listener.reserve(config)
 
     def _configure_pools(self, snapshot: Snapshot) -> None:
         now = monotonic()

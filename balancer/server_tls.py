@@ -246,5 +246,15 @@ def explain(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         if error.reason in _NO_TLS:
             return "it does not speak TLS"
-        return f"the TLS handshake failed ({(error.reason or 'for no known reason').replace('_', ' ').lower()})"
+        return f"the TLS handshake failed ({_reason(error)})"
     return "the TLS handshake could not begin"
+
+
+def broken(error: ssl.SSLError) -> str:
+    """Why a connection that had been agreed on has ended: with TLS 1.3 a server says only then that it wants another
+    certificate."""
+    return f"TLS with it broke off ({_reason(error)})"
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return (error.reason or "for no known reason").replace("_", " ").lower()

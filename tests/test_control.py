@@ -455,6 +455,21 @@ async def test_kept_changes_that_planes_refuse_are_set_aside_and_the_start_goes_
     assert home.fleet.snapshots[0].drained == frozenset()
 
 
+async def test_kept_changes_stay_where_they_are_when_the_file_alone_cannot_be_made_so_either(home: Room) -> None:
+    control = await home.begin()
+    await control.change(changes.set_state("web", "a", "drained"))
+    await control.close()
+    again = home.make()
+    home.fleet.refuses = lambda snapshot: ("the port is taken",)
+    with pytest.raises(PublishError):
+        await again.start()
+    await again.close()
+    home.fleet.refuses = lambda snapshot: ()
+    third = home.make()
+    await third.start()
+    assert home.fleet.snapshots[0].drained == {A}
+
+
 async def test_a_reload_that_collides_with_kept_changes_is_refused_and_names_them(home: Room) -> None:
     control = await home.begin()
     await control.change(changes.add_server("web", "x", Server(url="http://127.0.0.1:9")))

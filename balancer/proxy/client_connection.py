@@ -153,11 +153,15 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._transport.abort()
 
+    def reserve(self) -> None:
+        """Work out in which fields this client may not speak: when it comes, and when the configuration changes."""
+        door = self._door
+        self.reserved = door.reserved if door.subject_field or not self.trusted else frozenset()
+
     def _describe(self) -> None:
         """What is said of this client to servers, worked out once."""
         self.trusted = self._door.trusts(self.address)
-        if not self.trusted or self._door.subject_field:
-            self.reserved = self._door.reserved
+        self.reserve()
         self.shown = self.address
         try:
             six = ipaddress.ip_address(self.address.partition("%")[0]).version == 6

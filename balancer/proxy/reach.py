@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 from balancer.http1.proxy_protocol import encode_v1, encode_v2
 from balancer.proxy.tls_layer import TlsLayer
+from balancer.proxy.upstream_connection import UpstreamConnection, last_words
 from balancer.server import Server
 from balancer.server_tls import Way, explain
 
 if TYPE_CHECKING:
     from balancer.proxy.sides import ClientSide
-    from balancer.proxy.upstream_connection import UpstreamConnection
 
 ENCODE: Final = {"v1": encode_v1, "v2": encode_v2}
 CUT_SHORT: Final = "it closed the connection during the TLS handshake"
@@ -45,6 +45,13 @@ class _Layer(TlsLayer):
         if self._preamble:
             cast(asyncio.WriteTransport, transport).write(self._preamble)
         super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        transport = self._transport
+        if isinstance(exc, OSError) and transport is not None and (words := last_words(transport)):
+            self.data_received(words)
+            exc = self._lost_by or exc  # an alert says more than a reset
+        super().connection_lost(exc)
 
 
 def _settle(done: asyncio.Future[bool], ok: bool) -> None:

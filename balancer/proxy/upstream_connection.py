@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from ssl import SSLObject, SSLSession
+from ssl import SSLError, SSLObject, SSLSession
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -14,6 +14,7 @@ from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, BadChunk, ChunkedReader
 from balancer.http1.head import END, parse_response, refuse_answer_early
 from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, ClientSide
 from balancer.server import Server
+from balancer.server_tls import broken
 
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
@@ -282,22 +283,14 @@ class UpstreamConnection(asyncio.Protocol):
             if self.exchange is not exchange:
                 return
         self.exchange = None
-        exchange.upstream_failed("reset", "it closed the connection before its answer was complete")
+        reason = broken(exc) if isinstance(exc, SSLError) else "it closed the connection before its answer was complete"
+        exchange.upstream_failed("reset", reason)
 
     def _last_words(self) -> bytes:
-        """What the server had said before the connection broke.
-
-        A server may answer an upload early, say with 413, and close without reading on. The next piece then fails to be
-        written, which ends the connection while the answer is still in the socket.
-        """
         transport = self._transport
-        sock = transport.get_extra_info("socket") if transport is not None else None
-        if transport is None or sock is None or transport.get_extra_info("ssl_object") is not None:
-            return b""  # what is left of an encrypted answer is of no use without its keys
-        try:
-            return os.read(sock.fileno(), LAST_WORDS)
-        except OSError:
-            return b""
+        if transport is None or transport.get_extra_info("ssl_object") is not None:
+            return b""  # the layer of TLS has read them
+        return last_words(transport)
 
     def pause_writing(self) -> None:
         self._full = True
@@ -411,3 +404,16 @@ class UpstreamConnection(asyncio.Protocol):
         self._keeper.not_idle(self)
         if self._transport is not None:
             self._transport.abort()
+
+
+def last_words(transport: asyncio.Transport) -> bytes:
+    """What the server had said before the connection broke.
+
+    A server may answer an upload early, say with 413, and close without reading on. The next piece then fails to be
+    written, which ends the connection while the answer is still in the socket.
+    """
+    sock = transport.get_extra_info("socket")
+    try:
+        return os.read(sock.fileno(), LAST_WORDS) if sock is not None else b""
+    except OSError:
+        return b""

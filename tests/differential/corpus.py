@@ -263,6 +263,7 @@ RESPONSES: tuple[bytes, ...] = (
     response(b"Transfer-Encoding:\x0bchunked", body=CHUNKS),
     response(b"Transfer-Encoding : chunked", body=CHUNKS),
     response(b"Content-Length: 5", b"Content-Length: 5", body=b"hello"),
+    response(b"Content-Length: 5", b"Content-Length:05", body=b"hello"),
     response(b"Content-Length: 5", b"Content-Length: 6", body=b"hello!"),
     response(b"Content-Length: 5, 5", body=b"hello"),
     response(b"Content-Length: +5", body=b"hello"),

@@ -17,7 +17,7 @@ from tests.differential.judges import (
     httptools_sees_more_in_a_coding_with_a_tab,
     lower_coding,
 )
-from tests.differential.requests import OWN_TRAILERS_NEVER, httptools_reads_extensions
+from tests.differential.requests import OWN_TRAILERS_NEVER, UNUSUAL, httptools_reads_extensions
 from tests.differential.rig import Rig
 
 MANAGED = frozenset(
@@ -187,8 +187,8 @@ def _end_to_end(message: Message) -> Pairs:
 
 
 def _drops(name: bytes) -> bool:
-    usual = name.replace(b"_", b"-")
-    return usual.startswith(b"x-forwarded") or ("_" in name.decode("ascii") and usual in MANAGED)
+    usual = UNUSUAL.sub(b"-", name)
+    return usual.startswith(b"x-forwarded") or (usual != name and usual in MANAGED)
 
 
 def _without_nominated(fields: Pairs, message: Message) -> Pairs:

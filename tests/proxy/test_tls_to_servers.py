@@ -7,6 +7,7 @@ import hashlib
 import os
 import socket
 import ssl
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,8 +113,28 @@ async def test_a_certificate_of_ones_own_is_shown_to_a_server_that_asks(tmp_path
     async with secure(replies(ok()), own=own) as server:
         async with site(https({"a": server}, {"ca": trusted(tmp_path), "certificate": shown})) as here:
             assert (await ask(here))[0] == 200
-        async with site(https({"a": server}, {"ca": trusted(tmp_path)}, **NO_RETRY)) as here:
-            assert (await ask(here))[0] == 502
+
+
+async def test_a_server_that_misses_a_certificate_is_heard(tmp_path: Path) -> None:
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority().issue_cert("127.0.0.1").configure_cert(own)
+    stranger().configure_trust(own)
+    own.verify_mode = ssl.CERT_REQUIRED
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def refuse() -> None:
+        accepted, _ = listening.accept()
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+            own.wrap_socket(accepted, server_side=True)
+
+    refusing = asyncio.get_running_loop().run_in_executor(None, refuse)
+    async with site(https({"a": listening.getsockname()[1]}, {"ca": trusted(tmp_path)}, **NO_RETRY)) as here:
+        status, body = await ask(here)
+        assert status == 502
+        assert b"TLS with it broke off (tlsv13 alert certificate required)" in body
+    await refusing
+    listening.close()
 
 
 async def test_a_certificate_may_be_trusted_by_itself(tmp_path: Path) -> None:
@@ -270,6 +291,36 @@ async def test_an_answer_of_known_length_is_complete_however_the_connection_ends
             assert (await client.answer())[::2] == (200, b"whole")
             await here.until(lambda: not here.plane.dialer.connections)
             assert server.connections == turn
+
+
+def _hasty_server(listening: socket.socket, own: ssl.SSLContext, times: int) -> None:
+    """Answers each upload as soon as its head is there, and closes without reading on."""
+    for _ in range(times):
+        accepted, _ = listening.accept()
+        # Or the answer would wait in the kernel for the session's tickets to be acknowledged, and be dropped there.
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with own.wrap_socket(accepted, server_side=True) as connection:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig")
+
+
+async def test_an_early_answer_reaches_the_client_although_the_server_did_not_read_on(tmp_path: Path) -> None:
+    times = 10
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=_hasty_server, args=(listening, context("127.0.0.1"), times), daemon=True)
+    thread.start()
+    async with site(https({"a": listening.getsockname()[1]}, {"ca": trusted(tmp_path)})) as here:
+        for _ in range(times):
+            client = await here.connect()
+            await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 2000000\r\n\r\n")
+            client.writer.write(b"x" * 2_000_000)
+            assert (await client.answer())[::2] == (413, b"big")
+            client.cut()
+        assert {decision.outcome for decision in here.decisions} == {"ok"}
+    thread.join(5)
+    listening.close()
 
 
 # Connections that are kept

@@ -130,8 +130,9 @@ async def test_2000_slow_heads_and_5000_idle_connections_cost_good_clients_nothi
                     sizes = [f"{size / MIB:.1f}" for size in (start, full, memory[-1])]
                     print("memory before, with all, and after, in MiB:", *sizes)
                     assert full - start < 7000 * 12 * 1024
-                # What a first crowd has grown is used for the next one: nothing of a client stays.
-                assert memory[1] < memory[0] + 2 * MIB
+                # What a first crowd has grown is used for the next one: nothing of a client stays. One connection kept
+                # is some 4 KiB; below 1 KiB for each it is the allocator's.
+                assert memory[1] < memory[0] + 7000 * 1024
                 await asyncio.sleep(0.5)
                 good.since_last()
                 await asyncio.sleep(0.5)

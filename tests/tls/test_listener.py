@@ -493,6 +493,30 @@ async def test_a_resumed_session_keeps_its_subject(tmp_path: Path) -> None:
                 assert b"CN=alice" in answer
 
 
+@pytest.mark.parametrize("stays", [True, False])
+async def test_a_connection_from_before_cannot_forge_what_came_up_since(tmp_path: Path, stays: bool) -> None:
+    plain = {"plain": {"address": "127.0.0.1:0"}}
+    asking = {
+        "main": {
+            "address": "127.0.0.1:0",
+            "tls": {"certificates": [issued(tmp_path, NAME)], "client_ca": ca_file(tmp_path)},
+        }
+    }
+    async with serving(echo_head) as (server,):
+        async with site(config({"one": server}, whole={"listeners": plain})) as here:
+            reader, writer = await asyncio.open_connection("127.0.0.1", here.plane.listeners["plain"].port)
+            here.peers.append(old := Peer(reader, writer))
+            forged = request(fields="X-Client-Subject: CN=root\r\n")
+            await old.send(forged)
+            _, _, body = await old.answer()
+            assert b"CN=root" in body  # it is a field like others, as long as nobody vouches for it
+            listeners = {**plain, **asking} if stays else asking
+            await here.apply(config({"one": server}, whole={"listeners": listeners}))
+            await old.send(forged)
+            _, _, body = await old.answer()
+            assert b"CN=root" not in body
+
+
 async def test_nobody_forges_the_subject_on_another_listener(tmp_path: Path) -> None:
     listeners = {
         "main": {
