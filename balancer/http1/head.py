@@ -173,13 +173,16 @@ def parse_request(
     return request
 
 
-def refuse_early(data: bytes) -> None:
+def refuse_early(data: bytes, seen: int = 0) -> None:
     """Refuse the beginning of a head that no rest can make right; raises ClientFault.
 
-    Who sends such bytes is not waited for: a line of another protocol, HTTP/0.9, lines that end in a bare LF.
+    Who sends such bytes is not waited for: a line of another protocol, HTTP/0.9, lines that end in a bare LF. The
+    first `seen` bytes have been here before: a head that drips must not be looked at anew with every byte.
     """
-    if _BARE.search(data) is not None:
+    if _BARE.search(data, max(seen - 1, 0)) is not None:
         raise ClientFault(400, "lines must end with CR LF")
+    if data.find(b"\r\n", 0, seen) >= 0:
+        return
     if b"\r\n" in data:
         if _REQUEST_LINE.match(data) is None:
             raise ClientFault(400, "the request line is not METHOD SP target SP HTTP/1.1")
@@ -189,9 +192,9 @@ def refuse_early(data: bytes) -> None:
         raise ClientFault(400, "a request begins with a method and a space")
 
 
-def refuse_answer_early(data: bytes) -> None:
+def refuse_answer_early(data: bytes, seen: int = 0) -> None:
     """The same for the beginning of an answer; raises UpstreamFault."""
-    if _BARE.search(data) is not None:
+    if _BARE.search(data, max(seen - 1, 0)) is not None:
         raise UpstreamFault("its lines do not end with CR LF")
     if not (_ANSWERS[: len(data)] == data[: len(_ANSWERS)]):
         raise UpstreamFault("what it sent does not begin with HTTP/1.")

@@ -79,6 +79,7 @@ class ClientConnection(asyncio.Protocol):
         "_ended",
         "_half_closed",
         "_held",
+        "_looked",
         "_other",
         "_paid",
         "_paused",
@@ -122,6 +123,7 @@ class ClientConnection(asyncio.Protocol):
         self.reserved: frozenset[bytes] = frozenset()
         self._remembered: RequestFields | None = None  # of the last request
         self._buffer = b""  # an incomplete head, or requests read ahead
+        self._looked = 0  # bytes of an incomplete head that have been found to be good so far
         self._held = False  # the exchange's server takes no more
         self._paused = False  # nothing is read from the transport (owner: _regulate)
         self._yielding = False  # others have their turn
@@ -207,6 +209,7 @@ class ClientConnection(asyncio.Protocol):
         """Serve the requests in `data` until one has to wait, or there is no whole head left."""
         self._advancing = True
         self._buffer = b""
+        looked, self._looked = self._looked, 0
         at = 0
         begun = 0
         while at < len(data) and self.exchange is None and not self._ended and not self._blocked:
@@ -219,7 +222,7 @@ class ClientConnection(asyncio.Protocol):
                 continue
             end = data.find(END, at)
             if end < 0 or end - at > self._door.longest_head:
-                self._incomplete(data[at:])
+                self._incomplete(data[at:], 0 if at else looked)
                 break
             begun += 1
             self._skipped_line = False
@@ -250,8 +253,8 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is None or self._reader is not None:
             self._settle()
 
-    def _incomplete(self, data: bytes) -> None:
-        """The rest of a head is to come, within its limits of size."""
+    def _incomplete(self, data: bytes, looked: int) -> None:
+        """The rest of a head is to come, within its limits of size; the first bytes have been looked at already."""
         if len(data) > self._door.longest_head:
             line = data.find(b"\r\n")
             if line < 0 or line > self._door.longest_target + 32:
@@ -259,8 +262,9 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._refuse(431, f"the request head is longer than {self._door.longest_head} bytes")
         elif data != b"\r" or self._skipped_line:  # it may be the beginning of an empty line
+            self._looked = len(data)
             try:
-                refuse_early(data)
+                refuse_early(data, looked)
             except ClientFault as fault:
                 self._refuse(fault.status, fault.reason)
 
