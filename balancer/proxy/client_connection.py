@@ -426,7 +426,10 @@ class ClientConnection(asyncio.Protocol):
     def end(self) -> None:
         """Of a tunnel: the server will send no more; what the client still has to say is passed on."""
         if self._half_closed:
+            other = self._other
             self.shut()
+            if other is not None:
+                other.shut()  # nothing more can come of it, and it would be kept for as long as a silent tunnel is
         elif self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
 

@@ -137,13 +137,13 @@ class Exchange:
         around = self.around
         pool = self.pool
         head = self.head
-        if head.common.length > route.body_limit:
-            self.refuse(413, f"the request body is larger than {route.body_limit} bytes")
-            return
         target = head.target if route.rewrite is None else route.rewrite(head.target)
         self._request, decision.request_id = encode_request(
             head, target, route.edits, self.client, b"%032x" % around.rng.getrandbits(128)
         )
+        if head.common.length > route.body_limit:
+            self.refuse(413, f"the request body is larger than {route.body_limit} bytes")
+            return
         pool.budget.deposit()
         if route.key is not None:
             self._key = route.key(head, decision.client)

@@ -85,6 +85,12 @@ async def test_a_request_without_a_route_is_answered_in_its_form_too() -> None:
     assert page[2].startswith(b"<!doctype html>")
 
 
+async def test_a_body_that_is_too_large_by_its_length_has_an_identifier_to_ask_by() -> None:
+    async with site(with_page(None, {"limits": {"body": 10}})) as running:
+        _, fields, _ = await failing(running, method=b"POST", fields=b"Content-Length: 11\r\n")
+        assert fields["x-request-id"] == running.decisions[0].request_id.decode() != ""
+
+
 async def test_browsers_see_the_operators_page_from_the_reload_on_that_brings_it() -> None:
     async with site(with_page(None)) as running:
         before = await failing(running, BROWSER)

@@ -277,6 +277,25 @@ async def test_a_tunnel_carries_bytes_both_ways_and_half_closes() -> None:
         assert here.plane.report().listeners["main"].tunnels == 0
 
 
+async def test_nothing_is_left_of_a_tunnel_whose_halves_have_both_ended() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        await peer.rest()
+        await peer.send(b"bye")
+        peer.writer.write_eof()
+        await asyncio.Event().wait()  # it leaves closing to the other end
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(b"GET / HTTP/1.1\r\nHost: s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await client.head()
+        client.writer.write_eof()
+        assert await client.rest() == b"bye"
+        await here.until(lambda: not here.plane.dialer.connections)
+        await here.until(lambda: here.plane.connections == 0)
+
+
 async def test_a_switch_nobody_asked_for_is_a_bad_gateway() -> None:
     async with serving(replies(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")) as (server,):
         async with site(config({"a": server})) as here:
