@@ -30,9 +30,8 @@ _TARGET: Final = re.compile(rb"[\x21\x22\x24-\x7e]+")
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#@]+)(/[^#]*|\?[^#]*)?")
-_AUTHORITY: Final = re.compile(
-    rb"(?P<host>[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?"
-)  # RFC 3986 section 3.2.2, without user information
+# RFC 3986 section 3.2.2, without user information, and without "%" and ",", which no name has and some read otherwise.
+_AUTHORITY: Final = re.compile(rb"(?P<host>[A-Za-z0-9._~!$&'()*+;=-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")  # 18 digits stay below 2**63
 _BARE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")  # a CR that ends what has come may yet get its LF
 _REQUEST_LINE: Final = re.compile(TOKEN + rb" [^\x00-\x20\x7f-\xff]+ HTTP/[0-9]\.[0-9]\r\n")

@@ -331,7 +331,21 @@ def test_no_beginning_of_a_good_head_is_refused(cut: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", [b"a:65536", b"a:99999", b"a:x", b"[::1", b"[::g]", b"[1:2]", b"[:::1]:80", b"a b", b"a/b", b"u@a"]
+    "host",
+    [
+        b"a:65536",
+        b"a:99999",
+        b"a:x",
+        b"a,b",
+        b"a%00b",
+        b"[::1",
+        b"[::g]",
+        b"[1:2]",
+        b"[:::1]:80",
+        b"a b",
+        b"a/b",
+        b"u@a",
+    ],
 )
 def test_what_is_no_host_is_refused(host: bytes) -> None:
     with pytest.raises(ClientFault):
