@@ -217,10 +217,8 @@ class Listener:
         connection.network = threshold.network
         if connection.address != threshold.address:
             network = None if self.trusts(connection.address) else client_network(connection.address)
-            self._crowd.leave(threshold.network)
-            refusal = self._crowd.enter(network)
+            refusal = self._crowd.move(threshold.network, network)
             if refusal is not None:
-                self._crowd.enter(threshold.network)  # until it is gone
                 self.tally.rejected[refusal] += 1
                 return False
             connection.network = network
