@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
+from balancer.http1.fields import usual
 from balancer.http1.head import RequestHead
 from balancer.limits.crowd import Crowd, client_network
 from balancer.proxy.client_connection import ClientConnection
@@ -117,7 +118,7 @@ class Listener:
         first of these fields came up could else forge it for as long as it lives.
         """
         asking = [tls for one in config.listeners.values() if (tls := one.tls) is not None and tls.client_ca]
-        self.reserved = frozenset(tls.client_subject.lower().encode("ascii") for tls in asking)
+        self.reserved = frozenset(usual(tls.client_subject.lower().encode("ascii")) for tls in asking)
         for connection in self.connections:
             if isinstance(connection, ClientConnection):
                 connection.reserve()
@@ -217,10 +218,8 @@ class Listener:
         connection.network = threshold.network
         if connection.address != threshold.address:
             network = None if self.trusts(connection.address) else client_network(connection.address)
-            self._crowd.leave(threshold.network)
-            refusal = self._crowd.enter(network)
+            refusal = self._crowd.move(threshold.network, network)
             if refusal is not None:
-                self._crowd.enter(threshold.network)  # until it is gone
                 self.tally.rejected[refusal] += 1
                 return False
             connection.network = network

@@ -84,6 +84,7 @@ def build(settings: ServerTls) -> SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if settings.ca is not None:
+        _content("ca", settings.ca)  # what cannot be read is told in words of our own
         try:
             context.load_verify_locations(settings.ca)
         except ssl.SSLError:
@@ -108,16 +109,27 @@ def build(settings: ServerTls) -> SSLContext:
 
 def _load_own(context: SSLContext, cert: str, key: str) -> None:
     for setting, path in (("cert", cert), ("key", key)):
-        try:
-            with open(path, "rb"):
-                pass
-        except (OSError, ValueError) as error:
-            raise BadTls(f"certificate.{setting}", f"cannot read {path}: {_told(error)}") from None
+        _content(f"certificate.{setting}", path)
     try:
         context.load_cert_chain(cert, key, password=_no_passphrase)
     except (OSError, ValueError):  # an SSLError is an OSError; which file is at fault it does not tell
         message = f"{cert} and {key} must hold a certificate and its key in PEM, the key without a passphrase"
         raise BadTls("certificate", message) from None
+
+
+def _content(key: str, path: str) -> bytes:
+    """What is in a file. Raises BadTls."""
+    if "-----BEGIN" in path or not path.isprintable():
+        # What is meant to be a path may be a private key, as `${file:client.key}` would make it: it is not repeated.
+        raise BadTls(key, "must be the path of a file, and not what is in it")
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LONGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        raise BadTls(key, f"cannot read {path}: {_told(error)}") from None
+    if len(content) > LONGEST_FILE:
+        raise BadTls(key, f"{path} must have at most 4 MiB")
+    return content
 
 
 def _no_passphrase() -> str:
@@ -209,14 +221,7 @@ def _signature(settings: ServerTls) -> Iterator[object]:
     if settings.certificate is not None:
         files |= {"certificate.cert": settings.certificate.cert, "certificate.key": settings.certificate.key}
     for key, path in files.items():
-        try:
-            with open(path, "rb") as file:
-                content = file.read(LONGEST_FILE + 1)
-        except (OSError, ValueError) as error:
-            raise BadTls(key, f"cannot read {path}: {_told(error)}") from None
-        if len(content) > LONGEST_FILE:
-            raise BadTls(key, f"{path} must have at most 4 MiB")
-        yield hashlib.sha256(content).digest()
+        yield hashlib.sha256(_content(key, path)).digest()
     if settings.ca is None:
         default = ssl.get_default_verify_paths()
         for place in (default.cafile, default.capath):

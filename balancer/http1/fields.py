@@ -151,15 +151,20 @@ def parse_line(line: bytes) -> Field:
     return tuple.__new__(Field, (lower, value, b"" if kind else clean, kind, clean))
 
 
-def _unusual_kind(name: bytes) -> int:
-    """Further X-Forwarded fields; and names that CGI and WSGI servers cannot tell from ones that mean something.
+def usual(name: bytes) -> bytes:
+    """The lower-cased name that CGI and WSGI servers cannot tell this one from.
 
-    Such servers write `-` as `_`, and some of them everything but letters and digits, so that X_Forwarded_For or
-    X.Forwarded.For would pass for X-Forwarded-For: they are dropped.
+    They write `-` as `_`, and some of them everything but letters and digits, so that X_Forwarded_For and
+    X.Forwarded.For pass for X-Forwarded-For.
     """
-    usual = _UNUSUAL.sub(b"-", name)
-    if usual in KINDS or usual.startswith(b"x-forwarded-"):
-        return FORWARDED_OTHER if usual == name else HOP
+    return _UNUSUAL.sub(b"-", name)
+
+
+def _unusual_kind(name: bytes) -> int:
+    """Further X-Forwarded fields; names that pass for ones that mean something are dropped."""
+    alike = usual(name)
+    if alike in KINDS or alike.startswith(b"x-forwarded-"):
+        return FORWARDED_OTHER if alike == name else HOP
     return PLAIN
 
 

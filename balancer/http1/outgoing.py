@@ -25,6 +25,7 @@ from balancer.http1.fields import (
     VIA,
     Field,
     nominated,
+    usual,
 )
 from balancer.http1.framing import CHUNKED
 from balancer.http1.head import NO_LENGTH, RequestHead, ResponseHead, without
@@ -55,7 +56,7 @@ class Client(Protocol):
     vouched: tuple[bytes, bytes] | None
     """A field, as name and value, that the balancer says of it by itself."""
     reserved: frozenset[bytes]
-    """Names in lower case, with hyphens, of fields in which this client may say nothing."""
+    """Names, as `fields.usual` gives them, of fields in which this client may say nothing."""
 
 
 def tunnels(offered: bytes, allowed: frozenset[bytes]) -> bytes:
@@ -78,8 +79,8 @@ def switches_to(response: ResponseHead, asked: bytes) -> bool:
 
 
 def unreserved(fields: list[Field], reserved: frozenset[bytes]) -> list[Field]:
-    """These without the reserved ones, also as CGI and WSGI servers would take them: with `_` for `-`."""
-    return [field for field in fields if field.name.replace(b"_", b"-") not in reserved]
+    """These without the reserved ones, and without those that servers would take for them."""
+    return [field for field in fields if usual(field.name) not in reserved]
 
 
 class _Encoded(NamedTuple):

@@ -48,6 +48,22 @@ class Crowd:
         self.open += 1
         return None
 
+    def move(self, network: bytes | None, other: bytes | None) -> Refusal | None:
+        """One that was counted in under the first turns out to be of the other; or why that cannot be.
+
+        It has its place among all already: only the other network's own cap is asked, and refused it stays where it is.
+        """
+        if other == network:
+            return None
+        if other is not None:
+            held = self._networks.get(other, 0)
+            if held >= self.most_of_client:
+                return "too-many-of-client"
+            self._networks[other] = held + 1
+        self.open += 1
+        self.leave(network)
+        return None
+
     def leave(self, network: bytes | None) -> None:
         """Count out a connection that was counted in under this network."""
         self.open -= 1

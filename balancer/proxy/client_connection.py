@@ -48,7 +48,7 @@ class Door(Protocol):
     write_idle: float
     date: bytes
     reserved: frozenset[bytes]
-    """Names of fields in which only the balancer may speak, in lower case."""
+    """Names of fields in which only the balancer may speak, as `fields.usual` gives them."""
     subject_field: bytes
     """The one of them that this listener fills in itself; empty for none."""
 

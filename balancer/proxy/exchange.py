@@ -242,6 +242,8 @@ class Exchange:
         if upstream is not None and self.state == SENT:
             self.decision.sent = now = monotonic()
             upstream.deadline = min(now + self.route.first_byte, self.deadline)
+        else:
+            self._await_more()
 
     def _pass_on(self, data: bytes) -> None:
         """Send a piece on, and keep it as long as the request may have to be sent again."""
@@ -258,6 +260,7 @@ class Exchange:
             self.client.hold()  # there is no connection yet: what was read is kept, no more is read
         else:
             self._upstream.send(data)
+            self._await_more()
 
     def _too_large(self) -> None:
         if self.state == ANSWERING:
@@ -366,13 +369,18 @@ class Exchange:
 
     def flush(self) -> None:
         """The server's side has nothing more this turn."""
-        if self.state == ANSWERING and self._upstream is not None and not self._client_full:
-            self._upstream.deadline = min(monotonic() + self.route.idle, self.deadline)
+        if self._upstream is not None:
+            self._await_more()
         out = self._out
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self.client.send(data)
+
+    def _await_more(self) -> None:
+        """Give the rest of an answer its time anew, after bytes in either direction."""
+        if self.state == ANSWERING and self._upstream is not None and not self._client_full:
+            self._upstream.deadline = min(monotonic() + self.route.idle, self.deadline)
 
     def response_end(self, trailers: list[Field], reusable: bool) -> None:
         """The server's answer is complete."""
@@ -601,8 +609,9 @@ class Exchange:
         self._client_full = False
         if self._upstream is not None:
             self._upstream.resume()
-            if self.state == ANSWERING:
-                self._upstream.deadline = min(monotonic() + self.route.idle, self.deadline)
+            if self.state == SENT and self._request_over:  # it was interim answers that filled it
+                self._upstream.deadline = min(monotonic() + self.route.first_byte, self.deadline)
+            self._await_more()
 
     def upstream_full(self) -> None:
         self.client.hold()
@@ -612,8 +621,9 @@ class Exchange:
 
     def upstream_drained(self) -> None:
         self.client.resume()
-        if self._upstream is not None and not self._request_over:
+        if self._upstream is not None and self.state == SENT and not self._request_over:
             self._upstream.deadline = self.deadline
+        self._await_more()
 
     def _over(self, outcome: str) -> None:
         self.state = OVER

@@ -182,3 +182,17 @@ def test_certificates_are_not_asked_of_a_pool_without_tls(file: Path) -> None:
     code, out, _ = balancer("check", str(file))
     assert code == OK
     assert "warning: has no effect" in out
+
+
+def test_a_key_in_the_place_of_its_path_is_not_repeated(file: Path, tmp_path: Path) -> None:
+    files = issued(tmp_path, "a.test")
+    file.write_text(f"""\
+pools:
+  app:
+    servers: [https://app.internal]
+    tls: {{certificate: {{cert: {files["cert"]}, key: "${{file:{files["key"]}}}"}}}}
+""")
+    code, out, messages = balancer("check", str(file))
+    assert code == USAGE
+    assert "pools.app.tls.certificate.key: must be the path of a file, and not what is in it" in out
+    assert "PRIVATE" not in out + messages

@@ -44,3 +44,18 @@ def test_counts_are_exact_and_nothing_is_left_of_who_has_gone(steps: list[tuple[
         crowd.leave(network)
     assert crowd.open == 0
     assert crowd._networks == {}
+
+
+def test_one_that_is_moved_keeps_its_place_though_there_are_fewer_places_by_now() -> None:
+    crowd = Crowd(10, 4)
+    for _ in range(3):
+        crowd.enter(None)
+    crowd.enter(b"a")
+    crowd.most, crowd.most_of_client = 2, 1
+    assert crowd.move(None, b"b") is None
+    assert crowd.move(None, b"b") == "too-many-of-client"
+    assert crowd.move(b"a", b"a") is None
+    assert crowd.open == 4
+    for network in (None, None, b"a", b"b"):
+        crowd.leave(network)
+    assert (crowd.open, crowd._networks) == (0, {})

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from balancer.proxy.client_connection import PIPELINE_BYTES
+from balancer.proxy.exchange import SENT
+from balancer.proxy.sides import NEVER
 from tests.proxy.wire import Peer, Site, config, ok, replies, serving, site
 
 GET = b"GET /x HTTP/1.1\r\nHost: s\r\n\r\n"
@@ -175,6 +177,69 @@ async def test_a_server_that_waits_for_its_reader_is_not_blamed() -> None:
         assert here.decisions[0].outcome == "client-abort"
         assert not here.plane.pools["app"].servers["a"].tally.failures
         sending.cancel()
+
+
+EARLY = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+
+
+@pytest.mark.slow
+async def test_a_server_that_answers_early_may_wait_for_a_body_that_keeps_coming() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(EARLY)
+        await peer.exactly(12)
+        await peer.send(b"done")
+
+    async with serving(script) as (server,), site(config({"a": server}, timeouts=SHORT)) as here:
+        client = await here.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: 12\r\n\r\n")
+        assert await client.head()
+        for _ in range(12):
+            await client.send(b"x")
+            await asyncio.sleep(0.05)
+        assert await client.exactly(4) == b"done"
+        assert not here.plane.pools["app"].servers["a"].tally.failures
+
+
+@pytest.mark.slow
+async def test_an_early_answer_that_stops_once_the_body_is_over_holds_nothing_for_ever() -> None:
+    read = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(EARLY)
+        await read.wait()
+        await peer.exactly(HUGE)
+        await peer.rest()
+
+    async with serving(script) as (server,), site(config({"a": server}, timeouts=SHORT)) as here:
+        client = await here.connect()
+        sending = asyncio.ensure_future(
+            client.send(b"POST / HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\n\r\n%b" % (HUGE, b"x" * HUGE))
+        )
+        await here.until(lambda: any(c._full for c in here.plane.dialer.connections))
+        read.set()
+        await sending
+        await here.until(lambda: here.decisions)
+        assert here.decisions[0].outcome == "upstream-timeout"
+
+
+@pytest.mark.slow
+async def test_a_server_has_its_time_again_after_interim_answers_that_were_not_taken() -> None:
+    async def silent(peer: Peer) -> None:
+        await peer.rest()
+
+    async with serving(silent) as (server,), site(config({"a": server}, timeouts={"first_byte": 0.3})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        await here.until(lambda: here.plane.dialer.connections)
+        (connection,) = here.plane.dialer.connections
+        await here.until(lambda: connection.exchange is not None and connection.exchange.state == SENT)
+        assert connection.exchange is not None
+        connection.exchange.client_full()
+        assert connection.deadline == NEVER
+        connection.exchange.client_drained()
+        assert (await client.answer())[0] == 504
 
 
 async def test_a_server_that_refuses_an_upload_and_closes_is_not_ejected() -> None:
