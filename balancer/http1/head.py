@@ -364,3 +364,8 @@ def value_of(fields: list[Field], name: bytes) -> bytes | None:
 def without(fields: list[Field], names: Sequence[bytes] | frozenset[bytes]) -> list[Field]:
     """The fields whose names are not among these lower-cased ones."""
     return [field for field in fields if field[0] not in names]
+
+
+def without_alike(fields: list[Field], names: frozenset[bytes]) -> list[Field]:
+    """The same, and without those that some servers cannot tell from the names."""
+    return [field for field in fields if field[0] not in names and field[5] not in names]

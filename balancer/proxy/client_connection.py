@@ -12,10 +12,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from balancer.http1 import canned
+from balancer.http1.belief import unreserved, vet
 from balancer.http1.faults import ClientFault
 from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
 from balancer.http1.head import END, RequestFields, RequestHead, parse_request, refuse_early
-from balancer.http1.outgoing import unreserved
 from balancer.http1.proxy_protocol import Endpoint
 from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, UpstreamSide
 from balancer.tally import ListenerTally
@@ -159,6 +159,7 @@ class ClientConnection(asyncio.Protocol):
         """Work out in which fields this client may not speak: when it comes, and when the configuration changes."""
         door = self._door
         self.reserved = door.reserved if door.subject_field or not self.trusted else frozenset()
+        self._remembered = None  # its fields were vetted by the old rule
 
     def _describe(self) -> None:
         """What is said of this client to servers, worked out once."""
@@ -231,7 +232,10 @@ class ClientConnection(asyncio.Protocol):
             except ClientFault as fault:
                 self._refuse(fault.status, fault.reason, fault.extra, without_body=data.startswith(b"HEAD ", at))
                 break
-            self._remembered = head.common if end - at <= MEMORABLE else None
+            common = head.common
+            if common is not self._remembered:
+                vet(common, trusted=self.trusted, reserved=self.reserved, vouched=self.vouched)
+                self._remembered = common if end - at <= MEMORABLE else None
             at = end + 4
             self.deadline = NEVER
             exchange = self._door.open(self, head)
