@@ -55,8 +55,6 @@ class Client(Protocol):
     """The client as a node of `Forwarded`: for=192.0.2.1 or for="[2001:db8::1]"."""
     vouched: tuple[bytes, bytes] | None
     """A field, as name and value, that the balancer says of it by itself."""
-    reserved: frozenset[bytes]
-    """Names, as `fields.usual` gives them, of fields in which this client may say nothing."""
 
 
 def tunnels(offered: bytes, allowed: frozenset[bytes]) -> bytes:
@@ -137,8 +135,6 @@ def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
         fields = without(fields, edits.request_gone)
     if common.names and not _OWN_CONNECTION_NAMES.issuperset(common.names):
         fields = without(fields, nominated(common.names))
-    if client.reserved:
-        fields = unreserved(fields, client.reserved)
     parts = [b"Host: %b\r\n" % (edits.host or head.host)]
     parts += map(_WIRE, fields)
     request_id = b""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from balancer.http1 import canned
 from balancer.http1.faults import ClientFault
+from balancer.http1.fields import PLAIN, Field
 from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
 from balancer.http1.head import END, RequestFields, RequestHead, parse_request, refuse_early
 from balancer.http1.outgoing import unreserved
@@ -157,6 +158,7 @@ class ClientConnection(asyncio.Protocol):
         """Work out in which fields this client may not speak: when it comes, and when the configuration changes."""
         door = self._door
         self.reserved = door.reserved if door.subject_field or not self.trusted else frozenset()
+        self._remembered = None  # it was corrected by what held before
 
     def _describe(self) -> None:
         """What is said of this client to servers, worked out once."""
@@ -228,6 +230,8 @@ class ClientConnection(asyncio.Protocol):
             except ClientFault as fault:
                 self._refuse(fault.status, fault.reason, fault.extra, without_body=data.startswith(b"HEAD ", at))
                 break
+            if self.reserved and head.common is not self._remembered:
+                self._correct(head.common)
             self._remembered = head.common if end - at <= MEMORABLE else None
             at = end + 4
             self.deadline = NEVER
@@ -249,6 +253,13 @@ class ClientConnection(asyncio.Protocol):
             self._regulate()
         if self.exchange is None or self._reader is not None:
             self._settle()
+
+    def _correct(self, common: RequestFields) -> None:
+        """Take out what this client may not say of itself, for what is known of it: routes and keys go by that, too."""
+        common.fields = unreserved(common.fields, self.reserved)
+        if self.vouched is not None:
+            name, value = self.vouched
+            common.fields.append(Field(name.lower(), value, b"", PLAIN, b""))  # sent on by itself, after all edits
 
     def _incomplete(self, data: bytes) -> None:
         """The rest of a head is to come, within its limits of size."""
