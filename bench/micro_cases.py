@@ -203,7 +203,6 @@ class _Client:
         self.shown = "192.0.2.1"
         self.node = b"for=192.0.2.1"
         self.vouched: tuple[bytes, bytes] | None = None
-        self.reserved: frozenset[bytes] = frozenset()
 
 
 def _head() -> bytes:

@@ -50,6 +50,7 @@ class RequestFields:
     ones, by `block`, and neither parses nor encodes them again. A value, but for `encoded`: it belongs to one
     connection, since what is sent on says who the client is.
 
+    `fields` are corrected once by that connection, where a client may not speak in all of them.
     `length` is the declared size of the body, `NO_LENGTH` without one; `chunked` excludes it. `names` are those that
     `Connection` nominates for removal.
     """

@@ -151,7 +151,7 @@ class ClientConnection(asyncio.Protocol):
             self.address = peer[0] if isinstance(peer, tuple) and peer else "unix"
         self._describe()
         if door.admit(self):
-            self.deadline = monotonic() + door.head_time
+            self.deadline = monotonic() + (LAST_CALL if self.last else door.head_time)
         else:
             self._transport.abort()
 

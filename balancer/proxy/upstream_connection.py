@@ -367,7 +367,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.resume()
         if self._transport is None:
             return
-        if reusable and not self._transport.is_closing():
+        if reusable and not self._full and not self._transport.is_closing():
             self.deadline = NEVER
             self._keeper.idle(self)
         elif self._transport.get_write_buffer_size():

@@ -22,7 +22,6 @@ class Visitor:
     scheme = b"http"
     node = b"for=192.0.2.1"
     vouched: tuple[bytes, bytes] | None = None
-    reserved: frozenset[bytes] = frozenset()
 
 
 def test_remembered_fields_are_encoded_as_new_ones_but_for_what_is_each_requests_own() -> None:

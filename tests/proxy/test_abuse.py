@@ -284,6 +284,26 @@ async def test_an_upload_that_nobody_takes_leaves_no_connection_behind() -> None
         await here.until(lambda: here.plane.pools["app"].servers["a"].inflight == 0)
 
 
+async def test_a_server_that_answers_without_taking_the_request_gets_no_other_on_that_connection() -> None:
+    full = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        await full.wait()
+        await peer.send(ok())
+        await asyncio.Event().wait()
+
+    async with serving(script) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        await here.until(lambda: here.plane.dialer.connections)
+        (connection,) = here.plane.dialer.connections
+        connection.pause_writing()  # as its transport does when more than it holds is to be sent
+        full.set()
+        assert (await client.answer())[0] == 200
+        await here.until(lambda: not here.plane.dialer.connections)
+
+
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade, X-Hop\r\nX-Hop: 1\r\n\r\n"
 UPGRADE = b"GET / HTTP/1.1\r\nHost: s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 

@@ -469,6 +469,28 @@ async def test_servers_are_told_whose_certificate_it_was(tmp_path: Path) -> None
                     assert b"root" not in body
 
 
+async def test_a_route_goes_by_the_real_subject_and_not_by_a_forged_one(tmp_path: Path) -> None:
+    tls = {"certificates": [issued(tmp_path, NAME)], "client_ca": ca_file(tmp_path)}
+    listeners = {"main": {"address": "127.0.0.1:0", "tls": tls}}
+    whole = {"listeners": listeners}
+    context = as_client("alice.test", common_name="alice")
+    async with serving(echo_head) as (server,):
+        async with site(config({"one": server}, whole=whole)) as here:
+            peer = await secure(here, context, NAME)
+            await peer.send(request())
+            _, _, body = await peer.answer()
+            (line,) = (line for line in body.split(b"\r\n") if line.startswith(b"X-Client-Subject: "))
+            subject = line.partition(b": ")[2].decode()
+            for wanted, status in ((subject, 200), ("CN=root", 404)):
+                route = {"match": {"headers": {"X-Client-Subject": wanted}}}
+                await here.apply(config({"one": server}, route, whole))
+                for _ in range(2):
+                    await peer.send(request(fields="X-Client-Subject: CN=root\r\n"))
+                    answered, _, body = await peer.answer()
+                    assert answered == status
+                    assert body.count(line) == (status == 200)
+
+
 async def test_a_resumed_session_keeps_its_subject(tmp_path: Path) -> None:
     tls = {"certificates": [issued(tmp_path, NAME)], "client_ca": ca_file(tmp_path)}
     async with serving(echo_head) as (server,):

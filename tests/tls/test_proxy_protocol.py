@@ -2,11 +2,13 @@
 
 import asyncio
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 import pytest
 
 from balancer.http1.proxy_protocol import encode_v1, encode_v2
+from balancer.proxy.client_connection import LAST_CALL, ClientConnection
 from balancer.proxy.tls_layer import TlsLayer
 from tests.proxy.test_tls_layer import End
 from tests.proxy.wire import Peer, ScriptedServer, config, ok, replies, serving, site
@@ -178,3 +180,20 @@ async def test_a_client_behind_a_proxy_is_counted_under_its_own_address() -> Non
             again = await here.connect()
             await again.send(V1 + request())
             assert (await again.answer())[0] == 200
+
+
+async def test_who_gets_in_while_the_listener_closes_has_no_longer_than_others() -> None:
+    async with serving(echo_head) as (server,):
+        async with site(listening(server, "accept", **ANY)) as here:
+            peer = await here.connect()
+            await peer.send(V1[:6])
+            listener = here.plane.listeners["main"]
+            await here.until(lambda: listener.connections)
+            await here.plane.drain()
+            await peer.send(V1[6:])
+            await here.until(lambda: any(isinstance(one, ClientConnection) for one in listener.connections))
+            (connection,) = listener.connections
+            assert connection.deadline <= monotonic() + LAST_CALL
+            await peer.send(request())
+            _, fields, _ = await peer.answer()
+            assert fields["connection"] == "close"
