@@ -76,6 +76,7 @@ class Door:
     head_time = keep_alive = body_idle = write_idle = 1e6
     body_rate = 1.0
     date = b"Mon, 01 Jan 2024 00:00:00 GMT"
+    reserved: frozenset[bytes] = frozenset()
     subject_field = b""
 
     def __init__(self) -> None:
