@@ -121,6 +121,8 @@ class Field(NamedTuple):
     kind: int
     line: bytes
     """The line with its CRLF, of whatever kind."""
+    alike: bytes
+    """The name that some servers cannot tell this one from, see `usual`; mostly the name itself."""
 
 
 _memory: dict[bytes, Field] = {}
@@ -145,10 +147,16 @@ def parse_line(line: bytes) -> Field:
     lower = name.lower()
     clean = b"%b: %b\r\n" % (name, value)
     kind = KINDS.get(lower, PLAIN)
-    if kind == PLAIN and (lower.startswith(b"x-forwarded") or _UNUSUAL.search(lower)):
-        kind = _unusual_kind(lower)
+    alike = lower
+    if kind == PLAIN:
+        if _UNUSUAL.search(lower):
+            alike = usual(lower)
+            if alike in KINDS or alike.startswith(b"x-forwarded-"):
+                kind = HOP  # it would pass for one that means something
+        elif lower.startswith(b"x-forwarded-"):
+            kind = FORWARDED_OTHER
     # Half the cost of Field(...), which checks its arguments by name.
-    return tuple.__new__(Field, (lower, value, b"" if kind else clean, kind, clean))
+    return tuple.__new__(Field, (lower, value, b"" if kind else clean, kind, clean, alike))
 
 
 def usual(name: bytes) -> bytes:
@@ -158,14 +166,6 @@ def usual(name: bytes) -> bytes:
     X.Forwarded.For pass for X-Forwarded-For.
     """
     return _UNUSUAL.sub(b"-", name)
-
-
-def _unusual_kind(name: bytes) -> int:
-    """Further X-Forwarded fields; names that pass for ones that mean something are dropped."""
-    alike = usual(name)
-    if alike in KINDS or alike.startswith(b"x-forwarded-"):
-        return FORWARDED_OTHER if alike == name else HOP
-    return PLAIN
 
 
 def learn(line: bytes) -> Field:

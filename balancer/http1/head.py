@@ -30,9 +30,8 @@ _TARGET: Final = re.compile(rb"[\x21\x22\x24-\x7e]+")
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#@]+)(/[^#]*|\?[^#]*)?")
-_AUTHORITY: Final = re.compile(
-    rb"(?P<host>[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?"
-)  # RFC 3986 section 3.2.2, without user information
+# RFC 3986 section 3.2.2, without user information, and without "%" and ",", which no name has and some read otherwise.
+_AUTHORITY: Final = re.compile(rb"(?P<host>[A-Za-z0-9._~!$&'()*+;=-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?")
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}")  # 18 digits stay below 2**63
 _BARE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")  # a CR that ends what has come may yet get its LF
 _REQUEST_LINE: Final = re.compile(TOKEN + rb" [^\x00-\x20\x7f-\xff]+ HTTP/[0-9]\.[0-9]\r\n")
@@ -174,13 +173,16 @@ def parse_request(
     return request
 
 
-def refuse_early(data: bytes) -> None:
+def refuse_early(data: bytes, seen: int = 0) -> None:
     """Refuse the beginning of a head that no rest can make right; raises ClientFault.
 
-    Who sends such bytes is not waited for: a line of another protocol, HTTP/0.9, lines that end in a bare LF.
+    Who sends such bytes is not waited for: a line of another protocol, HTTP/0.9, lines that end in a bare LF. The
+    first `seen` bytes have been here before: a head that drips must not be looked at anew with every byte.
     """
-    if _BARE.search(data) is not None:
+    if _BARE.search(data, max(seen - 1, 0)) is not None:
         raise ClientFault(400, "lines must end with CR LF")
+    if data.find(b"\r\n", 0, seen) >= 0:
+        return
     if b"\r\n" in data:
         if _REQUEST_LINE.match(data) is None:
             raise ClientFault(400, "the request line is not METHOD SP target SP HTTP/1.1")
@@ -190,9 +192,9 @@ def refuse_early(data: bytes) -> None:
         raise ClientFault(400, "a request begins with a method and a space")
 
 
-def refuse_answer_early(data: bytes) -> None:
+def refuse_answer_early(data: bytes, seen: int = 0) -> None:
     """The same for the beginning of an answer; raises UpstreamFault."""
-    if _BARE.search(data) is not None:
+    if _BARE.search(data, max(seen - 1, 0)) is not None:
         raise UpstreamFault("its lines do not end with CR LF")
     if not (_ANSWERS[: len(data)] == data[: len(_ANSWERS)]):
         raise UpstreamFault("what it sent does not begin with HTTP/1.")
@@ -363,3 +365,8 @@ def value_of(fields: list[Field], name: bytes) -> bytes | None:
 def without(fields: list[Field], names: Sequence[bytes] | frozenset[bytes]) -> list[Field]:
     """The fields whose names are not among these lower-cased ones."""
     return [field for field in fields if field[0] not in names]
+
+
+def without_alike(fields: list[Field], names: frozenset[bytes]) -> list[Field]:
+    """The same, and without those that some servers cannot tell from the names."""
+    return [field for field in fields if field[0] not in names and field[5] not in names]

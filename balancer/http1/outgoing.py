@@ -25,10 +25,9 @@ from balancer.http1.fields import (
     VIA,
     Field,
     nominated,
-    usual,
 )
 from balancer.http1.framing import CHUNKED
-from balancer.http1.head import NO_LENGTH, RequestHead, ResponseHead, without
+from balancer.http1.head import NO_LENGTH, RequestHead, ResponseHead, without, without_alike
 
 _WIRE: Final = itemgetter(2)
 _ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@-]{1,128}")
@@ -74,11 +73,6 @@ def switches_to(response: ResponseHead, asked: bytes) -> bool:
     wanted = {part.strip(b" \t").lower() for part in asked.split(b",")} - {b""}
     chosen = {part.strip(b" \t").lower() for part in response.upgrade.split(b",")} - {b""}
     return bool(chosen) and chosen <= wanted
-
-
-def unreserved(fields: list[Field], reserved: frozenset[bytes]) -> list[Field]:
-    """These without the reserved ones, and without those that servers would take for them."""
-    return [field for field in fields if usual(field.name) not in reserved]
 
 
 class _Encoded(NamedTuple):
@@ -132,7 +126,7 @@ def _encode_fields(head: RequestHead, edits: Edits, client: Client) -> _Encoded:
     fields = common.fields
     gone = edits.request_drop
     if edits.request_gone:
-        fields = without(fields, edits.request_gone)
+        fields = without_alike(fields, edits.request_gone)
     if common.names and not _OWN_CONNECTION_NAMES.issuperset(common.names):
         fields = without(fields, nominated(common.names))
     parts = [b"Host: %b\r\n" % (edits.host or head.host)]

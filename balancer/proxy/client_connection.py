@@ -12,11 +12,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from balancer.http1 import canned
+from balancer.http1.belief import unreserved, vet
 from balancer.http1.faults import ClientFault
-from balancer.http1.fields import PLAIN, Field
 from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
 from balancer.http1.head import END, RequestFields, RequestHead, parse_request, refuse_early
-from balancer.http1.outgoing import unreserved
 from balancer.http1.proxy_protocol import Endpoint
 from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, UpstreamSide
 from balancer.tally import ListenerTally
@@ -80,6 +79,7 @@ class ClientConnection(asyncio.Protocol):
         "_ended",
         "_half_closed",
         "_held",
+        "_looked",
         "_other",
         "_paid",
         "_paused",
@@ -123,6 +123,7 @@ class ClientConnection(asyncio.Protocol):
         self.reserved: frozenset[bytes] = frozenset()
         self._remembered: RequestFields | None = None  # of the last request
         self._buffer = b""  # an incomplete head, or requests read ahead
+        self._looked = 0  # bytes of an incomplete head that have been found to be good so far
         self._held = False  # the exchange's server takes no more
         self._paused = False  # nothing is read from the transport (owner: _regulate)
         self._yielding = False  # others have their turn
@@ -158,7 +159,7 @@ class ClientConnection(asyncio.Protocol):
         """Work out in which fields this client may not speak: when it comes, and when the configuration changes."""
         door = self._door
         self.reserved = door.reserved if door.subject_field or not self.trusted else frozenset()
-        self._remembered = None  # it was corrected by what held before
+        self._remembered = None  # its fields were vetted by the old rule
 
     def _describe(self) -> None:
         """What is said of this client to servers, worked out once."""
@@ -209,6 +210,7 @@ class ClientConnection(asyncio.Protocol):
         """Serve the requests in `data` until one has to wait, or there is no whole head left."""
         self._advancing = True
         self._buffer = b""
+        looked, self._looked = self._looked, 0
         at = 0
         begun = 0
         while at < len(data) and self.exchange is None and not self._ended and not self._blocked:
@@ -221,7 +223,7 @@ class ClientConnection(asyncio.Protocol):
                 continue
             end = data.find(END, at)
             if end < 0 or end - at > self._door.longest_head:
-                self._incomplete(data[at:])
+                self._incomplete(data[at:], 0 if at else looked)
                 break
             begun += 1
             self._skipped_line = False
@@ -230,9 +232,10 @@ class ClientConnection(asyncio.Protocol):
             except ClientFault as fault:
                 self._refuse(fault.status, fault.reason, fault.extra, without_body=data.startswith(b"HEAD ", at))
                 break
-            if self.reserved and head.common is not self._remembered:
-                self._correct(head.common)
-            self._remembered = head.common if end - at <= MEMORABLE else None
+            common = head.common
+            if common is not self._remembered:
+                vet(common, trusted=self.trusted, reserved=self.reserved, vouched=self.vouched)
+                self._remembered = common if end - at <= MEMORABLE else None
             at = end + 4
             self.deadline = NEVER
             exchange = self._door.open(self, head)
@@ -254,15 +257,8 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is None or self._reader is not None:
             self._settle()
 
-    def _correct(self, common: RequestFields) -> None:
-        """Take out what this client may not say of itself, for what is known of it: routes and keys go by that, too."""
-        common.fields = unreserved(common.fields, self.reserved)
-        if self.vouched is not None:
-            name, value = self.vouched
-            common.fields.append(Field(name.lower(), value, b"", PLAIN, b""))  # sent on by itself, after all edits
-
-    def _incomplete(self, data: bytes) -> None:
-        """The rest of a head is to come, within its limits of size."""
+    def _incomplete(self, data: bytes, looked: int) -> None:
+        """The rest of a head is to come, within its limits of size; the first bytes have been looked at already."""
         if len(data) > self._door.longest_head:
             line = data.find(b"\r\n")
             if line < 0 or line > self._door.longest_target + 32:
@@ -270,8 +266,9 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._refuse(431, f"the request head is longer than {self._door.longest_head} bytes")
         elif data != b"\r" or self._skipped_line:  # it may be the beginning of an empty line
+            self._looked = len(data)
             try:
-                refuse_early(data)
+                refuse_early(data, looked)
             except ClientFault as fault:
                 self._refuse(fault.status, fault.reason)
 

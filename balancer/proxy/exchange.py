@@ -24,7 +24,7 @@ from balancer.decision import Decision
 from balancer.http1 import canned
 from balancer.http1.fields import Field, nominated
 from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, chunk, last_chunk
-from balancer.http1.head import RequestHead, ResponseHead, without
+from balancer.http1.head import RequestHead, ResponseHead, without, without_alike
 from balancer.http1.outgoing import (
     encode_interim,
     encode_request,
@@ -65,6 +65,7 @@ class Exchange:
         "_body_size",
         "_bound",
         "_client_full",
+        "_held_back",
         "_interim_left",
         "_key",
         "_lane_cookie",
@@ -115,6 +116,7 @@ class Exchange:
         self._request_over = not head.common.has_body
         self._queued_at = 0.0
         self._client_full = False  # the client does not take what it is sent
+        self._held_back = False  # it has not taken some of the answer at once
         self._interim_left = MOST_INTERIM
         self._nominated: frozenset[bytes] = NO_NAMES  # what the answer's Connection field removes, trailers too
         self._request = b""  # the encoded head
@@ -236,7 +238,7 @@ class Exchange:
         self._request_over = True
         if self.head.common.chunked:
             if trailers:
-                trailers = without(trailers, self.route.edits.request_drop | nominated(self.head.common.names))
+                trailers = without_alike(trailers, self.route.edits.request_gone | nominated(self.head.common.names))
             self._pass_on(last_chunk(trailers))
         upstream = self._upstream
         if upstream is not None and self.state == SENT:
@@ -408,7 +410,11 @@ class Exchange:
         server = self._server
         assert server is not None
         if self.state == ANSWERING:
-            self._blame(server, kind)
+            # A server whose answer was not taken for a while has its own time limit for that, and its right to it.
+            if self._held_back and kind == "reset":
+                server.tally.failures[kind] += 1
+            else:
+                self._blame(server, kind)
             self._cut("upstream-timeout" if kind == "timeout" else "upstream-reset")
             return
         upstream = self._upstream
@@ -557,7 +563,10 @@ class Exchange:
     def deadline_passed(self) -> None:
         """The server's side has not done in time what was awaited, or the whole exchange takes too long."""
         if self.state == ANSWERING:
-            self.upstream_failed("timeout", "it stopped in the middle of its answer")
+            if monotonic() < self.deadline:
+                self.upstream_failed("timeout", "it stopped in the middle of its answer")
+            else:
+                self._cut("deadline")  # perhaps for a client that took its time: nobody is to blame
         elif monotonic() >= self.deadline:
             if self.state == SENT and self._request_over and self._server is not None:
                 self._blame(self._server, "timeout")
@@ -600,7 +609,7 @@ class Exchange:
     # Back-pressure: one side's full buffer stops the other side's reading.
 
     def client_full(self) -> None:
-        self._client_full = True
+        self._client_full = self._held_back = True
         if self._upstream is not None:
             self._upstream.hold()
             self._upstream.deadline = self.deadline  # it cannot be blamed; the client has its own

@@ -11,6 +11,7 @@ from balancer.proxy.sides import NEVER
 
 RECORD: Final = 16384  # bytes of plain text in the largest record (RFC 8446 section 5.1): one read takes a whole one
 
+PILE: Final = 4096  # bytes: a hundred answers to KeyUpdate (RFC 8446 section 4.6.3), of which a peer needs a few a day
 CUT_SHORT: Final = "the connection was closed during the TLS handshake"
 LATE: Final = "the TLS handshake did not end in time"
 
@@ -48,6 +49,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         "_made",
         "_outgoing",
         "_paused",
+        "_piled",
         "_reason",
         "_server_side",
         "_session",
@@ -92,6 +94,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         self._end_due = False  # and `inner` is still to be told
         # What goes.
         self._blocked = False  # the other end does not take what we send
+        self._piled = 0  # bytes of TLS's own answers since then
         self._farewell_sent = False
         self._closing = False
         self._lost_by: Exception | None = None  # why the connection ends, if not in order
@@ -164,6 +167,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
 
     def resume_writing(self) -> None:
         self._blocked = False
+        self._piled = 0
         if self._made and self._inner is not None:
             self._inner.resume_writing()
 
@@ -273,6 +277,8 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         One who asks for such answers while it takes nothing would have them pile up here.
         """
         if self._blocked:
+            self._piled += self._outgoing.pending
+        if self._piled > PILE:
             self._break(ConnectionAbortedError("it asks for TLS messages, and does not take them"))
         else:
             self._flush()

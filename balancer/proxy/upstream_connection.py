@@ -139,7 +139,9 @@ class UpstreamConnection(asyncio.Protocol):
     def _head(self, data: bytes) -> None:
         exchange = self.exchange
         assert exchange is not None
+        looked = 0
         if self._buffer:
+            looked = len(self._buffer)
             data = self._buffer + data
             self._buffer = b""
         while True:
@@ -148,12 +150,13 @@ class UpstreamConnection(asyncio.Protocol):
                 if len(data) > self._keeper.longest_head:
                     raise UpstreamFault(f"its response head is longer than {self._keeper.longest_head} bytes")
                 if data:
-                    refuse_answer_early(data)
+                    refuse_answer_early(data, looked)
                 self._buffer = data
                 self.heard = self.heard or bool(data)
                 return
             response = parse_response(data[:end], self._keeper.most_fields)
             data = data[end + 4 :]
+            looked = 0
             length = response_length(exchange.head.method, response)
             # A server that declares a body where there can be none may send it all the same, later.
             honest = response.status != 204 or (response.length <= 0 and not response.chunked)

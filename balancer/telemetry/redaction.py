@@ -8,7 +8,8 @@ from urllib.parse import unquote_plus
 
 MASK = "***"
 
-_spelt_out = re.compile(r"[?&;][^=&;]*%").search
+# No `?` inside, as that is a beginning itself: otherwise each of thousands would be searched from to the end.
+_spelt_out = re.compile(r"[?&;][^=&;?%]*%").search
 
 
 class Redaction:

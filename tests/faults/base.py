@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from balancer.plane import Plane
@@ -31,6 +31,12 @@ def resident(pid: int) -> int:
     raise AssertionError(f"/proc/{pid}/smaps_rollup names no Rss")
 
 
+def _held() -> Counter[str]:
+    """The objects of connections that anything refers to."""
+    gc.collect()
+    return Counter(type(one).__name__ for one in gc.get_objects() if type(one) in _KEPT)
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """Everything that could be left over, counted."""
@@ -44,6 +50,8 @@ class Base:
     inflight: int
     tunnels: int
     waiting: int
+    others: Counter[str] = field(default_factory=Counter, compare=False)
+    """Objects of earlier tests that are kept by something else, such as the traceback of one that failed."""
 
     @classmethod
     def of(cls, plane: Plane) -> Base:
@@ -73,7 +81,9 @@ class Base:
             now = cls.of(plane)
             same = same + 1 if now == last else 0
             last = now
-        return last
+        held = _held()
+        held.subtract(ClientConnection=last.clients, UpstreamConnection=last.upstream, Exchange=last.clients)
+        return replace(last, others=+held)
 
     async def is_back(self, plane: Plane) -> None:
         """Wait until the plane holds this again, and no more objects than connections."""
@@ -88,8 +98,8 @@ class Base:
                 tasks = [str(task.get_coro()) for task in asyncio.all_tasks()]
                 raise AssertionError(f"left over, as (before, after): {left}; the tasks are {tasks}")
             await asyncio.sleep(0.02)
-        gc.collect()
-        kept = Counter(type(one).__name__ for one in gc.get_objects() if type(one) in _KEPT)
+        kept = _held()
+        kept.subtract(self.others)
         assert kept["ClientConnection"] <= self.clients, kept
         assert kept["UpstreamConnection"] <= self.upstream, kept
         assert kept["Exchange"] <= self.clients, kept

@@ -307,6 +307,22 @@ def test_a_beginning_that_no_rest_can_mend_is_refused_at_once(data: bytes) -> No
     assert caught.value.status == 400
 
 
+@given(st.binary(max_size=12), st.lists(st.integers(1, 20), min_size=1, max_size=20))
+def test_a_beginning_is_judged_the_same_in_whatever_pieces_it_comes(rest: bytes, cuts: list[int]) -> None:
+    data = b"GET / HTTP/1.1\r\n" + rest.replace(b"a", b"\r").replace(b"b", b"\n")
+    seen = 0
+    for cut in (*cuts, len(data)):
+        end = min(seen + cut, len(data))
+        try:
+            refuse_early(data[:end], seen)
+        except ClientFault:
+            with pytest.raises(ClientFault):
+                refuse_early(data)
+            return
+        seen = end
+    refuse_early(data)
+
+
 @given(st.integers(1, 200))
 def test_no_beginning_of_a_good_head_is_refused(cut: int) -> None:
     text = b"GET /a?b=c HTTP/1.1\r\nHost: a\r\nX-Tab: \ta\t b\t\r\nAccept: */*\r\n\r\n"
@@ -315,7 +331,21 @@ def test_no_beginning_of_a_good_head_is_refused(cut: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", [b"a:65536", b"a:99999", b"a:x", b"[::1", b"[::g]", b"[1:2]", b"[:::1]:80", b"a b", b"a/b", b"u@a"]
+    "host",
+    [
+        b"a:65536",
+        b"a:99999",
+        b"a:x",
+        b"a,b",
+        b"a%00b",
+        b"[::1",
+        b"[::g]",
+        b"[1:2]",
+        b"[:::1]:80",
+        b"a b",
+        b"a/b",
+        b"u@a",
+    ],
 )
 def test_what_is_no_host_is_refused(host: bytes) -> None:
     with pytest.raises(ClientFault):

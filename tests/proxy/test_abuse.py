@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -430,3 +431,43 @@ async def test_what_only_proxies_may_say_is_not_taken_from_clients() -> None:
     assert b"666" not in seen[0]
     assert b"X-Forwarded-Port: 666\r\n" in seen[1]
     assert b"X_Forwarded_For" not in seen[1]
+
+
+async def _huge(peer: Peer) -> None:
+    await peer.head()
+    await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+    while True:
+        await peer.send(b"x" * 100_000)
+
+
+async def test_a_client_that_takes_longer_than_the_whole_may_take_is_not_the_servers_fault() -> None:
+    async with serving(_huge) as (server,):
+        async with site(config({"a": server}, timeouts={"total": 0.5})) as here:
+            client = await here.connect()
+            client.writer.transport.pause_reading()
+            await client.send(GET)
+            await here.until(lambda: here.decisions)
+            assert here.decisions[0].outcome == "deadline"
+            assert dict(here.plane.pools["app"].servers["a"].tally.failures) == {}
+
+
+async def test_a_server_that_does_not_wait_for_a_slow_reader_is_not_blamed() -> None:
+    async def impatient(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                while True:
+                    await peer.send(b"x" * 100_000)
+        peer.cut()
+
+    passive = {"failures": 1, "window": 10}
+    async with serving(impatient) as (server,):
+        async with site(config({"a": server}, health={"active": None, "passive": passive})) as here:
+            client = await here.connect()
+            await client.send(GET)
+            await asyncio.sleep(0.6)
+            await client.rest()
+            await here.until(lambda: here.decisions)
+            assert here.decisions[0].outcome == "upstream-reset"
+            assert here.plane.pools["app"].servers["a"].tally.ejections == 0

@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 import ssl
 from collections.abc import Iterator
 from functools import cache
@@ -528,3 +529,46 @@ def test_whatever_is_done_to_the_bytes_nothing_is_raised_and_nothing_else_is_hea
     assert not wire.b.ended
     if wire.b.layer is not None:
         assert isinstance(wire.b.lost_by, (ssl.SSLError, Truncated))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="Python cannot ask for new keys, but openssl can")
+@pytest.mark.parametrize(("asked", "lost_by"), [(5, type(None)), (3000, ConnectionAbortedError)])
+async def test_answers_of_tls_itself_do_not_pile_up_for_one_that_takes_nothing(
+    asked: int, lost_by: type[Exception | None]
+) -> None:
+    loop = asyncio.get_running_loop()
+    lost = loop.create_future()
+    context = server_context()
+
+    class Blocked(End):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.up.pause_writing()  # as the transport would say
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set_result(exc)
+
+    server = await loop.create_server(lambda: TlsLayer(context, Blocked(), server_side=True), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = await asyncio.create_subprocess_exec(
+        *("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert client.stdin is not None
+    try:
+        async with asyncio.timeout(30):
+            while not lost.done():
+                # Ask for new keys, and for an answer, then quit; of words that come together only the first counts.
+                client.stdin.write(b"K\n" if asked > 0 else b"Q\n")
+                asked -= 1
+                await asyncio.sleep(0.01)
+        assert type(lost.result()) is lost_by
+    finally:
+        client.stdin.close()
+        await client.wait()
+        server.close()
+        await server.wait_closed()

@@ -639,3 +639,34 @@ async def test_a_head_request_that_is_refused_has_no_body_in_its_answer() -> Non
         answer = await here.ask(b"HEAD / HTTP/1.1\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_a_route_matches_on_what_the_server_is_told_and_not_on_what_a_client_claims() -> None:
+    secure = {"pool": "app", "match": {"path": "/**", "headers": {"X-Forwarded-Proto": "https"}}}
+    claim = b"GET / HTTP/1.1\r\nHost: s\r\nX-Forwarded-Proto: https\r\n%bConnection: close\r\n\r\n"
+    async with serving(replies(ok(b"app"))) as (server,):
+        for trusted, status in (([], b"404"), (["127.0.0.0/8"], b"200")):
+            settings = config({"a": server}, route=secure, whole={"trusted_proxies": trusted})
+            async with site(settings) as here:
+                for _ in range(2):  # the second time from memory
+                    assert (await here.ask(claim % b"")).startswith(b"HTTP/1.1 " + status)
+                assert (await here.ask(claim.replace(b"X-F", b"x_F") % b"")).startswith(b"HTTP/1.1 404")
+
+
+async def test_what_the_operator_sets_cannot_be_said_in_another_spelling() -> None:
+    heads: list[bytes] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            heads.append(await peer.head())
+            await peer.send(ok())
+
+    edits = {"request": {"set": {"X-Tenant": "none"}, "remove": ["X-Debug"]}, "request_id": "X-Correlation-Id"}
+    async with serving(script) as (server,), site(config({"a": server}, route={"headers": edits})) as here:
+        await here.ask(
+            b"GET / HTTP/1.1\r\nHost: s\r\nX_Tenant: evil\r\nX.Tenant: evil\r\nX_Debug: evil\r\nX-Debug: evil\r\n"
+            b"X_Correlation_Id: evil\r\nX_Other: fine\r\nConnection: close\r\n\r\n"
+        )
+    assert b"evil" not in heads[0]
+    assert b"X-Tenant: none\r\n" in heads[0]
+    assert b"X_Other: fine\r\n" in heads[0]

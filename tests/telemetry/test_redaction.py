@@ -1,10 +1,11 @@
+import re
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.telemetry.redaction import MASK, Redaction, masked
+from balancer.telemetry.redaction import MASK, Redaction, _spelt_out, masked
 
 mask = Redaction(("query:token", "query:API_Key", "authorization")).path
 
@@ -67,3 +68,16 @@ def test_credentials_in_an_address_are_masked():
     assert masked("cannot reach redis://user:pa55@host:6379/0") == "cannot reach redis://***@host:6379/0"
     assert masked("cannot reach redis://user:pa@55@host:6379/0") == "cannot reach redis://***@host:6379/0"
     assert masked("mail to a@b.example") == "mail to a@b.example"
+
+
+@given(st.text("?&;=%a", max_size=12))
+def test_a_name_that_is_spelt_out_is_found_wherever_it_begins(query: str) -> None:
+    plainly = any("%" in part.partition("=")[0] for part in re.split("[?&;]", query)[1:])
+    assert (_spelt_out(query) is not None) == plainly
+
+
+@pytest.mark.timeout(20)
+def test_a_long_target_of_beginnings_is_searched_once() -> None:
+    """From each of them to the end it would be a minute."""
+    path = "/%41" + "?" * 200_000
+    assert mask(path) == path

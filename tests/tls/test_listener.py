@@ -573,3 +573,33 @@ async def test_nobody_forges_the_subject_on_another_listener(tmp_path: Path) -> 
                 _, _, body = await peer.answer()
                 assert b"X-Trailer: stays" in body
                 assert (b"CN=root" in body) == bool(trusted)
+
+
+async def test_a_route_for_a_subject_is_for_who_has_its_certificate(tmp_path: Path) -> None:
+    listeners = {
+        "main": {
+            "address": "127.0.0.1:0",
+            "tls": {"certificates": [issued(tmp_path, NAME)], "client_ca": ca_file(tmp_path)},
+        },
+        "plain": {"address": "127.0.0.1:0"},
+    }
+    alice, mallory = (as_client(f"{name}.test", common_name=name) for name in ("alice", "mallory"))
+    async with serving(echo_head) as (server,):
+        found = config({"one": server}, whole={"listeners": listeners})
+        async with site(found) as here:
+            peer = await secure(here, alice)
+            await peer.send(request())
+            _, _, body = await peer.answer()
+        (line,) = [line for line in body.split(b"\r\n") if line.startswith(b"X-Client-Subject: ")]
+        subject = line.partition(b": ")[2].decode()
+        match = {"path": "/**", "headers": {"X-Client-Subject": subject}}
+        async with site(config({"one": server}, {"match": match}, whole={"listeners": listeners})) as here:
+            for context, status in ((alice, 200), (mallory, 404)):
+                peer = await secure(here, context)
+                await peer.send(request(fields=f"X-Client-Subject: {subject}\r\n"))
+                assert (await peer.answer())[0] == status
+            reader, writer = await asyncio.open_connection("127.0.0.1", here.plane.listeners["plain"].port)
+            peer = Peer(reader, writer)
+            here.peers.append(peer)
+            await peer.send(request(fields=f"X-Client-Subject: {subject}\r\n"))
+            assert (await peer.answer())[0] == 404
