@@ -564,7 +564,7 @@ class Exchange:
     def deadline_passed(self) -> None:
         """The server's side has not done in time what was awaited, or the whole exchange takes too long."""
         if self.state == ANSWERING:
-            if monotonic() < self.deadline:
+            if monotonic() < self.deadline or not self._held_back:
                 self.upstream_failed("timeout", "it stopped in the middle of its answer")
             else:
                 self._cut("deadline")  # perhaps for a client that took its time: nobody is to blame
