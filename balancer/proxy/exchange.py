@@ -448,7 +448,8 @@ class Exchange:
             self._attempts = Attempts()
         attempts = self._attempts
         complete = self._body is not None or not self.head.common.has_body
-        repeatable = complete and self.head.method in self.route.retry_methods
+        unheard = self._interim_left == MOST_INTERIM  # hints of one server are not for the answer of another
+        repeatable = complete and unheard and self.head.method in self.route.retry_methods
         verdict = attempts.verdict(kind, self.route, repeatable=repeatable, stale=stale)
         if verdict == "same-server":
             self._drop_upstream()
@@ -563,7 +564,7 @@ class Exchange:
     def deadline_passed(self) -> None:
         """The server's side has not done in time what was awaited, or the whole exchange takes too long."""
         if self.state == ANSWERING:
-            if monotonic() < self.deadline:
+            if monotonic() < self.deadline or not self._held_back:
                 self.upstream_failed("timeout", "it stopped in the middle of its answer")
             else:
                 self._cut("deadline")  # perhaps for a client that took its time: nobody is to blame

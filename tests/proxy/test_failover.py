@@ -591,3 +591,17 @@ async def test_an_answer_that_asks_to_come_back_later_is_passed_on_when_no_other
             status, fields, body = await client.answer()
             assert (status, fields["retry-after"], body) == (503, "120", b"busy")
             assert here.decisions[0].attempts == 2  # each was asked once, and none again before its time
+
+
+async def test_after_an_interim_answer_has_gone_out_no_other_server_is_asked() -> None:
+    async def hints(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+        peer.cut()
+
+    async with serving(hints, hints) as (one, other), site(config({"a": one, "b": other})) as here:
+        client = await here.connect()
+        await client.send(GET)
+        assert (await client.head()).startswith(b"HTTP/1.1 103 ")
+        assert (await client.answer())[0] == 502
+        assert one.connections + other.connections == 1

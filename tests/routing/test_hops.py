@@ -55,6 +55,9 @@ def test_options_are_answered_when_they_have_no_hops_left() -> None:
     assert answer is not None
     assert answer.status == 200
     assert hop_answer(head(asked % b"1"), route()) is None
+    assert hop_answer(head(asked % b"0000000001"), route()) is None
+    assert hop_answer(head(asked % b"000"), route()) is not None
+    assert hop_answer(head(asked % b""), route()) is None
     assert hop_answer(head(asked % b"x"), route()) is None
     assert hop_answer(head(b"OPTIONS /x HTTP/1.1\r\nHost: s"), route()) is None
 
