@@ -79,6 +79,7 @@ class ClientConnection(asyncio.Protocol):
         "_ended",
         "_half_closed",
         "_held",
+        "_invited",
         "_looked",
         "_other",
         "_paid",
@@ -137,6 +138,7 @@ class ClientConnection(asyncio.Protocol):
         # For one request.
         self.exchange: Exchange | None = None
         self._reader: ChunkedReader | CountedReader | None = None  # while the body of a request is to come
+        self._invited = True  # it need not wait for a server's 100 before it sends the body
         self._choppy = False  # it comes in many small chunks
         self._paid = NEVER  # until when what has come of the body is enough
         # For a tunnel.
@@ -243,6 +245,7 @@ class ClientConnection(asyncio.Protocol):
                 continue
             self.exchange = exchange
             if head.common.has_body:
+                self._invited = not head.common.expects_continue
                 self._paid = monotonic() + self._door.body_idle
                 self._reader = ChunkedReader() if head.common.chunked else CountedReader(head.common.length)
             exchange.start()
@@ -315,7 +318,8 @@ class ClientConnection(asyncio.Protocol):
             self._unsent = self._untaken() if waiting else 0
             self.deadline = now + (door.write_idle if waiting else LINGER)
         elif self._reader is not None:
-            self.deadline = NEVER if self._held else min(now + door.body_idle, self._paid)
+            waits = self._held or not self._invited  # for a server, whose time is the exchange's affair
+            self.deadline = NEVER if waits else min(now + door.body_idle, self._paid)
         elif self._buffer and not self._yielding:
             self.deadline = min(self.deadline, now + door.head_time)  # later pieces buy no more time
         else:
@@ -351,6 +355,7 @@ class ClientConnection(asyncio.Protocol):
         exchange = self.exchange
         reader = self._reader
         assert reader is not None
+        self._invited = True  # or it does not wait to be
         if self._choppy and len(data) > SLICE:
             data, self._buffer = data[:SLICE], data[SLICE:]
         try:
@@ -458,6 +463,14 @@ class ClientConnection(asyncio.Protocol):
             self._regulate()
             if self._reader is not None:
                 self._paid = monotonic() + self._door.body_idle  # it could not send while it was held
+                if not self._blocked:
+                    self._settle()
+
+    def invite(self) -> None:
+        if not self._invited:
+            self._invited = True
+            if self._reader is not None:
+                self._paid = monotonic() + self._door.body_idle
                 if not self._blocked:
                     self._settle()
 

@@ -216,17 +216,24 @@ class Exchange:
             data = self._request
         decision.sent = now = monotonic()
         upstream.send(data)
-        if self._request_over:
+        if self._request_over or self._waits_for_invitation():
             upstream.deadline = min(now + self.route.first_byte, self.deadline)
         else:
             upstream.deadline = self.deadline
+        if not self._request_over:
             self.client.resume()
 
     # The request's body.
 
+    def _waits_for_invitation(self) -> bool:
+        """Whether the client holds its body back until the server wants it (RFC 9110 section 10.1.1)."""
+        return self.head.common.expects_continue and not self._request_over and self.decision.bytes_in == 0
+
     def request_body(self, pieces: list[bytes]) -> None:
         """The next pieces of the client's body, unframed."""
         size = sum(map(len, pieces))
+        if self._upstream is not None and self.state == SENT and self._waits_for_invitation():
+            self._upstream.deadline = self.deadline
         self.decision.bytes_in += size
         if self.decision.bytes_in > self.route.body_limit:
             self._too_large()
@@ -338,6 +345,9 @@ class Exchange:
                 self.upstream_failed("malformed", f"it sent more than {MOST_INTERIM} interim answers")
             elif self.head.minor == 1:
                 self._out.append(encode_interim(response, self.route.edits))
+                if response.status == 100 and self._waits_for_invitation() and self._upstream is not None:
+                    self._upstream.deadline = self.deadline
+                    self.client.invite()
             return
         if not switches_to(response, tunnels(self.head.common.upgrade, self.route.edits.tunnels)):
             self.upstream_failed("malformed", "it switched to a protocol that was not asked for")
@@ -574,6 +584,8 @@ class Exchange:
             self._give_up(504, "the time for this request is over", "deadline")
         elif self.state == CONNECTING:
             self.upstream_failed("connect-timeout", "it did not accept a connection in time")
+        elif self._waits_for_invitation():  # which some servers never give: whose fault it is cannot be told
+            self._give_up(504, "the server did not ask for the body, and it was not sent without", "deadline")
         else:
             self.upstream_failed("timeout", "it did not answer in time")
 

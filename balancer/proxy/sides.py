@@ -38,6 +38,9 @@ class ClientSide(Client, Protocol):
 
     def resume(self) -> None: ...
 
+    def invite(self) -> None:
+        """The server wants the body that the client has announced; from now on it is the client that is waited for."""
+
     def finished(self, reusable: bool) -> None:
         """The answer is complete. Without `reusable` the connection closes once it has been sent."""
 

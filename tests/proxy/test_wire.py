@@ -670,3 +670,50 @@ async def test_what_the_operator_sets_cannot_be_said_in_another_spelling() -> No
     assert b"evil" not in heads[0]
     assert b"X-Tenant: none\r\n" in heads[0]
     assert b"X_Other: fine\r\n" in heads[0]
+
+
+EXPECTING = b"POST / HTTP/1.1\r\nHost: s\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"
+
+
+async def test_a_client_that_waits_to_be_invited_is_not_hurried() -> None:
+    async def slow_to_invite(peer: Peer) -> None:
+        await peer.head()
+        await asyncio.sleep(0.7)
+        await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await peer.send(ok(await peer.exactly(4)))
+
+    async with serving(slow_to_invite) as (server,):
+        async with site(config({"a": server}, whole={"timeouts": {"request_body_idle": 0.3}})) as here:
+            client = await here.connect()
+            await client.send(EXPECTING)
+            assert (await client.head()).startswith(b"HTTP/1.1 100 ")
+            await client.send(b"body")
+            assert (await client.answer())[::2] == (200, b"body")
+
+
+async def test_a_client_that_was_invited_and_sends_nothing_is_not_waited_for() -> None:
+    async def inviting(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await peer.rest()
+
+    async with serving(inviting) as (server,):
+        async with site(config({"a": server}, whole={"timeouts": {"request_body_idle": 0.3}})) as here:
+            client = await here.connect()
+            await client.send(EXPECTING)
+            assert (await client.head()).startswith(b"HTTP/1.1 100 ")
+            assert (await client.answer())[0] == 408
+
+
+async def test_a_server_that_never_invites_is_not_blamed_for_a_client_that_waits_for_ever() -> None:
+    async def silent(peer: Peer) -> None:
+        await peer.head()
+        await peer.rest()
+
+    async with serving(silent) as (server,):
+        async with site(config({"a": server}, timeouts={"first_byte": 0.4})) as here:
+            client = await here.connect()
+            await client.send(EXPECTING)
+            assert (await client.answer())[0] == 504
+            assert here.decisions[0].outcome == "deadline"
+            assert dict(here.plane.pools["app"].servers["a"].tally.failures) == {}
