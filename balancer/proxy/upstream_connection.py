@@ -401,6 +401,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._closing = True
             self.deadline = monotonic() + FAREWELL
             self._transport.close()
+            if self._other is not None:
+                self._other.shut()  # what the client went on to say would buy time for this connection
 
     def cut(self) -> None:
         """Close at once, dropping what has not been written."""

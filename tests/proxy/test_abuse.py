@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from balancer.proxy.client_connection import PIPELINE_BYTES
 from balancer.proxy.exchange import SENT
 from balancer.proxy.sides import NEVER
+from balancer.proxy.upstream_connection import FAREWELL
 from tests.proxy.wire import Peer, Site, config, ok, replies, serving, site
 
 GET = b"GET /x HTTP/1.1\r\nHost: s\r\n\r\n"
@@ -322,6 +324,27 @@ async def test_a_tunnel_in_which_only_the_server_speaks_stays_open() -> None:
         head = await client.head()
         assert b"X-Hop" not in head
         assert await client.exactly(48) == b"tick" * 12
+
+
+async def test_a_tunnel_that_closes_gets_no_more_time_from_a_client_that_goes_on() -> None:
+    async def deaf(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(SWITCH)
+        await asyncio.Event().wait()
+
+    async with serving(deaf) as (server,), site(config({"a": server})) as here:
+        client = await here.connect()
+        await client.send(UPGRADE)
+        await client.head()
+        (connection,) = here.plane.dialer.connections
+        pushing = asyncio.ensure_future(client.send(b"x" * HUGE))
+        await here.until(lambda: connection._full)
+        (near,) = here.plane.listeners["main"].connections
+        connection.close()
+        near.data_received(b"y")
+        assert connection.deadline <= monotonic() + FAREWELL
+        client.cut()
+        await asyncio.wait([pushing])
 
 
 async def test_a_silent_tunnel_ends() -> None:
