@@ -31,6 +31,13 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+def tear(writer: asyncio.StreamWriter) -> None:
+    """Send the end of the connection behind what TLS has written, without its close_notify."""
+    handle = writer.get_extra_info("socket")
+    with socket.socket(fileno=os.dup(handle.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RDWR)
+
+
 class Hand(Peer):
     """A server's end of a connection, with what it may do to it; `head` is the request's."""
 
@@ -43,6 +50,11 @@ class Hand(Peer):
     def fin(self) -> None:
         """Close as one should, at once."""
         self.writer.close()
+        raise Over
+
+    def tear(self) -> None:
+        """Close below TLS: an end of which TLS has said nothing."""
+        tear(self.writer)
         raise Over
 
     def half_close(self) -> None:
@@ -102,12 +114,7 @@ class FaultServer:
         self.connections += 1
         hand = Hand(reader, writer)
         try:
-            if self.at_once is not None:
-                script, self.at_once = self.at_once, None
-                await script(hand)
-            while True:
-                hand.asked = await reader.readuntil(b"\r\n\r\n")
-                await self._answer(hand)
+            await self._talk(hand)
         except (Over, ConnectionError, asyncio.IncompleteReadError):
             pass  # the connection is at its end, which is often the point
         except asyncio.CancelledError:
@@ -118,6 +125,14 @@ class FaultServer:
             self._tasks.discard(task)
             writer.close()
 
+    async def _talk(self, hand: Hand) -> None:
+        if self.at_once is not None:
+            script, self.at_once = self.at_once, None
+            await script(hand)
+        while True:
+            hand.asked = await hand.reader.readuntil(b"\r\n\r\n")
+            await self._answer(hand)
+
     async def _answer(self, hand: Hand) -> None:
         target = hand.asked.split(b" ", 2)[1].decode()
         self.seen[target] += 1
@@ -126,5 +141,13 @@ class FaultServer:
             await hand.body()
             await hand.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(token), token.encode()))
             return
+        assert self.lie is not None
+        await self.lie(hand)
+
+
+class BareServer(FaultServer):
+    """Its script gets each connection as it is accepted, and the bytes as they come."""
+
+    async def _talk(self, hand: Hand) -> None:
         assert self.lie is not None
         await self.lie(hand)

@@ -34,7 +34,7 @@ class Cloth:
 
     to_server: ssl.SSLContext | None = None  # the fault server's own
     to_client: ssl.SSLContext | None = None  # the tests' clients'
-    servers: Mapping[str, Any] = field(default_factory=dict)  # options of the pool's servers
+    pools: Mapping[str, Any] = field(default_factory=dict)  # options of both
     listener: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -143,13 +143,13 @@ class Stage:
 def settings(liar: FaultServer, honest: FaultServer, cloth: Cloth, more: Mapping[str, Any]) -> Config:
     def pool(name: str, server: FaultServer) -> dict[str, Any]:
         scheme = "https" if cloth.to_server else "http"
-        return {"servers": {name: {"url": f"{scheme}://127.0.0.1:{server.port}", **cloth.servers}}}
+        return {"servers": {name: {"url": f"{scheme}://127.0.0.1:{server.port}"}}, **cloth.pools}
 
     passive = {"failures": 1_000_000, "window": "1h"}  # counts, and never ejects
     return Config.model_validate(
         {
             "listeners": {"main": {"address": "127.0.0.1:0", **cloth.listener}},
-            "timeouts": SHORT,
+            "timeouts": {**SHORT, "tls_handshake": "1s"},
             "limits": {"lag": None},  # clients, servers and plane share a loop, and may keep each other waiting
             "pools": {
                 "lies": {**pool("liar", liar), "timeouts": SHORT, "health": {"active": None, "passive": passive}},
@@ -165,9 +165,9 @@ def settings(liar: FaultServer, honest: FaultServer, cloth: Cloth, more: Mapping
 
 
 @asynccontextmanager
-async def stage(cloth: Cloth = PLAIN, **more: Any) -> AsyncIterator[Stage]:
+async def stage(cloth: Cloth = PLAIN, liar: FaultServer | None = None, **more: Any) -> AsyncIterator[Stage]:
     """The stage with its bystanders; in the end they were all served, and nothing is left over."""
-    liar, honest = FaultServer(cloth.to_server), FaultServer(cloth.to_server)
+    liar, honest = liar or FaultServer(cloth.to_server), FaultServer(cloth.to_server)
     await liar.start()
     await honest.start()
     try:

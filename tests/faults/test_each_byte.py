@@ -42,6 +42,7 @@ ANSWERS = (
 GET = "GET"
 POST = "POST"  # its body is with the server before it answers
 UPLOAD = "UPLOAD"  # half of its body is
+TORN = "torn"  # an end of which TLS has said nothing
 
 
 async def table(scene: Stage, answer: Answer, request: str, minor: int, ending: str) -> None:
@@ -70,6 +71,8 @@ async def one(scene: Stage, said: bytes, token: str, request: str, minor: int, e
             await hand.send(said)
         if ending == RESET:
             hand.reset()
+        if ending == TORN:
+            hand.tear()
         hand.fin()
 
     scene.liar.lie = lie
@@ -102,7 +105,7 @@ def judge(seen: Seen, answer: Answer, count: int, request: str, ending: str, pla
     assert not seen.nonsense, place
     assert not seen.rest, place
     head = len(answer.head)
-    complete = count == len(answer.whole) if answer.name != "until-close" else count >= head and ending != RESET
+    complete = count == len(answer.whole) if answer.name != "until-close" else count >= head and ending == "fin"
     if seen.whole and seen.status == 200:
         assert complete, place
         assert seen.body == (BODY if answer.name != "until-close" else answer.body[: count - head]), place
