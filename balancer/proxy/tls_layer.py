@@ -7,11 +7,16 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from balancer.proxy.sides import NEVER
+from balancer.proxy.sides import NEVER, SLICE
 
+BARREN: Final = 64 * 1024
+"""Bytes with no plain text in them, after which none is waited for: the largest record has a quarter of them."""
+SHAKING: Final = 256 * 1024
+"""Bytes of a handshake. Chains of client certificates have a few thousand; OpenSSL takes no more than 100 KiB."""
 RECORD: Final = 16384  # bytes of plain text in the largest record (RFC 8446 section 5.1): one read takes a whole one
 
 PILE: Final = 4096  # bytes: a hundred answers to KeyUpdate (RFC 8446 section 4.6.3), of which a peer needs a few a day
+TOO_MUCH: Final = "the TLS handshake was too long"
 CUT_SHORT: Final = "the connection was closed during the TLS handshake"
 LATE: Final = "the TLS handshake did not end in time"
 
@@ -33,6 +38,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
     """
 
     __slots__ = (
+        "_barren",
         "_blocked",
         "_closing",
         "_context",
@@ -54,6 +60,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         "_server_side",
         "_session",
         "_transport",
+        "_yielding",
         "deadline",
         "fault",
         "tls",
@@ -89,6 +96,8 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         self._made = False  # the handshake is done, and `inner` connected
         # What comes.
         self._paused = False  # `inner` wants nothing
+        self._yielding = False  # others have their turn; the transport is paused
+        self._barren = 0  # bytes since the last plain text, or of the handshake
         self._held: list[bytes] = []  # what had come all the same; no more can, as the transport is paused as well
         self._ended = False  # the other end has said that it has sent all
         self._end_due = False  # and `inner` is still to be told
@@ -122,10 +131,22 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
         if self._ended or self._lost_by is not None:
             return  # nothing after the end belongs to the connection (RFC 8446 section 6.1)
         self._incoming.write(data)
+        self._barren += len(data)
         if self._made:
-            self._read()
+            fruit = self._read()
+            if fruit:
+                self._barren = 0
+            elif self._barren > BARREN:
+                self._break(ConnectionAbortedError("it sends TLS messages and no data"))
+                return
+            if len(data) > SLICE and fruit * 2 < len(data):
+                self._yield_turn()  # records of a few bytes are a thousand times the work of large ones
         elif not self._closing:
-            self._shake_hands()
+            if self._barren > SHAKING:
+                self._give_up(TOO_MUCH)
+                self.abort()
+            else:
+                self._shake_hands()
 
     def eof_received(self) -> bool:
         """The transport has come to its end; if TLS has not, something may be missing."""
@@ -222,11 +243,24 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
 
     # What comes.
 
-    def _read(self) -> None:
-        """Decrypt all that has come, and hand it over in one piece."""
+    def _yield_turn(self) -> None:
+        """Let other connections have theirs."""
+        if not self._yielding and self._transport is not None:
+            self._yielding = True
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._after_turn)
+
+    def _after_turn(self) -> None:
+        self._yielding = False
+        if not self._paused and not self._held and not self._end_due and self._transport is not None:
+            self._transport.resume_reading()
+
+    def _read(self) -> int:
+        """Decrypt all that has come, and hand it over in one piece; how many bytes of plain text it was."""
         tls, incoming = self.tls, self._incoming
         assert tls is not None
         pieces = self._held
+        before = len(pieces)
         fault: ssl.SSLError | None = None
         try:
             while incoming.pending:  # asked, since the exception that says "no more" costs more than a record
@@ -241,6 +275,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
             self._ended = True
         except ssl.SSLError as error:
             fault = error
+        fruit = sum(map(len, pieces[before:]))
         if self._outgoing.pending:
             self._answer()
         if self._ended:
@@ -249,6 +284,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
             self._hand_over()
         if fault is not None:
             self._break(fault)
+        return fruit
 
     def _hand_over(self) -> bool:
         """What has been decrypted, and after it the end; whether more is wanted."""
@@ -268,7 +304,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
 
     def _go_on(self) -> None:
         """Hand over what was held back, and only then read on."""
-        if not self._paused and self._hand_over() and self._transport is not None:
+        if not self._paused and self._hand_over() and not self._yielding and self._transport is not None:
             self._transport.resume_reading()
 
     def _answer(self) -> None:
@@ -329,7 +365,8 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
     def pause_reading(self) -> None:
         if not self._paused and self._transport is not None:
             self._paused = True
-            self._transport.pause_reading()
+            if not self._yielding:
+                self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read on. What has been held back comes in the loop's next turn, never from inside this call."""
@@ -337,7 +374,7 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
             self._paused = False
             if self._held or self._end_due:
                 asyncio.get_running_loop().call_soon(self._go_on)
-            else:
+            elif not self._yielding:
                 self._transport.resume_reading()
 
     def is_reading(self) -> bool:

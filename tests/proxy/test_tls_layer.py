@@ -8,7 +8,8 @@ from random import Random
 import pytest
 import trustme
 
-from balancer.proxy.tls_layer import TlsLayer, Truncated
+from balancer.proxy.sides import SLICE
+from balancer.proxy.tls_layer import BARREN, TlsLayer, Truncated
 
 NAME = "site.test"
 
@@ -572,3 +573,35 @@ async def test_answers_of_tls_itself_do_not_pile_up_for_one_that_takes_nothing(
         await client.wait()
         server.close()
         await server.wait_closed()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_records_without_data_are_not_read_for_ever(version: ssl.TLSVersion) -> None:
+    """A peer could else keep the loop busy with key updates, or with empty records, for as long as it likes."""
+    wire = Wire(None, server_context(version), keep_open=True)
+    wire.carry()
+    wire.a.up.write(b"hello")
+    wire.carry()
+    assert wire.b.heard == b"hello"
+    # What cannot be decrypted to data here: the beginning of a record that is as large as can be, again and again.
+    wire.server._barren = BARREN
+    wire.server.data_received(b"\x17\x03\x03\x40\x00")
+    assert wire.down.closed
+    wire.lose()
+    assert isinstance(wire.b.lost_by, ConnectionAbortedError)
+
+
+async def test_a_read_with_little_in_it_gives_others_their_turn() -> None:
+    wire = Wire(keep_open=True)
+    wire.carry()
+    for _ in range(2000):
+        wire.a.up.write(b"x")
+    data = bytes(wire.up.written)
+    wire.up.written.clear()
+    assert len(data) > SLICE
+    wire.server.data_received(data)
+    assert wire.b.heard == b"x" * 2000
+    assert wire.down.paused
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not wire.down.paused
