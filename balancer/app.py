@@ -38,7 +38,7 @@ from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import LoopLag, Process
 from balancer.telemetry.rates import Recent
 from balancer.telemetry.sink import Sink
-from balancer.tls.credentials import KEPT, LOADED
+from balancer.tls.credentials import EXPIRED, KEPT, LOADED
 from config.load import Loaded, load
 from config.problems import ConfigError
 from config.schema import Config
@@ -344,8 +344,8 @@ def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
         return secrets.token_bytes(SECRET_SIZE)
 
 
-_BAD_NEWS = frozenset((KEPT, "pool_panic", "server_ejected", "strategy_failed"))
-_OF_LISTENERS = frozenset((LOADED, KEPT))
+_BAD_NEWS = frozenset((KEPT, EXPIRED, "pool_panic", "server_ejected", "strategy_failed"))
+_OF_LISTENERS = frozenset((LOADED, KEPT, EXPIRED))
 
 
 def _tell(event: str, where: str, detail: str) -> None:

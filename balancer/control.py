@@ -23,6 +23,7 @@ from balancer.server import ServerKey
 from balancer.server_tls import BadPools, Contexts
 from balancer.snapshot import Snapshot
 from balancer.telemetry.report import Report
+from balancer.tls.inspection import certificate_problems
 from config import overlay as overlays
 from config.diff import Change, diff
 from config.load import Loaded, load, parse
@@ -218,7 +219,10 @@ class Control:
             self.reloads.taken(self._wall())
             changes = await asyncio.to_thread(diff, before, self.snapshot.config)
             log.info("reloaded", generation=self.snapshot.generation, changes=len(changes))
-            return Reloaded(self.snapshot.generation, changes, self.restart_required, loaded.warnings)
+            # Certificates that cannot be used do not fail a reload, as the old ones stay: it has to be told.
+            wrong, doubtful = await asyncio.to_thread(certificate_problems, loaded, self._wall())
+            warnings = (*loaded.warnings, *wrong, *doubtful)
+            return Reloaded(self.snapshot.generation, changes, self.restart_required, warnings)
 
     async def change(self, edit: Edit) -> None:
         """The one way of an operator's change: edit the overlay, validate, keep, publish.

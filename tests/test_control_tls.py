@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copyfile as copy
 
 import pytest
 
@@ -10,6 +11,7 @@ from balancer.control import PublishError
 from tests.control_room import room
 from tests.proxy.secure import secure, stranger, trusted
 from tests.proxy.wire import ok, replies
+from tests.tls.authority import issued
 
 
 def spoil(file: str) -> None:
@@ -38,3 +40,19 @@ async def test_checks_believe_what_the_ca_file_says_at_the_last_reload(tmp_path:
         await control.reload()
         (found,) = await control.check_now()
         assert found.result.ok
+
+
+async def test_a_reload_tells_of_certificates_that_cannot_be_used_and_of_those_that_stay(tmp_path: Path) -> None:
+    good, other = issued(tmp_path, "a.test"), issued(tmp_path, "b.test")
+    async with room(tmp_path) as home:
+        tls = f"{{certificates: [{{cert: {good['cert']}, key: {good['key']}}}]}}"
+        home.file.write_text(
+            f"listeners: {{main: {{address: '127.0.0.1:0', tls: {tls}}}}}\n"
+            f"pools: {{web: {{servers: {{a: '{home.wards['a'].url}'}}}}}}\n"
+        )
+        control = await home.begin()
+        assert (await control.reload()).warnings == ()
+        copy(other["key"], good["key"])
+        (warning,) = (await control.reload()).warnings
+        assert "is not the key of the certificate" in str(warning)
+        assert str(warning).startswith(f"{home.file}:1:")

@@ -14,9 +14,9 @@ from balancer.commands.outcome import OK, USAGE
 from balancer.commands.places import needed_configuration
 from balancer.server_tls import BadTls, any_secured, build
 from balancer.strategy import StrategyError, load_strategy
-from balancer.tls.inspection import inspect
+from balancer.tls.inspection import certificate_problems
 from config.load import Loaded, load
-from config.problems import ConfigError, Problem, in_order, path_text
+from config.problems import ConfigError, Problem, in_order
 from config.schema import Config
 
 Format = Literal["text", "json", "github"]
@@ -31,7 +31,7 @@ def check(console: Console, file: Path | None, style: Format) -> int:
     try:
         loaded = load(path, console.environ)
         config, warnings = loaded.config, loaded.warnings
-        wrong, doubtful = _certificate_problems(loaded, datetime.now(UTC))
+        wrong, doubtful = certificate_problems(loaded, datetime.now(UTC))
         problems = in_order([*_plugin_problems(loaded), *_tls_problems(loaded), *wrong])
         warnings = in_order([*warnings, *doubtful])
     except ConfigError as error:
@@ -61,23 +61,6 @@ def _plugin_problems(loaded: Loaded) -> Iterator[Problem]:
         except StrategyError as error:
             place = loaded.where(("pools", name, "strategy"))
             yield (Problem.at(place, str(error)) if place else Problem("", 0, 0, f"pools.{name}.strategy", str(error)))
-
-
-def _certificate_problems(loaded: Loaded, now: datetime) -> tuple[list[Problem], list[Problem]]:
-    """What is wrong with the files of listeners with TLS, and what is doubtful; elsewhere only their names are seen.
-
-    A certificate that has expired is wrong here. It does not keep a balancer from starting: an outage of some
-    clients is not to become one of all.
-    """
-    wrong: list[Problem] = []
-    doubtful: list[Problem] = []
-    for name, listener in loaded.config.listeners.items():
-        for remark in inspect(listener.tls, now) if listener.tls is not None else ():
-            path = ("listeners", name, "tls", *remark.setting)
-            place = loaded.where(path)
-            problem = Problem.at(place, remark.message) if place else Problem("", 0, 0, path_text(path), remark.message)
-            (doubtful if remark.warning else wrong).append(problem)
-    return wrong, doubtful
 
 
 def _tls_problems(loaded: Loaded) -> Iterator[Problem]:

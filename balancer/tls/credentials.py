@@ -15,6 +15,7 @@ from config.schema import ListenerTls
 Stamp = tuple[int, int, int, int] | None
 LOADED: Final = "certificates_loaded"
 KEPT: Final = "certificates_kept"
+EXPIRED: Final = "certificates_expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ class Watched:
             self._complaint = ""
             names = ", ".join(certificate.name for certificate in found.certificates)
             until = min(certificate.not_after for certificate in found.certificates)
-            self._tell(LOADED, self._name, f"{names}, valid until {until:%Y-%m-%d %H:%M} UTC")
+            event = LOADED if until > found.loaded else EXPIRED
+            self._tell(event, self._name, f"{names}, valid until {until:%Y-%m-%d %H:%M} UTC")
         elif found is None:
             self._complaint = ""
         elif self._complaint != str(found):

@@ -9,7 +9,8 @@ from typing import Final
 
 from balancer.tls.certificates import Certificate, Unusable, links, read, read_all
 from balancer.tls.contexts import server_contexts
-from config.problems import Path
+from config.load import Loaded
+from config.problems import Path, Problem, path_text
 from config.schema import ListenerTls
 
 SOON: Final = timedelta(days=14)  # ACME clients renew a month ahead: what is left by then has not been renewed
@@ -61,6 +62,23 @@ def inspect(settings: ListenerTls, now: datetime) -> Iterator[Remark]:
             # Of a weak key, OpenSSL's reason says less than what has been said.
             if not any(one.key_type.startswith("RSA") and one.key_bits < WEAKEST_RSA for one in certificates):
                 yield Remark(error.setting, str(error))
+
+
+def certificate_problems(loaded: Loaded, now: datetime) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with the files of listeners with TLS, and what is doubtful; elsewhere only their names are seen.
+
+    A certificate that has expired is wrong here. It does not keep a balancer from starting: an outage of some
+    clients is not to become one of all.
+    """
+    wrong: list[Problem] = []
+    doubtful: list[Problem] = []
+    for name, listener in loaded.config.listeners.items():
+        for remark in inspect(listener.tls, now) if listener.tls is not None else ():
+            path = ("listeners", name, "tls", *remark.setting)
+            place = loaded.where(path)
+            problem = Problem.at(place, remark.message) if place else Problem("", 0, 0, path_text(path), remark.message)
+            (doubtful if remark.warning else wrong).append(problem)
+    return wrong, doubtful
 
 
 def _own(setting: Path, file: str, certificate: Certificate, now: datetime) -> Iterator[Remark]:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from balancer.tls.certificates import Unusable, read
-from balancer.tls.credentials import KEPT, LOADED, Credentials, Watched, load
+from balancer.tls.credentials import EXPIRED, KEPT, Credentials, Watched, load
 from balancer.tls.inspection import inspect
 from balancer.tls.subject import LONGEST, NoSubject, subject
 from config.schema import CertificateFiles, ListenerTls
@@ -262,7 +262,7 @@ def test_a_broken_file_is_told_once_and_tried_until_it_is_whole(tmp_path: Path) 
     rewrite(settings.certificates[0].cert, whole)
     watched.take(watched.look())
     assert watched.current is not first
-    assert told[1] == (LOADED, "main", "a.test, valid until 2026-04-01 00:00 UTC")
+    assert told[1] == (EXPIRED, "main", "a.test, valid until 2026-04-01 00:00 UTC")  # which is long past
     watched.take(watched.look())
     assert len(told) == 2
 
