@@ -26,6 +26,8 @@ from balancer.tally import METHODS, ListenerTally, RouteTally
 
 UNROUTED: Final = "-"
 """The route's name in figures and logs for requests that match none."""
+MOST_HOPS: Final = 32
+"""Addresses of X-Forwarded-For that are looked at, from the right: a client can have a proxy pass on thousands."""
 SOON: Final = b"Retry-After: 1\r\n"
 _EXPECTED: Final = frozenset(("ok", "answered", "tunnel", "refused", "client-abort"))
 
@@ -253,7 +255,7 @@ class Reception:
 def _behind_proxies(listener: Listener, client: ClientConnection, head: RequestHead) -> str:
     """The nearest address that is no trusted proxy, read from the right of X-Forwarded-For."""
     values = [field.value for field in head.common.special if field.kind == FORWARDED_FOR]
-    for part in reversed(b",".join(values).split(b",")):
+    for part in reversed(b",".join(values).split(b",")[-MOST_HOPS:]):
         try:
             # A zone means nothing on another machine than the one that wrote it, and may be any text.
             address = str(ip_address(part.strip(b' \t"').decode("ascii", "replace").partition("%")[0]))

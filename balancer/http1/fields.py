@@ -41,6 +41,7 @@ KINDS: Final[dict[bytes, int]] = {
     b"connection": CONNECTION,
     b"keep-alive": HOP,
     b"proxy-connection": HOP,
+    b"proxy": HOP,  # CGI makes HTTP_PROXY of it, which programs take for their own setting (CVE-2016-5385)
     b"te": TE,
     b"http2-settings": HOP,
     b"upgrade": UPGRADE,
@@ -59,6 +60,11 @@ KINDS: Final[dict[bytes, int]] = {
     b"x-real-ip": FORWARDED_OTHER,
     b"x-original-url": FORWARDED_OTHER,
     b"x-rewrite-url": FORWARDED_OTHER,
+    b"x-client-ip": FORWARDED_OTHER,
+    b"x-cluster-client-ip": FORWARDED_OTHER,
+    b"true-client-ip": FORWARDED_OTHER,
+    b"x-host": FORWARDED_OTHER,
+    b"x-original-host": FORWARDED_OTHER,
 }
 
 KEPT: Final = frozenset(

@@ -38,6 +38,8 @@ _IPV6: Final = re.compile(rb"[0-9A-Fa-f:.]{2,45}")
 _OWN_CONNECTION_NAMES: Final = frozenset((b"close", b"keep-alive", b"te", b"upgrade"))
 _NO_TUNNELS: Final = re.compile(rb"(?i)h2c?(?:/.*)?|tls(?:/.*)?|http(?:/.*)?")
 _TRAILERS: Final = re.compile(rb"(?i)(?:\A|,)[\t ]*trailers[\t ]*(?:;[\t ]*q=(?:0?\.0*[1-9]|1)[0-9.]*[\t ]*)?(?:,|\Z)")
+MOST_NODES: Final = 32
+"""Of a longer X-Forwarded-For, `Forwarded` gets the last ones: each is written longer than it came."""
 _LIMITED: Final = frozenset((b"OPTIONS", b"TRACE"))
 _MAX_FORWARDS: Final = re.compile(rb"(?i)(\r\nmax-forwards: )([0-9]+)(?=\r\n)")
 
@@ -206,7 +208,8 @@ def _say_about_client(
         if not before and FORWARDED_FOR in came:  # a proxy that says it in the older way: both must say the same
             proto = came.get(FORWARDED_PROTO, [client.scheme])[0]
             host = came.get(FORWARDED_HOST, [head.host])[0]
-            nodes = [_node(part.strip(b" \t")) for part in b",".join(came[FORWARDED_FOR]).split(b",")]
+            told = b",".join(came[FORWARDED_FOR]).split(b",")[-MOST_NODES:]
+            nodes = [_node(part.strip(b" \t")) for part in told]
             before = [b'%b;host="%b";proto=%b' % (nodes[0], host.replace(b'"', b""), proto), *nodes[1:]]
         fields.append((b"Forwarded", b", ".join(before + own)))
     return fields

@@ -26,11 +26,15 @@ from tests.differential.rig import Rig
 UNUSUAL = re.compile(rb"[^0-9a-z-]")
 MANAGED = frozenset(
     b"""host content-length transfer-encoding connection keep-alive proxy-connection te http2-settings upgrade expect
-    via forwarded x-real-ip x-original-url x-rewrite-url x-request-id traceparent tracestate date server trailer
+    via forwarded x-real-ip x-original-url x-rewrite-url x-client-ip x-cluster-client-ip true-client-ip x-host
+    x-original-host proxy x-request-id traceparent tracestate date server trailer
     max-forwards""".split()
 )
 FORWARDED = b"x-forwarded-"
-WAY = frozenset((b"forwarded", b"x-real-ip", b"x-original-url", b"x-rewrite-url"))
+WAY = frozenset(
+    b"""forwarded x-real-ip x-original-url x-rewrite-url x-client-ip x-cluster-client-ip true-client-ip x-host
+    x-original-host""".split()
+)
 SPOOFED = b"6.6.6.6"
 """The address that clients of these tests say they have."""
 OWN_TRAILERS_NEVER = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"cookie", b"te"))

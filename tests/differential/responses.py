@@ -22,7 +22,8 @@ from tests.differential.rig import Rig
 
 MANAGED = frozenset(
     b"""content-length transfer-encoding connection keep-alive proxy-connection te http2-settings upgrade expect host
-    via forwarded x-real-ip x-original-url x-rewrite-url x-request-id traceparent tracestate date server
+    via forwarded x-real-ip x-original-url x-rewrite-url x-client-ip x-cluster-client-ip true-client-ip x-host
+    x-original-host proxy x-request-id traceparent tracestate date server
     trailer""".split()
 )
 

@@ -188,3 +188,18 @@ def test_a_server_cannot_strip_what_others_rely_on() -> None:
     assert b"Set-Cookie: a=b\r\n" in data
     assert b"Cache-Control: private\r\n" in data
     assert b"X-Mine" not in data
+
+
+def test_what_programs_behind_cgi_would_take_for_their_own_does_not_reach_them() -> None:
+    lines = sent(b"GET / HTTP/1.1\r\nHost: s\r\nProxy: evil\r\nX-Tame: 1")
+    assert not any(b"evil" in line for line in lines)
+    assert b"X-Tame: 1" in lines
+
+
+def test_of_a_chain_of_thousands_only_the_last_are_written_anew() -> None:
+    head = parse_request(b"GET / HTTP/1.1\r\nHost: s\r\nX-Forwarded-For: " + b",".join([b"10.0.0.1"] * 3000), 100, 8000)
+    client = Visitor()
+    client.trusted = True
+    data, _ = encode_request(head, head.target, PLAIN, client, ID)
+    forwarded = next(line for line in data.split(b"\r\n") if line.startswith(b"Forwarded: "))
+    assert forwarded.count(b"for=") == 33
