@@ -121,10 +121,12 @@ class Records:
         )
         self._stop, self._place = stop, place
         self._sent = 0
+        self._random = b""  # the client's, under which secrets are noted
 
     async def pour(self, data: bytes) -> None:
         """Send these records. Raises Stopped."""
         for record in split(data):
+            self._note(record)
             if self._sent == self._stop:
                 await self.peer.send(part(record, self._place))
                 raise Stopped
@@ -134,6 +136,7 @@ class Records:
     async def _more(self) -> None:
         data = await self.peer.reader.read(65536)
         if data:
+            self._note(data)
             self._in.write(data)
         else:
             self._in.write_eof()
@@ -149,6 +152,16 @@ class Records:
             else:
                 await self.pour(self._out.read())
                 return
+
+    def _note(self, hello: bytes) -> None:
+        self._random = self._random or hello[11:43]
+
+    def forge(self) -> Forge:
+        """It makes the records from now on; nothing but the handshake must have been sent."""
+        end = "SERVER" if self.tls.server_side else "CLIENT"
+        start = f"{end}_TRAFFIC_SECRET_0 {self._random.hex()} "
+        (secret,) = [line for line in Path(_log()).read_text().splitlines() if line.startswith(start)]
+        return Forge(bytes.fromhex(secret.removeprefix(start)))
 
     def sealed(self, data: bytes) -> bytes:
         """A record with these bytes in it."""
@@ -194,12 +207,6 @@ class Forge:
 
     def __post_init__(self) -> None:
         self._derive()
-
-    @classmethod
-    def of(cls, end: str) -> Forge:
-        """`end` is CLIENT or SERVER; the last connection is meant, and that end must have sent nothing yet."""
-        lines = [line.split() for line in Path(_log()).read_text().splitlines()]
-        return cls(bytes.fromhex([line[2] for line in lines if line[0] == f"{end}_TRAFFIC_SECRET_0"][-1]))
 
     def record(self, kind: int, data: bytes) -> bytes:
         inner = data + bytes((kind,))
