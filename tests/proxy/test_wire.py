@@ -587,6 +587,45 @@ async def test_one_client_cannot_hold_all_connections() -> None:
             assert here.plane.report().listeners["main"].rejected["too-many-of-client"] == 1
 
 
+def without_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return True
+    return False
+
+
+@pytest.mark.skipif(without_ipv6(), reason="this machine has no IPv6")
+async def test_one_client_with_ipv6_cannot_hold_all_connections() -> None:
+    """Whichever listener it comes to, and others are not held to account for it."""
+    listeners = {"main": {"address": "[::1]:0"}, "other": {"address": "[::1]:0"}, "old": {"address": "127.0.0.1:0"}}
+    whole = {"limits": {"connections_per_client": 2}, "listeners": listeners}
+
+    async with serving(replies(ok())) as (server,), site(config({"a": server}, whole=whole)) as here:
+
+        async def come(listener: str, host: str = "::1") -> Peer:
+            peer = Peer(*await asyncio.open_connection(host, here.plane.listeners[listener].port))
+            here.peers.append(peer)
+            return peer
+
+        async def answered(peer: Peer) -> bool:
+            await peer.send(GET)
+            return (await peer.answer())[0] == 200
+
+        first, second = await come("main"), await come("other")
+        assert await answered(first)
+        assert await answered(second)
+        assert [one.client for one in here.decisions] == ["::1"] * 2
+        assert await (await come("main")).rest() == b""
+        assert await (await come("other")).rest() == b""
+        assert await answered(await come("old", "127.0.0.1"))
+        await first.close()
+        await here.until(lambda: here.plane.listeners["main"].tally.open == 0)
+        assert await answered(await come("other"))
+        for listener in ("main", "other"):
+            assert dict(here.plane.listeners[listener].tally.rejected) == {"too-many-of-client": 1}
+
+
 async def test_a_trusted_proxy_may_hold_more_connections_than_one_client() -> None:
     async with serving(replies(ok())) as (server,):
         whole = {"limits": {"connections_per_client": 2}, "trusted_proxies": ["127.0.0.0/8"]}

@@ -197,3 +197,38 @@ async def test_who_gets_in_while_the_listener_closes_has_no_longer_than_others()
             await peer.send(request())
             _, fields, _ = await peer.answer()
             assert fields["connection"] == "close"
+
+
+@pytest.mark.parametrize("encode", [encode_v1, encode_v2])
+async def test_a_client_behind_a_proxy_is_its_whole_ipv6_network(encode: Any) -> None:
+    """A /64 is what a household gets, so another address in it is no other client."""
+
+    def header(address: str) -> bytes:
+        encoded = encode((address, 4711), ("2001:db8:f::1", 443))
+        assert isinstance(encoded, bytes)
+        return encoded
+
+    async with serving(echo_head) as (server,):
+        whole = {**ANY, "limits": {"connections_per_client": 2}}
+        async with site(listening(server, "require", **whole)) as here:
+            tally = here.plane.listeners["main"].tally
+
+            async def come(address: str) -> Peer:
+                peer = await here.connect()
+                await peer.send(header(address) + request())
+                return peer
+
+            first = await come("2001:db8:1:2::1")
+            assert (await first.answer())[0] == 200
+            assert (await (await come("2001:db8:1:2:ffff:ffff:ffff:ffff")).answer())[0] == 200
+            for turn in range(20):
+                assert await (await come(f"2001:db8:1:2:{turn:x}:{turn + 7:x}::{turn + 1:x}")).rest() == b""
+            await here.until(lambda: tally.open == 2)
+            assert dict(tally.rejected) == {"too-many-of-client": 20}
+            # Next door, and whom IPv6 only carries.
+            for address in ("2001:db8:1:3::1", "::ffff:203.0.113.7", "::ffff:203.0.113.8"):
+                assert (await (await come(address)).answer())[0] == 200
+            await first.close()
+            await here.until(lambda: tally.open == 4)
+            assert (await (await come("2001:db8:1:2:abcd::1")).answer())[0] == 200
+            assert await (await come("2001:db8:1:2:abcd::2")).rest() == b""
