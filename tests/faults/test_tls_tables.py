@@ -178,7 +178,7 @@ def test_a_client_in_tls_that_takes_nothing_is_cut_off_and_its_server_let_go(loo
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's own
             await client.send(b"GET /lie/x HTTP/1.1\r\nHost: s\r\n\r\n")
             await scene.until(lambda: scene.server.inflight)
-            await scene.until(lambda: any(d.target == b"/lie/x" for d in scene.site.decisions))
+            await scene.until(lambda: any(one.target == b"/lie/x" for one in scene.site.decisions))
             await scene.quiet()
             client.cut()
 
