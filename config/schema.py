@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic
 from config.error_page import PageFile
 from config.pool import (
     ActiveChecks,
@@ -41,8 +42,13 @@ __all__ = [
     "ActiveChecks",
     "Admin",
     "AdminKey",
+    "Bypass",
+    "Cache",
+    "CacheKey",
+    "CacheRule",
     "CertificateFiles",
     "ClientCertificate",
+    "Compress",
     "Config",
     "Connections",
     "Cookie",
@@ -52,6 +58,7 @@ __all__ = [
     "HeaderEdits",
     "Headers",
     "Health",
+    "Heuristic",
     "Interval",
     "Limits",
     "Listener",
@@ -185,6 +192,10 @@ class Route(Model):
     """Protocols that a client may switch to; [] for none, ["*"] for any. Never h2c or another HTTP."""
     maintenance: Maintenance | None = None
     """true, false, or the answer in detail."""
+    cache: bool | str | None = None
+    """true, false, or one of `cache.rules`; null: as `cache.enabled` says."""
+    compress: Compress | None = None
+    """true, false, or in detail."""
     headers: Headers = Headers()
     timeouts: Timeouts | None = None
     """Merged over the pool's."""
@@ -197,6 +208,8 @@ class Redis(Model):
 
     url: str = ""
     timeout: Positive = 0.1
+    prefix: Annotated[str, Field(pattern=r"^[!-z|~]{0,64}$", examples=["balancer:"])] = "balancer:"
+    """What all keys and channels begin with. Balancers with the same prefix share them."""
 
 
 class AdminKey(Model):
@@ -305,6 +318,7 @@ class Config(Model):
     """`defaults.limits`: holds before a request's route is known (head, uri, header_count, connections)."""
     timeouts: Timeouts = Timeouts()
     """`defaults.timeouts`: the same (request_head, keep_alive, tls_handshake)."""
+    cache: Cache = Cache()
     redis: Redis = Redis()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()

@@ -19,6 +19,8 @@ from config.schema import (
     AccessLog,
     ActiveChecks,
     Admin,
+    Cache,
+    Compress,
     HashKey,
     HeaderEdits,
     Listener,
@@ -40,6 +42,7 @@ SHORT: Mapping[type[BaseModel], str] = {
     AccessLog: "to",
     ActiveChecks: "path",
     Admin: "listen",
+    Cache: "enabled",
     HashKey: "key",
     Listener: "address",
     Match: "path",
@@ -54,7 +57,7 @@ SHORT: Mapping[type[BaseModel], str] = {
 }
 """The field that a single value in place of the whole model stands for."""
 
-SWITCHES = frozenset({ActiveChecks, Maintenance, PassiveChecks, Sticky})
+SWITCHES = frozenset({ActiveChecks, Compress, Maintenance, PassiveChecks, Sticky})
 """Where true stands for all defaults, and false for null."""
 
 _BETWEEN = re.compile(r"[\s,]+")
