@@ -302,8 +302,16 @@ class Exchange:
         pool.observe(server, status not in self.route.failure_statuses, now)
         if status in self.route.retry_statuses and self._again("status", stale=False):
             return
+        self._answer_with(response, length)
+
+    def _answer_with(self, response: ResponseHead, length: int) -> None:
+        """This answer is the one that the client gets: its head. From here on there is no other server."""
         self.state = ANSWERING
-        decision.status = status
+        decision = self.decision
+        decision.status = response.status
+        pool = self.pool
+        server = self._server
+        assert server is not None
         head = self.head
         persistent = self.persistent and self._request_over and not self.client.last
         if length < 0:
