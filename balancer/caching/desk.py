@@ -20,7 +20,7 @@ from balancer.cache.rules import Rule
 from balancer.cache.serving import FRESH, STALE_WHILE_REVALIDATE, may_serve_on_error, may_serve_unreachable, use
 from balancer.cache.variants import matches, selecting
 from balancer.caching import order as why
-from balancer.caching.fetch import Fetch, Nobody, Unsafe
+from balancer.caching.fetch import Fetch, Nobody, Past, Unsafe
 from balancer.caching.fill import Fill
 from balancer.caching.follower import Follower
 from balancer.caching.order import Lane, Order
@@ -131,12 +131,12 @@ class Desk:
         common = head.common
         method = head.method
         if (method != b"GET" and method != b"HEAD") or common.has_body:
-            return self._past(client, head, route, decision, listener, lane_cookie)
+            return self._past(client, head, route, rule, decision, listener, lane_cookie, why.METHOD)
         asks = common.asks
         if not isinstance(asks, Asks):
             asks = common.asks = asks_of(common)
         if rule.bypasses and rule.passes(head):
-            return self._past(client, head, route, decision, listener, lane_cookie)
+            return self._past(client, head, route, rule, decision, listener, lane_cookie)
         lane = rule.lane(route.name, route.pool.name, head)
         if client.trusted:
             key, lane = _behind_proxy(client, head, rule, lane)
@@ -157,7 +157,7 @@ class Desk:
                 self._hit(client, route, entry, decision, listener, now)
                 return None
         elif asks.passes:
-            return self._past(client, head, route, decision, listener, lane_cookie)
+            return self._past(client, head, route, rule, decision, listener, lane_cookie)
         order = Order(client, head, route, rule, decision, listener, lane_cookie, asks, key, lane)
         return self._find(order, entry)
 
@@ -227,7 +227,7 @@ class Desk:
             order.why = why.VARY_MISS
         if wishes.only_if_cached:
             order.decision.cache = "miss"
-            exchange = _plain(self.around, order)
+            exchange = self._alone_for(order)
             exchange.fail(504, "nothing is stored that could answer this, and no server was to be asked", "refused")
             return None
         return self._fetch(order, stale)
@@ -245,7 +245,7 @@ class Desk:
             together = False
         if order.head.method == b"HEAD" or asks.wishes.no_store:
             order.decision.cache = "miss"
-            return _plain(self.around, order)
+            return self._alone_for(order)
         fill = Fill(self, order.key, order.lane, self._hint(order), self.memory.serial)
         fill.open = together
         second = self.second
@@ -297,15 +297,20 @@ class Desk:
         client: ClientSide,
         head: RequestHead,
         route: Route,
+        rule: Rule,
         decision: Decision,
         listener: ListenerTally,
         lane_cookie: bytes | None,
+        fwd: bytes = why.BYPASS,
     ) -> Exchange:
         """An exchange that has nothing to do with the cache, except that it may change what is stored."""
         decision.cache = "bypass"
-        if head.method in SAFE:
-            return Exchange(self.around, client, head, route, decision, listener, lane_cookie)
-        return self.unsafe(client, head, route, decision, listener, lane_cookie)
+        told = cache_status(fwd=fwd) if rule.status_header else b""
+        if head.method not in SAFE:
+            return self.unsafe(client, head, route, decision, listener, lane_cookie, told)
+        exchange = Past(self.around, client, head, route, decision, listener, lane_cookie)
+        exchange.told = told
+        return exchange
 
     def unsafe(
         self,
@@ -315,10 +320,20 @@ class Desk:
         decision: Decision,
         listener: ListenerTally,
         lane_cookie: bytes | None,
+        told: bytes = b"",
     ) -> Exchange:
         """The exchange of a request that may change what is stored, on whatever route."""
         exchange = Unsafe(self.around, client, head, route, decision, listener, lane_cookie)
+        exchange.told = told
         exchange.desk = self
+        return exchange
+
+    def _alone_for(self, order: Order) -> Past:
+        """An exchange for a request whose answer is for its client alone."""
+        exchange = Past(
+            self.around, order.client, order.head, order.route, order.decision, order.listener, order.lane_cookie
+        )
+        exchange.told = cache_status(fwd=order.why) if order.rule.status_header else b""
         return exchange
 
     # From memory.
@@ -539,10 +554,6 @@ class Desk:
             if entry.lane == order.lane:
                 return selecting([name for name, _ in entry.vary], order.head) if entry.vary else ()
         return ()
-
-
-def _plain(around: Surroundings, order: Order) -> Exchange:
-    return Exchange(around, order.client, order.head, order.route, order.decision, order.listener, order.lane_cookie)
 
 
 def _behind_proxy(client: ClientSide, head: RequestHead, rule: Rule, lane: Lane) -> tuple[bytes, Lane]:

@@ -370,7 +370,20 @@ class Fetch(Exchange):
             super()._over(outcome)
 
 
-class Unsafe(Exchange):
+class Past(Exchange):
+    """A request that goes past the cache. `told` is the line that says so, or empty."""
+
+    __slots__ = ("told",)
+
+    told: bytes
+
+    def _answer_with(self, response: ResponseHead, length: int) -> None:
+        super()._answer_with(response, length)
+        if self.told:
+            self._out[-1] = b"%b%b\r\n" % (self._out[-1][:-2], self.told)
+
+
+class Unsafe(Past):
     """A request that may change what is stored of its URL (RFC 9111 section 4.4)."""
 
     __slots__ = ("desk",)
