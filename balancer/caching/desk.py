@@ -251,7 +251,7 @@ class Desk:
         second = self.second
         if second is not None and second.up:
             fill.mark = second.mark()
-            if not order.looked and stale is None and not asks.wishes.no_cache:
+            if not order.looked and not asks.wishes.no_cache:
                 return self._look(second, order, fill)
         return self._lead(order, stale, fill)
 
@@ -266,6 +266,7 @@ class Desk:
             found = [e for e in self.memory.find(order.key) if e.lane == order.lane and e.etag is not None]
             validated = [e for e in found[:MOST_VALIDATED] if e.checked == self.memory.serial or self.memory.current(e)]
         self.tally.fills += 1
+        fill.lease, order.lease = order.lease, None
         if fill.open:
             self.fills.setdefault(order.place, []).append(fill)
         return Fetch(self.around, self, order, fill, stale, validated, as_it_is=as_it_is)
@@ -406,43 +407,38 @@ class Desk:
     def _look(self, second: Second, order: Order, fill: Fill) -> Follower:
         """Ask Redis first. Who comes meanwhile waits too, and one of those who wait will ask a server."""
         self.fills.setdefault(order.place, []).append(fill)
-        task = asyncio.get_running_loop().create_task(self._lookup(second, order.head, fill))
+        task = asyncio.get_running_loop().create_task(self._lookup(second, order, fill))
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
         return Follower(self.around, order, fill)
 
-    async def _lookup(self, second: Second, head: RequestHead, fill: Fill) -> None:
+    async def _lookup(self, second: Second, order: Order, fill: Fill) -> None:
+        """Put what Redis has into memory. Who waited then finds it there, or the first of them asks a server."""
         entry = lease = None
         try:
-            entry = await second.get(fill.key, fill.lane, head)
-            if entry is None and fill.open:
+            entry = await second.get(fill.key, fill.lane, order.head)
+            if entry is None and fill.open and self._stored(fill.key, fill.lane, order.head) is None:
                 lease = await second.lease(fill.key, fill.lane)
                 if lease is None:
-                    entry = await second.await_other(fill.key, fill.lane, head)
+                    entry = await second.await_other(fill.key, fill.lane, order.head)
         finally:
-            followers = list(fill.followers)
-            self.ended(fill)
-            fill.followers.clear()
-            if entry is not None:
+            if entry is not None and self._is_news(entry, order):
                 self.memory.put(entry, fill.begun)
-            for follower in followers:
-                follower.order.looked = True
-            if followers and entry is None:
-                self._take_over(followers, fill, lease)
-            else:
-                if lease is not None:
-                    second.release(lease)
-                for follower in followers:
-                    self.again(follower.order)
+            orders = [follower.order for follower in fill.followers]
+            for waiting in orders:
+                waiting.looked = True
+            if orders:
+                orders[0].lease = lease
+            elif lease is not None:
+                second.release(lease)
+            fill.release()
+            if orders and orders[0].lease is not None:
+                second.release(orders[0].lease)
 
-    def _take_over(self, followers: list[Follower], looked: Fill, lease: object | None) -> None:
-        """Redis has nothing: the first of those who wait asks a server, and the others wait for that."""
-        first, *others = (follower.order for follower in followers)
-        fill = Fill(self, first.key, first.lane, looked.hint, looked.begun)
-        fill.open, fill.mark, fill.lease = looked.open, looked.mark, lease
-        first.client.serve(self._lead(first, None, fill))
-        for order in others:
-            self.again(order)
+    def _is_news(self, entry: Entry, order: Order) -> bool:
+        """Whether what Redis has is younger than what is in memory."""
+        known = self._stored(order.key, order.lane, order.head)
+        return known is None or entry.born > known.born
 
     # What fetches say.
 

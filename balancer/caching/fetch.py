@@ -18,7 +18,7 @@ from balancer.decision import Decision
 from balancer.http1.fields import Field
 from balancer.http1.framing import CHUNKED
 from balancer.http1.head import RequestFields, RequestHead, ResponseHead
-from balancer.proxy.exchange import OVER, TUNNEL, Exchange
+from balancer.proxy.exchange import ANSWERING, OVER, TUNNEL, Exchange
 from balancer.proxy.sides import ClientSide, Surroundings
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Fetch(Exchange):
     on as long as somebody follows or the answer is being stored.
     """
 
-    __slots__ = ("_desk", "_detached", "_feeds", "_renewed", "_stale", "_twice", "_validated", "fill", "order")
+    __slots__ = ("_desk", "_detached", "_feeds", "_renewed", "_slow", "_stale", "_twice", "_validated", "fill", "order")
 
     def __init__(
         self,
@@ -145,6 +145,7 @@ class Fetch(Exchange):
         self._validated = validated
         self._renewed: Entry | None = None  # what a 304 says is good still, until that answer has ended
         self._feeds = False  # its body goes to the fill
+        self._slow = False  # its client does not take what it is sent, which has not mattered so far
         self._detached = client is not None
         self._twice = False  # a 304 was of no use: the whole answer has to be asked for
 
@@ -291,6 +292,7 @@ class Fetch(Exchange):
         extra = order.extra(self.around.rng) + connection_line(head.minor, persistent)
         if order.rule.status_header:
             extra += cache_status(fwd=order.why, fwd_status=200, stored=True)
+        self.state = ANSWERING
         self.flush()  # interim answers come first
         self.client.send(b"%b%b\r\n" % (unchanged(entry, order.route.edits), extra))
         self.decision.status = 304
@@ -323,8 +325,8 @@ class Fetch(Exchange):
         self.decision = rest
         self.client = Nobody(self.client)
         self._detached = True
-        if self._client_full:
-            super().client_drained()
+        if self._client_full or self._slow:
+            self.client_drained()
 
     def unwanted(self) -> None:
         if self._detached and self.state != OVER and not self.fill.kept:
@@ -333,6 +335,8 @@ class Fetch(Exchange):
             self._over("client-abort")
 
     def throttle(self, behind: bool) -> None:
+        if self._slow and not self._client_full:
+            super().client_full()
         upstream = self._upstream
         if upstream is not None and not self._client_full:
             if behind:
@@ -341,9 +345,14 @@ class Fetch(Exchange):
                 upstream.resume()
 
     def client_full(self) -> None:
-        """What is stored is in memory anyway: one slow client need not slow down those who follow."""
+        """What is to be stored is in memory anyway: one slow client need not slow down those who follow."""
+        self._slow = True
         if not (self._feeds and self.fill.kept):
             super().client_full()
+
+    def client_drained(self) -> None:
+        self._slow = False
+        super().client_drained()
 
     def _give_up(self, status: int, reason: str, outcome: str) -> None:
         stale = self._stale

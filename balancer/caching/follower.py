@@ -10,7 +10,7 @@ from balancer.cache.entry import Entry
 from balancer.cache.variants import matches
 from balancer.caching.fill import UNKNOWN, Fill
 from balancer.caching.order import Order
-from balancer.caching.stored import connection_line, head_of, unchanged
+from balancer.caching.stored import WITHOUT_CONTENT, connection_line, head_of, unchanged
 from balancer.decision import Decision
 from balancer.http1.fields import Field
 from balancer.http1.framing import LAST_CHUNK, chunk
@@ -93,7 +93,9 @@ class Follower:
         else:
             decision.status = entry.status
             sent = head_of(entry, edits)
-            if length != UNKNOWN:
+            if entry.status in WITHOUT_CONTENT:
+                bodiless = True
+            elif length != UNKNOWN:
                 extra += b"Content-Length: %d\r\n" % length
             elif head.minor:
                 extra += b"Transfer-Encoding: chunked\r\n"

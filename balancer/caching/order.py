@@ -34,6 +34,7 @@ class Order:
         "key",
         "lane",
         "lane_cookie",
+        "lease",
         "listener",
         "looked",
         "route",
@@ -66,6 +67,7 @@ class Order:
         self.lane = lane
         self.why = URI_MISS  # why it could not be answered from memory, a word of RFC 9211 section 2.2
         self.looked = False  # Redis has been asked
+        self.lease: object = None  # of Redis: this one is to ask a server
 
     def extra(self, rng: Random) -> bytes:
         """Field lines of this one answer, where it comes out of the cache: who asked, and its lane."""

@@ -15,7 +15,7 @@ TOLD_BY_304: Final = frozenset(
     b"cache-control cdn-cache-control content-location date etag expires last-modified vary".split()
 )
 """Stored fields that a 304 repeats (RFC 9110 section 15.4.5); Last-Modified, as it is the only validator of some."""
-WITHOUT_CONTENT: Final = frozenset((204, 205, 304))
+WITHOUT_CONTENT: Final = frozenset((204, 304))
 SEPARATE: Final = 16 * 1024
 """Bytes of a body from which on it is not copied behind its head, but handed to the system after it."""
 _PARTIAL: Final = b"HTTP/1.1 206 Partial Content\r\n"
