@@ -305,13 +305,13 @@ class Exchange:
         self._answer_with(response, length)
 
     def _answer_with(self, response: ResponseHead, length: int) -> None:
-        """This is the answer that the client gets."""
+        """This answer is the one that the client gets: its head. From here on there is no other server."""
         self.state = ANSWERING
         decision = self.decision
-        server = self._server
-        pool = self.pool
-        assert server is not None
         decision.status = response.status
+        pool = self.pool
+        server = self._server
+        assert server is not None
         head = self.head
         persistent = self.persistent and self._request_over and not self.client.last
         if length < 0:
