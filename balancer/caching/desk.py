@@ -246,7 +246,7 @@ class Desk:
         if order.head.method == b"HEAD" or asks.wishes.no_store:
             order.decision.cache = "miss"
             return self._alone_for(order)
-        fill = Fill(self, order.key, order.lane, self._hint(order), self.memory.serial)
+        fill = Fill(self, order.key, order.lane, self._hint(order), self.memory.moment)
         fill.open = together
         second = self.second
         if second is not None and second.up:
@@ -286,7 +286,7 @@ class Desk:
             order.client, head, order.route, order.rule, own, order.listener, None, order.asks, order.key, order.lane
         )
         again.why = why.STALE
-        fill = Fill(self, order.key, order.lane, self._hint(order), self.memory.serial)
+        fill = Fill(self, order.key, order.lane, self._hint(order), self.memory.moment)
         if self.second is not None:
             fill.mark = self.second.mark()
         self.fills.setdefault(order.place, []).append(fill)

@@ -197,5 +197,6 @@ class Fill:
 
     def _end(self) -> list[Follower]:
         self._stock.ended(self)
+        self.source = None  # no cycle is left for the collector
         followers, self.followers = self.followers, {}
         return list(followers)
