@@ -122,7 +122,7 @@ class Memory:
         self._take_out(entry)
 
     def invalidate(self, key: bytes) -> int:
-        """Take out all of a URL, which was changed, and let nothing of it in that is being fetched; how many it were."""
+        """Take out all of a URL, and let nothing in of it that is being fetched: it was changed. How many it were."""
         self.moment += 1
         self._invalidated.pop(key, None)
         self._invalidated[key] = self.moment

@@ -88,7 +88,7 @@ class PurgeLog:
         return found
 
     def forget(self, serial: int) -> None:
-        """Make room: every stored entry has been held against what came until `serial`; only fetches may need it yet."""
+        """Make room: every stored entry was held against what came until `serial`; only fetches may need it yet."""
         while len(self._order) > MOST_EXACT // 2 and self._order[0].serial <= serial:
             self._drop(self._order.popleft())
         while len(self._wide) > MOST_WIDE // 2 and self._wide[0].serial <= serial:
