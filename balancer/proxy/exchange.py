@@ -302,8 +302,16 @@ class Exchange:
         pool.observe(server, status not in self.route.failure_statuses, now)
         if status in self.route.retry_statuses and self._again("status", stale=False):
             return
+        self._answer_with(response, length)
+
+    def _answer_with(self, response: ResponseHead, length: int) -> None:
+        """This answer is the one that the client gets: its head. From here on there is no other server."""
         self.state = ANSWERING
-        decision.status = status
+        decision = self.decision
+        decision.status = response.status
+        pool = self.pool
+        server = self._server
+        assert server is not None
         head = self.head
         persistent = self.persistent and self._request_over and not self.client.last
         if length < 0:
@@ -517,6 +525,12 @@ class Exchange:
     def _give_up(self, status: int, reason: str, outcome: str) -> None:
         """No server will answer: the balancer does."""
         self._drop_attempt()
+        self._answer(status, reason, outcome)
+
+    def fail(self, status: int, reason: str, outcome: str) -> None:
+        """Answer in the place of a server that was never asked, or was asked on behalf of others as well."""
+        if not self.decision.request_id:
+            self.decision.request_id = b"%032x" % self.around.rng.getrandbits(128)
         self._answer(status, reason, outcome)
 
     def refuse(self, status: int, reason: str) -> None:
