@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 from ipaddress import ip_address
 from time import monotonic
 from time import time as wall_time  # noqa: TID251  # HTTP dates are wall-clock time (RFC 9110 section 5.6.7)
@@ -16,8 +17,11 @@ from balancer.cache.conditions import MOST_VALIDATED
 from balancer.cache.entry import Entry, Selecting
 from balancer.cache.keys import url_key
 from balancer.cache.memory import Memory
+from balancer.cache.purge_log import Purged
+from balancer.cache.purges import Purge, of_group
 from balancer.cache.rules import Rule
 from balancer.cache.serving import FRESH, STALE_WHILE_REVALIDATE, may_serve_on_error, may_serve_unreachable, use
+from balancer.cache.storing import groups
 from balancer.cache.variants import matches, selecting
 from balancer.caching import order as why
 from balancer.caching.fetch import Fetch, Nobody, Past, Unsafe
@@ -245,12 +249,12 @@ class Desk:
                 if fill.takes(order):
                     self.tally.collapsed += 1
                     return Follower(self.around, order, fill)
-        if order.head.method == b"HEAD" or asks.wishes.no_store:
+        if asks.wishes.no_store or (order.head.method == b"HEAD" and stale is None):
             order.decision.cache = "miss"
             return self._alone_for(order)
         hint = () if order.why is why.URI_MISS else self._hint(order)
         fill = Fill(self, order.key, order.lane, hint, self.memory.moment)
-        fill.open = together
+        fill.open = together and order.head.method == b"GET"
         second = self.second
         if second is not None and second.up:
             fill.mark = second.mark()
@@ -349,7 +353,7 @@ class Desk:
         now = monotonic()
         minor = head.minor
         persistent = head.common.persistent and not client.last
-        sent = answer(entry, order.route.edits, order.asks)
+        sent = answer(entry, order.route.edits, order.asks, part=head.method == b"GET")
         body = sent.body
         parts = [sent.head, order.extra(self.around.rng)]
         if sent.status not in WITHOUT_CONTENT:
@@ -515,12 +519,19 @@ class Desk:
         for name in (b"location", b"content-location"):
             value = response.value(name)
             if value:
-                named = urljoin(base + head.target.decode("latin-1"), value.decode("latin-1"))
+                try:
+                    named = urljoin(base + head.target.decode("latin-1"), value.decode("latin-1"))
+                except ValueError:  # it names nothing
+                    continue
                 for start in (base, "https" + base[4:]):
                     if named.startswith(start + "/"):
                         urls.add(named[len(start) :].partition("#")[0].encode("latin-1"))
         for target in urls:
             self._forget(exchange.client, head, target)
+        named_groups = response.value(b"cache-group-invalidation")
+        if named_groups:
+            key = url_key(exchange.client.scheme, head.host, head.target)
+            self.purge([of_group(key, group) for group in groups(named_groups)])
 
     def _forget(self, client: ClientSide, head: RequestHead, target: bytes) -> None:
         """Invalidate what is stored of a URL for GET."""
@@ -537,6 +548,11 @@ class Desk:
         self.tally.invalidated += self.memory.invalidate(key)
         if self.second is not None:
             self.second.invalidate(key)
+
+    def purge(self, purges: Iterable[Purge]) -> list[Purged]:
+        """Put purges in force, in memory and below; the receipts of memory are complete some time later."""
+        now = monotonic()
+        return [self.memory.purge(purge, now) for purge in purges]
 
     def may_purge(self, client: str) -> bool:
         """Whether a client is one of those that may steer the cache."""
