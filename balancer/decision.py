@@ -21,6 +21,7 @@ class Decision:
         "attempts",
         "bytes_in",
         "bytes_out",
+        "cache",
         "client",
         "finished",
         "first_byte",
@@ -69,3 +70,4 @@ class Decision:
         self.bytes_in = 0  # request body
         self.bytes_out = 0  # response body as the client got it
         self.outcome = ""
+        self.cache = ""  # what the cache did; empty on routes without one

@@ -24,7 +24,7 @@ from config.schema import Config
 from config.schema import Listener as ListenerSettings
 
 if TYPE_CHECKING:
-    from balancer.proxy.exchange import Exchange
+    from balancer.proxy.sides import Serving
 
 BACKLOG = 1024
 NO_RATE = 1e-6
@@ -34,7 +34,7 @@ NO_RATE = 1e-6
 class Desk(Protocol):
     """Who takes the requests of all listeners."""
 
-    def open(self, listener: Listener, client: ClientConnection, head: RequestHead) -> Exchange | None: ...
+    def open(self, listener: Listener, client: ClientConnection, head: RequestHead) -> Serving | None: ...
 
     def refused(self, listener: Listener, client: ClientConnection, status: int, size: int) -> None: ...
 
@@ -243,7 +243,7 @@ class Listener:
             return False
         return any(ip in network for network in self._trusted)
 
-    def open(self, client: ClientConnection, head: RequestHead) -> Exchange | None:
+    def open(self, client: ClientConnection, head: RequestHead) -> Serving | None:
         return self._desk.open(self, client, head)
 
     def refused(self, client: ClientConnection, status: int, size: int) -> None:

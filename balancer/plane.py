@@ -118,6 +118,7 @@ class Plane:
         self.dialer.longest_head = snapshot.config.limits.head
         self.dialer.most_fields = snapshot.config.limits.header_count
         self._set_limits(snapshot.config.limits)
+        self.reception.desk.configure(snapshot.config.cache)
         self.snapshot = snapshot
         await self._change_listeners(snapshot.config, opened, credentials)
 
@@ -274,6 +275,7 @@ class Plane:
         if self._next_tick:
             self._overload.observe(now - self._next_tick)
         self._next_tick = now + TICK
+        self.reception.desk.tick()
         for pool in self.pools.values():
             if pool.waiting:
                 for waiter in [w for w in pool.waiting if isinstance(w, Exchange)]:
@@ -282,6 +284,7 @@ class Plane:
 
     def _second(self, now: float) -> None:
         self.reception.refresh_date()
+        self.reception.desk.second_passed(now)
         self._look_at_certificates()
         for pool in self.pools.values():
             pool.tick(now)

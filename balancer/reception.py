@@ -10,6 +10,8 @@ from random import Random
 from time import monotonic
 from typing import Final, Protocol
 
+from balancer.cache.memory import Memory
+from balancer.caching.desk import SAFE, Desk
 from balancer.decision import Decision
 from balancer.http1 import canned
 from balancer.http1.error_page import OWN
@@ -20,6 +22,7 @@ from balancer.listening import Listener
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.dialer import Dialer
 from balancer.proxy.exchange import Exchange
+from balancer.proxy.sides import Finished, Serving
 from balancer.routing import Route, RouteTable, TwoWays
 from balancer.routing.hops import ASKS_THE_WAY, OPTIONS_OF_ALL, HopAnswer, circles, hop_answer
 from balancer.tally import METHODS, ListenerTally, RouteTally
@@ -54,7 +57,10 @@ class Reception:
     """
 
     def __init__(self, dialer: Dialer, views: Views, rng: Random, tally: RouteTally, overload: Overload) -> None:
-        """`tally` counts requests that match no route; `overload` says which share of all is turned away."""
+        """`tally` counts requests that match no route; `overload` says which share of all is turned away.
+
+        The desk's memory has no room until it is given some.
+        """
         self.table = RouteTable({})  # the one reference that a reload swaps
         self.listeners: Mapping[str, Listener] = {}
         self.rng = rng
@@ -65,6 +71,7 @@ class Reception:
         self._overload = overload
         self._views = views
         self._unrouted = tally
+        self.desk = Desk(self, Memory(0))
         self.refresh_date()
 
     def refresh_date(self) -> None:
@@ -73,8 +80,8 @@ class Reception:
         for listener in self.listeners.values():
             listener.date = self.date
 
-    def open(self, listener: Listener, client: ClientConnection, head: RequestHead) -> Exchange | None:
-        """Take a request: the exchange to start, or None when it has been answered here."""
+    def open(self, listener: Listener, client: ClientConnection, head: RequestHead) -> Serving | None:
+        """Take a request: what is to be started, or None when it has been answered here."""
         decision = Decision(listener.name, client.address, monotonic())
         decision.method = head.method.decode("ascii")
         decision.host = head.host
@@ -123,6 +130,10 @@ class Reception:
             route = route.lanes[lane]
         decision.route = route.name
         decision.pool = route.pool.name
+        if route.cache is not None:
+            return self.desk.open(client, head, route, route.cache, decision, listener.tally, lane_cookie)
+        if self.table.caches and head.method not in SAFE:
+            return self.desk.unsafe(client, head, route, decision, listener.tally, lane_cookie)
         return Exchange(self, client, head, route, decision, listener.tally, lane_cookie)
 
     def refused(self, listener: Listener, client: ClientConnection, status: int, size: int) -> None:
@@ -231,9 +242,22 @@ class Reception:
         self._count(decision, listener.tally, route.tally if route is not None else self._unrouted)
         client.finished(persistent)
 
-    def over(self, exchange: Exchange) -> None:
-        """An exchange has ended and its decision is complete."""
-        self._count(exchange.decision, exchange.listener, exchange.route.tally)
+    def over(self, finished: Finished) -> None:
+        """A request is over and its decision complete."""
+        self.ended(finished.decision, finished.listener, finished.route)
+
+    def ended(self, decision: Decision, listener: ListenerTally, route: Route) -> None:
+        """The same of a request that has left nothing else behind."""
+        if decision.cache:
+            route.tally.cache[decision.cache] += 1
+        self._count(decision, listener, route.tally)
+
+    def route_for(self, head: RequestHead) -> Route | None:
+        """The route that such a request would take; None when that cannot be said."""
+        try:
+            return self.table.match(head)
+        except TwoWays:
+            return None
 
     def _count(self, decision: Decision, listener: ListenerTally, route: RouteTally) -> None:
         method = decision.method

@@ -71,11 +71,25 @@ class ServerTally:
 class RouteTally:
     """What came of one route's requests."""
 
-    __slots__ = ("codes", "latency")
+    __slots__ = ("cache", "codes", "latency")
 
     def __init__(self) -> None:
+        self.cache: defaultdict[str, int] = defaultdict(int)  # requests of a cached route by `Decision.cache`
         self.codes: defaultdict[int, int] = defaultdict(int)
         self.latency = Histogram()  # request head complete to last response byte
+
+
+class CacheTally:
+    """What the cache of a plane did, beside the requests it answered."""
+
+    __slots__ = ("collapsed", "fills", "invalidated", "refreshes", "refused")
+
+    def __init__(self) -> None:
+        self.fills = 0  # answers that servers were asked for on behalf of the cache
+        self.collapsed = 0  # requests that waited for one of them
+        self.refreshes = 0  # of them those for what was served stale meanwhile
+        self.refused: defaultdict[str, int] = defaultdict(int)  # answers that were not stored, by reason
+        self.invalidated = 0  # answers that were dropped since a request had changed something
 
 
 class PoolTally:

@@ -53,8 +53,8 @@ class CacheRule(Model):
     """Query parameters that make no other page; * stands for any characters."""
     key: CacheKey = CacheKey()
     bypass: Bypass = Bypass()
-    negative: dict[Annotated[str, Field(pattern=r"^([45][0-9]{2}|[45]xx)$", examples=["404", "5xx"])], Duration] = Field(
-        default_factory=dict
+    negative: dict[Annotated[str, Field(pattern=r"^([45][0-9]{2}|[45]xx)$", examples=["404", "5xx"])], Duration] = (
+        Field(default_factory=dict)
     )
     """Errors that say nothing of caching are kept for this long: {404: 10s, 5xx: 2s}."""
     store_set_cookie: Literal["explicit", "never"] = "explicit"

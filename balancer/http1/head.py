@@ -56,6 +56,7 @@ class RequestFields:
     """
 
     __slots__ = (
+        "asks",
         "block",
         "chunked",
         "encoded",
@@ -89,6 +90,7 @@ class RequestFields:
         self.user_agent = b""
         self.via: tuple[bytes, ...] = ()  # names of the proxies it came through
         self.encoded: object = None  # owner: http1.outgoing
+        self.asks: object = None  # owner: balancer.cache.asks
 
     def value(self, name: bytes) -> bytes | None:
         """See `value_of`."""

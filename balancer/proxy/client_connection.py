@@ -9,7 +9,7 @@ import socket
 import struct
 import termios
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from balancer.http1 import canned
 from balancer.http1.belief import unreserved, vet
@@ -17,11 +17,8 @@ from balancer.http1.faults import ClientFault
 from balancer.http1.framing import BadChunk, ChunkedReader, CountedReader
 from balancer.http1.head import END, RequestFields, RequestHead, parse_request, refuse_early
 from balancer.http1.proxy_protocol import Endpoint
-from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, UpstreamSide
+from balancer.proxy.sides import MANY_PIECES, NEVER, SLICE, Serving, UpstreamSide
 from balancer.tally import ListenerTally
-
-if TYPE_CHECKING:
-    from balancer.proxy.exchange import Exchange
 
 RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER for no time at all: what is not sent is dropped
 LINGER: Final = 5.0  # seconds to go on reading after a last answer, so that a reset does not overtake it (RFC 9112 9.6)
@@ -63,8 +60,8 @@ class Door(Protocol):
     def refused(self, client: ClientConnection, status: int, size: int) -> None:
         """What came was no request, and has been answered so with `size` bytes of body."""
 
-    def open(self, client: ClientConnection, head: RequestHead) -> Exchange | None:
-        """Take a request: the exchange to feed, not yet started; None when it has been answered already."""
+    def open(self, client: ClientConnection, head: RequestHead) -> Serving | None:
+        """Take a request: what is to be fed, not yet started; None when it has been answered already."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -136,7 +133,7 @@ class ClientConnection(asyncio.Protocol):
         self._ended = False  # the last answer is out
         self.deadline = NEVER
         # For one request.
-        self.exchange: Exchange | None = None
+        self.exchange: Serving | None = None
         self._reader: ChunkedReader | CountedReader | None = None  # while the body of a request is to come
         self._invited = True  # it need not wait for a server's 100 before it sends the body
         self._choppy = False  # it comes in many small chunks
@@ -427,6 +424,10 @@ class ClientConnection(asyncio.Protocol):
             self._advance(self._buffer)
 
     # What the exchange asks.
+
+    def serve(self, serving: Serving) -> None:
+        self.exchange = serving
+        serving.start()
 
     def send(self, data: bytes) -> None:
         if self._transport is not None:

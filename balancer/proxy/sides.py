@@ -5,10 +5,14 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Final, Protocol
 
+from balancer.decision import Decision
 from balancer.http1.error_page import ErrorPage
+from balancer.http1.fields import Field
 from balancer.http1.outgoing import Client
 from balancer.http1.proxy_protocol import Endpoint
+from balancer.routing import Route
 from balancer.server import Server
+from balancer.tally import ListenerTally
 
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
@@ -18,6 +22,35 @@ MANY_PIECES: Final = 64
 """Chunks of a body that came in one go, after which other connections get their turn."""
 SLICE: Final = 16 * 1024
 """Bytes of a body in many small chunks that are worked on in one turn."""
+
+
+class Finished(Protocol):
+    """A request whose decision is complete, as those see it who count."""
+
+    decision: Decision
+    listener: ListenerTally
+    route: Route
+
+
+class Serving(Finished, Protocol):
+    """What answers a request, as its client's connection sees it."""
+
+    def start(self) -> None: ...
+
+    def request_body(self, pieces: list[bytes]) -> None:
+        """The next pieces of the client's body, unframed."""
+
+    def request_end(self, trailers: list[Field]) -> None: ...
+
+    def client_fault(self, status: int, reason: str) -> None:
+        """The client broke its framing or stopped in mid-body."""
+
+    def client_gone(self) -> None: ...
+
+    def client_full(self) -> None:
+        """The client does not take what it is sent, until `client_drained`."""
+
+    def client_drained(self) -> None: ...
 
 
 class ClientSide(Client, Protocol):
@@ -30,6 +63,9 @@ class ClientSide(Client, Protocol):
 
     def ends(self) -> tuple[Endpoint | None, Endpoint | None]:
         """The client's address and port, and those it has connected to; None for what has none."""
+
+    def serve(self, serving: Serving) -> None:
+        """From now on this is what answers the request under way; it is started."""
 
     def send(self, data: bytes) -> None: ...
 
@@ -64,6 +100,8 @@ class UpstreamSide(Protocol):
     """Monotonic; `NEVER` when nothing is awaited. The sweeper calls the exchange's `deadline_passed`."""
     heard: bool
     """Something has come of an answer, if not its whole head."""
+    excess: bool
+    """More has come than the answer that just ended: where that ends may not be what its server meant."""
 
     def send(self, data: bytes) -> None: ...
 
@@ -99,5 +137,5 @@ class Surroundings(Protocol):
     def gave_up(self, exchange: Exchange) -> None:
         """The exchange no longer wants the connection that is being opened for it."""
 
-    def over(self, exchange: Exchange) -> None:
-        """The exchange is over and its decision complete."""
+    def over(self, finished: Finished) -> None:
+        """A request is over and its decision complete."""

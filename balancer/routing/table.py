@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import NamedTuple
 
+from balancer.cache.rules import BY_RFC, Rule, compile_rule
 from balancer.http1.edits import Edits
 from balancer.http1.head import RequestHead
 from balancer.pool import Pool
@@ -14,7 +15,7 @@ from balancer.routing.keys import hash_key
 from balancer.routing.paths import climbs, match_path, other_readings
 from balancer.strategy.split import Split
 from balancer.tally import RouteTally
-from config.schema import Config, Match
+from config.schema import Cache, CacheRule, Config, Match
 from config.schema import Pool as PoolSettings
 from config.schema import Route as RouteSettings
 
@@ -25,6 +26,7 @@ class Route:
     __slots__ = (
         "attempts",
         "body_limit",
+        "cache",
         "connect",
         "edits",
         "failure_statuses",
@@ -71,6 +73,7 @@ class Route:
         passive = pool.settings.health.passive
         self.failure_statuses = passive.statuses if passive else frozenset[int]()
         self.key: Callable[[RequestHead, str], int] | None = hash_key(pool.strategy, pool.settings.hash.key)
+        self.cache: Rule | None = None  # None: its answers are not cached
         # Set on the route that the table holds, not on its lanes.
         self.fixed: FixedAnswer | None = None  # a redirect or a fixed answer
         self.maintenance: FixedAnswer | None = None
@@ -153,6 +156,8 @@ class RouteTable:
         self._wildcards: dict[bytes, _Node] = {}  # by suffix with its dot: b".example.com"
         self._rest = _Node()
         self._only: Route | None = None
+        self.caches = any(r.cache is not None for route, _ in routes.values() for r in (route, *route.lanes.values()))
+        """Whether there is a route whose answers are cached."""
         for route, match in routes.values():
             self._add(route, match)
         if len(routes) == 1:
@@ -221,12 +226,15 @@ def build_table(
 ) -> RouteTable:
     """Compile a configuration. `tallies` keeps the counts of routes by name over reloads; `secret` keys the cookies."""
     routes: dict[str, tuple[Route, Match]] = {}
+    rules: dict[str, Rule] = {}
     nowhere = Pool("", rng, secret, lambda *_: None)  # for routes that answer by themselves
     nowhere.configure(PoolSettings(servers={}), (), 0.0)
     for name, settings in config.routes.items():
         tally = tallies.setdefault(name, RouteTally())
         names = [settings.pool] if settings.pool else list(settings.split or ())
         lanes = {pool: Route(name, settings, pools[pool], tally) for pool in names}
+        for lane in lanes.values():
+            lane.cache = _rule(settings.cache, config.cache, rules)
         if lanes:
             route = lanes[names[0]]
         else:
@@ -240,3 +248,15 @@ def build_table(
             route.maintenance = FixedAnswer.for_maintenance(settings.maintenance)
         routes[name] = route, settings.match
     return RouteTable(routes)
+
+
+def _rule(chosen: bool | str | None, cache: Cache, rules: dict[str, Rule]) -> Rule | None:
+    """The rule by which a route is cached, compiled once for all routes that have it."""
+    if chosen is False or (chosen is None and not cache.enabled):
+        return None
+    name = chosen if isinstance(chosen, str) else BY_RFC
+    rule = rules.get(name)
+    if rule is None:
+        settings = cache.rules[name] if isinstance(chosen, str) else CacheRule()
+        rule = rules[name] = compile_rule(name, settings, cache)
+    return rule

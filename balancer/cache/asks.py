@@ -1,0 +1,80 @@
+"""What a request's own fields ask of a cache."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from balancer.cache.dates import parse_date
+from balancer.cache.directives import NO_WISHES, of_request
+from balancer.http1.head import RequestFields
+
+NAMES: Final = frozenset(
+    b"""
+    cache-control pragma if-none-match if-modified-since if-match if-unmodified-since range if-range authorization
+    accept-encoding balancer-debug x-http-method-override x-http-method x-method-override
+    """.split()
+)
+_PASSING: Final = frozenset(
+    (b"if-match", b"if-unmodified-since", b"x-http-method-override", b"x-http-method", b"x-method-override")
+)
+"""With a precondition only a server can judge the request (RFC 9111 section 4.3.2). With another method in a field, a
+GET may be answered as if it were none."""
+
+
+class Asks:
+    """One request's wishes. `plain`: it has none; `passes`: no cache can answer it."""
+
+    __slots__ = (
+        "accept_encoding",
+        "authorization",
+        "if_modified_since",
+        "if_none_match",
+        "if_range",
+        "passes",
+        "plain",
+        "range",
+        "wants_key",
+        "wishes",
+    )
+
+    def __init__(self) -> None:
+        self.plain = True
+        self.passes = False
+        self.wishes = NO_WISHES
+        self.if_none_match: bytes | None = None
+        self.if_modified_since: int | None = None
+        self.range: bytes | None = None
+        self.if_range: bytes | None = None
+        self.authorization = False
+        self.accept_encoding: bytes | None = None
+        self.wants_key = False  # Balancer-Debug: key
+
+
+def asks_of(common: RequestFields) -> Asks:
+    """Read once for all requests with the same fields."""
+    asks = Asks()
+    if common.upgrade:
+        asks.passes = True
+        asks.plain = False
+    told: dict[bytes, bytes] = {}
+    for field in common.fields:
+        name = field[0]
+        if name in NAMES:
+            told[name] = b"%b, %b" % (told[name], field[1]) if name in told else field[1]
+    if not told:
+        return asks
+    asks.accept_encoding = told.pop(b"accept-encoding", None)
+    if not told:
+        return asks
+    asks.plain = False
+    asks.passes = asks.passes or not _PASSING.isdisjoint(told)
+    if b"cache-control" in told or b"pragma" in told:
+        asks.wishes = of_request(told.get(b"cache-control", b""), told.get(b"pragma", b""))
+    asks.if_none_match = told.get(b"if-none-match")
+    if asks.if_none_match is None and b"if-modified-since" in told:
+        asks.if_modified_since = parse_date(told[b"if-modified-since"])
+    asks.range = told.get(b"range")
+    asks.if_range = told.get(b"if-range")
+    asks.authorization = b"authorization" in told
+    asks.wants_key = told.get(b"balancer-debug") == b"key"
+    return asks

@@ -1,0 +1,265 @@
+"""The store in memory: bounded in bytes, and purged without looking at what is in it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from balancer.cache.entry import OVERHEAD, Entry
+from balancer.cache.policy import Sieve
+from balancer.cache.purge_log import Purged, PurgeLog
+from balancer.cache.purges import EVERYTHING, Purge
+
+MOST_VARIANTS: Final = 64
+"""Answers of one URL; one more takes the place of the oldest."""
+MOST_INVALIDATED: Final = 4096
+"""URLs whose invalidation is remembered for fetches under way."""
+_GONE: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFigures:
+    """What a store holds and has done. All but the first three are counts since it was made."""
+
+    entries: int
+    bytes: int
+    limit: int
+    stored: int
+    evicted: int
+    """To make room."""
+    refused: int
+    """Too large, or purged while they were fetched."""
+    purged: int
+    """Given back of what was purged."""
+    pending: int
+    """Purges that are in force, and whose entries have not all been given back yet."""
+    overflows: int
+    """Times that everything was purged because more purges came than can be kept in mind."""
+
+
+class Memory:
+    """Stored answers by URL.
+
+    A purge is in force at once: it is put down, and what is found in the store is held against the purges since it was
+    last. `reap` goes through the store in the background, gives back what was purged, and completes the receipts.
+
+    `moment` counts purges and invalidations, `serial` is that of the last purge. Whoever fetches an answer takes
+    `moment` down before and hands it over with the answer: what was purged meanwhile is then not stored.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit  # may be changed; `reap` then gives back what is too much
+        self.bytes = 0
+        self.entries = 0
+        self.moment = 0
+        self.serial = 0
+        self._urls: dict[bytes, tuple[Entry, ...]] = {}  # those of one URL newest first
+        self._policy = Sieve()
+        self._log = PurgeLog()
+        self._invalidated: dict[bytes, int] = {}  # moments, the oldest first
+        self._invalid_floor = 0  # the moment of the last one that was forgotten
+        self._receipts: deque[Purged] = deque()  # not done yet
+        self._passing = 0  # the serial that the pass of `reap` through the store began with
+        self._passed = 0  # the serial that every stored entry has been held against
+        self._stored = self._evicted = self._refused = self._purged = self._overflows = 0
+
+    def find(self, key: bytes) -> tuple[Entry, ...]:
+        """All of a URL, the newest first. Unchecked: one whose `checked` is not `serial` goes through `current`."""
+        return self._urls.get(key, ())
+
+    def current(self, entry: Entry) -> bool:
+        """Whether no purge has met the entry; if not, it is gone from the store. A soft purge makes it stale."""
+        return entry.checked == self.serial or self._settle(entry)
+
+    def put(self, entry: Entry, begun: int) -> bool:
+        """Store an answer that was asked for at the moment `begun`, in the place of the last one that is told apart by
+        the same; False when it is too large, or was purged meanwhile."""
+        size = measured(entry)
+        if size > self.limit // 2 or not self._valid(entry, begun):
+            self._refused += 1
+            return False
+        for other in self.find(entry.key):
+            if other.lane == entry.lane and other.vary == entry.vary:
+                entry.hits = other.hits
+                entry.visited = other.visited
+                self.remove(other)
+                break
+        most = max(self.limit, self.bytes)
+        while self.bytes + size > most:
+            self._evict()
+        others = self.find(entry.key)
+        if others:
+            entry.key = others[0].key  # that of the dictionary: the same bytes need not be held twice
+            if len(others) >= MOST_VARIANTS:
+                self.remove(others[-1])
+                others = others[:-1]
+        self._urls[entry.key] = (entry, *others)
+        self._policy.insert(entry)
+        entry.checked = self.serial
+        entry.size = size
+        self.bytes += size
+        self.entries += 1
+        self._stored += 1
+        return True
+
+    def resize(self, entry: Entry) -> None:
+        """Count an entry anew: call it when `encoded` or `encodings` were set."""
+        if entry.next is None:
+            return
+        size = measured(entry)
+        self.bytes += size - entry.size
+        entry.size = size
+        while self.bytes > self.limit and self.entries:
+            self._evict()
+
+    def remove(self, entry: Entry) -> None:
+        """Take an entry out, if it is stored."""
+        if entry.next is None:
+            return
+        if entry.checked != self.serial and not self._settle(entry):
+            return  # the purge has it
+        self._take_out(entry)
+
+    def invalidate(self, key: bytes) -> int:
+        """Take out all of a URL, and let nothing in of it that is being fetched: it was changed. How many it were."""
+        self.moment += 1
+        self._invalidated.pop(key, None)
+        self._invalidated[key] = self.moment
+        if len(self._invalidated) > MOST_INVALIDATED:
+            self._invalid_floor = self._invalidated.pop(next(iter(self._invalidated)))
+        count = 0
+        for entry in self.find(key):
+            if entry.checked == self.serial or self._settle(entry):
+                self._take_out(entry)
+                count += 1
+        return count
+
+    def purge(self, purge: Purge, now: float) -> Purged:
+        """Put a purge in force; its receipt is complete when `reap` has gone through the store."""
+        self.moment += 1
+        self.serial = self.moment
+        if self._log.full:
+            self._overflows += 1
+            self._log = PurgeLog()
+            purge = EVERYTHING
+        purged = Purged(purge, self.serial, now)
+        self._log.add(purged)
+        self._receipts.append(purged)
+        return purged
+
+    def clear(self) -> Purged:
+        """Purge everything; `reap` gives the memory back."""
+        return self.purge(EVERYTHING, 0.0)
+
+    def reap(self, entries: int) -> bool:
+        """Look at so many entries for what was purged, and give it back; False when nothing is left to do.
+
+        Call it now and then, with other work in between: a thousand entries take about a millisecond.
+        """
+        while self.bytes > self.limit and entries > 0:
+            self._evict()
+            entries -= 1
+        if self._passed != self.serial:
+            self._pass(entries)
+        return self._passed != self.serial or self.bytes > self.limit
+
+    def figures(self) -> MemoryFigures:
+        """What is in it."""
+        return MemoryFigures(
+            self.entries,
+            self.bytes,
+            self.limit,
+            self._stored,
+            self._evicted,
+            self._refused,
+            self._purged,
+            len(self._receipts),
+            self._overflows,
+        )
+
+    def _valid(self, entry: Entry, begun: int) -> bool:
+        """Hold an answer against what has happened since the moment it was asked for."""
+        if begun == self.moment:
+            return True
+        if begun < self._log.floor or begun < self._invalid_floor or self._invalidated.get(entry.key, 0) > begun:
+            return False
+        for purged in self._log.since(entry, begun):
+            if not purged.purge.soft:
+                return False
+            _make_stale(entry, purged.at)
+        return True
+
+    def _settle(self, entry: Entry) -> bool:
+        """Hold an entry against the purges since the last time; False when it is gone."""
+        checked = entry.checked
+        if checked < self._log.floor:
+            return False
+        stored = entry.next is not None
+        for purged in self._log.since(entry, checked):
+            purged.entries += stored
+            if purged.purge.soft:
+                _make_stale(entry, purged.at)
+                continue
+            if stored:
+                self._take_out(entry)
+                self._purged += 1
+            entry.checked = _GONE
+            return False
+        entry.checked = self.serial
+        return True
+
+    def _take_out(self, entry: Entry) -> None:
+        key = entry.key
+        others = self._urls[key]
+        if len(others) == 1:
+            del self._urls[key]
+        else:
+            self._urls[key] = tuple(other for other in others if other is not entry)
+        self._policy.remove(entry)
+        self.bytes -= entry.size
+        self.entries -= 1
+
+    def _evict(self) -> None:
+        entry = self._policy.victim()
+        if entry is None:
+            return
+        if entry.checked == self.serial or self._settle(entry):
+            self._take_out(entry)
+            self._evicted += 1
+
+    def _pass(self, entries: int) -> None:
+        """Go on through the store, from the oldest to the newest: what comes in meanwhile has been held against all."""
+        policy = self._policy
+        root = policy.root
+        if self._passing == self._passed:
+            self._passing = self.serial
+            policy.walker = root.previous or root
+        for _ in range(entries):
+            entry = policy.walker
+            if entry is root:
+                break
+            policy.walker = entry.previous or root
+            if entry.checked != self.serial:
+                self._settle(entry)
+        if policy.walker is root:
+            self._passed = self._passing
+            while self._receipts and self._receipts[0].serial <= self._passed:
+                self._receipts.popleft().done = True
+            self._log.forget(self._passed)
+
+
+def measured(entry: Entry) -> int:
+    """The bytes that an entry takes."""
+    fields = sum(len(field.line) for field in entry.fields)
+    encodings = sum(len(body) for body in entry.encodings.values() if body) if entry.encodings else 0
+    return OVERHEAD + len(entry.key) + fields + len(entry.body) + encodings + sum(map(len, entry.tags))
+
+
+def _make_stale(entry: Entry, at: float) -> None:
+    """End the freshness of an entry at this time; its windows move with it."""
+    early = entry.fresh_until - at
+    if early > 0:
+        entry.fresh_until = at
+        entry.revalidate_until -= early
+        entry.error_until -= early

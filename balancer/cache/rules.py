@@ -1,0 +1,96 @@
+"""How a route's answers are cached: its rule, made ready for requests."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from balancer.http1.head import RequestHead
+from config.schema import Cache, CacheRule
+
+Lane = tuple[bytes | None, ...]
+BY_RFC: Final = "default"
+"""The name of the rule that says nothing: everything is as RFC 9111 has it."""
+
+
+class Rule:
+    """A `config.schema.CacheRule` with what the cache as a whole says, compiled. Times are seconds."""
+
+    def __init__(self, name: str, settings: CacheRule, cache: Cache) -> None:
+        self.name = name
+        self.ttl = settings.ttl
+        self.heuristic_share = settings.heuristic.share
+        self.heuristic_longest = settings.heuristic.longest
+        self.stale_while_revalidate = settings.stale_while_revalidate
+        self.stale_if_error = settings.stale_if_error
+        self.negative = _statuses(settings.negative)
+        self.store_set_cookie = settings.store_set_cookie
+        self.max_object = cache.max_object
+        self.collapse = cache.collapse
+        self.status_header = cache.status_header
+        self.tag_fields = tuple(name.lower().encode("ascii") for name in cache.tags)
+        self.key_headers = tuple(name.lower().encode("ascii") for name in settings.key.headers)
+        self.key_cookies = tuple(name.encode("ascii") for name in settings.key.cookies)
+        self.bypass_headers = frozenset(name.lower().encode("ascii") for name in settings.bypass.headers)
+        self.bypass_cookies = tuple(name.encode("ascii") for name in settings.bypass.cookies)
+        self.bypasses = bool(self.bypass_headers or self.bypass_cookies)
+        self._ignored = _patterns(settings.ignore_query)
+        self.ignores = self._ignored is not None
+        self._lanes: dict[tuple[str, str], Lane] = {}  # bounded: by routes and pools
+
+    def ignored(self, query: bytes) -> bytes:
+        """A query, with its question mark, without the parameters that make no other page."""
+        if self._ignored is None or not query:
+            return query
+        kept = [part for part in query[1:].split(b"&") if self._ignored.fullmatch(part.partition(b"=")[0]) is None]
+        return b"?" + b"&".join(kept) if kept else b""
+
+    def lane(self, route: str, pool: str, request: RequestHead) -> Lane:
+        """What tells the answers of one URL apart without their say."""
+        lane = self._lanes.get((route, pool))
+        if lane is None:
+            lane = self._lanes[route, pool] = (route.encode(), pool.encode())
+        if self.key_headers or self.key_cookies:
+            cookies = _cookies(request) if self.key_cookies else {}
+            return (
+                *lane,
+                *(request.value(name) for name in self.key_headers),
+                *(cookies.get(name) for name in self.key_cookies),
+            )
+        return lane
+
+    def passes(self, request: RequestHead) -> bool:
+        """Whether a request goes past the cache. Ask where `bypasses`."""
+        if any(field[0] in self.bypass_headers for field in request.common.fields):
+            return True
+        return bool(self.bypass_cookies) and not _cookies(request).keys().isdisjoint(self.bypass_cookies)
+
+
+def compile_rule(name: str, settings: CacheRule, cache: Cache) -> Rule:
+    return Rule(name, settings, cache)
+
+
+def _statuses(negative: dict[str, float]) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for status, ttl in sorted(negative.items(), key=lambda pair: "x" not in pair[0]):  # 404 says it closer than 4xx
+        codes = range(int(status[0]) * 100, int(status[0]) * 100 + 100) if status.endswith("xx") else (int(status),)
+        found.update(dict.fromkeys(codes, ttl))
+    return found
+
+
+def _patterns(patterns: tuple[str, ...]) -> re.Pattern[bytes] | None:
+    if not patterns:
+        return None
+    escaped = (re.escape(pattern).replace(r"\*", ".*") for pattern in patterns)
+    return re.compile("|".join(escaped).encode("utf-8"), re.DOTALL)
+
+
+def _cookies(request: RequestHead) -> dict[bytes, bytes]:
+    """The cookies of a request; of one that comes twice the first, which is the one for the closest path."""
+    found: dict[bytes, bytes] = {}
+    for field in request.common.fields:
+        if field[0] == b"cookie":
+            for part in field[1].split(b";"):
+                name, _, value = part.strip(b" \t").partition(b"=")
+                found.setdefault(name, value)
+    return found

@@ -1,0 +1,196 @@
+"""What a route's rule changes."""
+
+from __future__ import annotations
+
+from tests.caching.case import NEXT, case, fetch, hit, says, stale, theme, unstored
+
+theme("Rules")
+
+KEPT = says("Cache-Control: max-age=3600")
+
+
+def ruled(prefix: str) -> dict[str, str]:
+    return {"site": "ruled", "prefix": f"/{prefix}"}
+
+
+case(
+    "ttl-gives-a-lifetime",
+    "rules.ttl",
+    "With ttl an answer that says nothing is stored for it.",
+    fetch(says()),
+    hit(cache={"ttl": (55, 60)}),
+    **ruled("ttl"),
+)
+case(
+    "ttl-over-max-age",
+    "rules.ttl",
+    "Whatever max-age it has.",
+    fetch(says("Cache-Control: max-age=0")),
+    hit(cache={"ttl": (55, 60)}),
+    **ruled("ttl"),
+)
+unstored("ttl-does-not-force", "rules.ttl", "But no-store stays no-store.", "Cache-Control: no-store", **ruled("ttl"))
+unstored(
+    "ttl-does-not-share", "rules.ttl", "And private private.", "Cache-Control: private, max-age=60", **ruled("ttl")
+)
+case(
+    "ignored-parameters",
+    "rules.ignore_query",
+    "Ignored parameters make no other URL.",
+    fetch(KEPT, tail="?a=1&utm_source=x"),
+    hit(tail="?a=1"),
+    hit(tail="?utm_medium=y&a=1&fbclid=z"),
+    fetch(NEXT, tail="?a=2&utm_source=x"),
+    **ruled("ignore"),
+)
+case(
+    "only-ignored-parameters",
+    "rules.ignore_query",
+    "A query of nothing else is none.",
+    fetch(KEPT),
+    hit(tail="?utm_source=x"),
+    **ruled("ignore"),
+)
+case(
+    "ignored-parameters-reach-the-server",
+    "rules.ignore_query",
+    "The server gets them all the same.",
+    fetch(says("Cache-Control: no-store"), tail="?utm_source=x"),
+    **ruled("ignore"),
+)
+case(
+    "names-that-begin-like-ignored-ones",
+    "rules.ignore_query",
+    "fbclid2 is not fbclid.",
+    fetch(KEPT),
+    fetch(NEXT, tail="?fbclid2=1"),
+    **ruled("ignore"),
+)
+case(
+    "a-field-in-the-key",
+    "rules.key.headers",
+    "Fields in the key tell apart, without Vary.",
+    fetch(KEPT, "X-Lang: de"),
+    fetch(KEPT, "X-Lang: en"),
+    fetch(KEPT),
+    hit("X-Lang: de", of=1),
+    hit("X-Lang: en", of=2),
+    hit(of=3),
+    **ruled("header"),
+)
+case(
+    "a-cookie-in-the-key",
+    "rules.key.cookies",
+    "Cookies in the key as well, and no others.",
+    fetch(KEPT, "Cookie: theme=dark; id=1"),
+    fetch(KEPT, "Cookie: theme=light"),
+    hit("Cookie: id=2; theme=dark", of=1),
+    hit("Cookie: theme=light", of=2),
+    **ruled("cookie"),
+)
+case(
+    "a-field-that-bypasses",
+    "rules.bypass.headers",
+    "A field may let a request past the cache.",
+    fetch(KEPT),
+    fetch(KEPT, "X-Preview: 1", cache={"fwd": "bypass"}),
+    hit(of=1),
+    **ruled("bypass"),
+)
+case(
+    "a-cookie-that-bypasses",
+    "rules.bypass.cookies",
+    "A cookie as well.",
+    fetch(KEPT),
+    fetch(KEPT, "Cookie: a=1; session=x"),
+    hit("Cookie: a=1", of=1),
+    **ruled("bypass"),
+)
+case(
+    "what-bypassed-is-not-stored",
+    "rules.bypass",
+    "Its answer is not stored.",
+    fetch(KEPT, "X-Preview: 1"),
+    fetch(NEXT),
+    **ruled("bypass"),
+)
+case(
+    "negative-404",
+    "rules.negative",
+    "A 404 that says nothing is kept when the rule says so.",
+    fetch(says(status=404)),
+    hit(status=404),
+    **ruled("negative"),
+)
+for code in (500, 502, 503, 504):
+    case(
+        f"negative-{code}",
+        "rules.negative",
+        f"5xx stands for {code}.",
+        fetch(says(status=code)),
+        hit(status=code),
+        **ruled("negative"),
+    )
+case(
+    "negative-403", "rules.negative", "Another is not kept.", fetch(says(status=403)), fetch(NEXT), **ruled("negative")
+)
+case(
+    "negative-and-no-store",
+    "rules.negative",
+    "Nor one with no-store.",
+    fetch(says("Cache-Control: no-store", status=404)),
+    fetch(NEXT),
+    **ruled("negative"),
+)
+case(
+    "negative-and-a-lifetime",
+    "rules.negative",
+    "One that says how long keeps to that.",
+    fetch(says("Cache-Control: max-age=3600", status=404)),
+    hit(status=404, cache={"ttl": (3590, 3600)}),
+    **ruled("negative"),
+)
+stale(
+    "no-guessing",
+    "rules.heuristic",
+    "With share: 0 no lifetime is guessed.",
+    "Last-Modified: {-864000}",
+    **ruled("never"),
+)
+case(
+    "another-share",
+    "rules.heuristic",
+    "Another share guesses otherwise.",
+    fetch(says("Last-Modified: {-100}", "Age: 20")),
+    hit(cache={"ttl": (28, 30)}),
+    **ruled("guess"),
+)
+case(
+    "another-longest",
+    "rules.heuristic",
+    "Up to another limit.",
+    fetch(says("Last-Modified: {-864000}")),
+    hit(cache={"ttl": (98, 100)}),
+    **ruled("guess"),
+)
+case(
+    "routes-do-not-mix",
+    "poisoning",
+    "What one route has stored answers no request of another, though the URL is one.",
+    fetch(KEPT, "X-Ring: beta"),
+    fetch(KEPT),
+    hit("X-Ring: beta", of=1),
+    hit(of=2),
+    **ruled("chosen"),
+)
+case(
+    "an-unsafe-request-invalidates-on-all-routes",
+    "RFC 9111 section 4.4",
+    "An unsafe request invalidates the URL on every route.",
+    fetch(KEPT, "X-Ring: beta"),
+    fetch(KEPT),
+    fetch(NEXT, method="POST"),
+    fetch(NEXT, "X-Ring: beta"),
+    fetch(NEXT),
+    **ruled("chosen"),
+)

@@ -1,0 +1,144 @@
+"""The real process in front of the planned server, in a few configurations."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, Final
+
+import yaml
+
+from tests.caching.client import Client
+from tests.caching.server import Place, Server
+from tests.system.process import KEY, free_port
+from tests.tree import ROOT
+
+START: Final = 20.0
+UNCHECKED: Final = {"active": False, "passive": False}
+MOST: Final = 64 * 1024
+"""`max_object` of the site `ruled`."""
+
+RULES: Final[dict[str, dict[str, Any]]] = {
+    "ttl": {"ttl": "60s"},
+    "ignore": {"ignore_query": ["utm_*", "fbclid"]},
+    "header": {"key": {"headers": ["X-Lang"]}},
+    "cookie": {"key": {"cookies": ["theme"]}},
+    "bypass": {"bypass": {"headers": ["X-Preview"], "cookies": ["session"]}},
+    "negative": {"negative": {404: "60s", "5xx": "60s"}},
+    "cookieless": {"store_set_cookie": "never"},
+    "swr": {"stale_while_revalidate": "60s"},
+    "sie": {"stale_if_error": "60s"},
+    "never": {"heuristic": {"share": 0}},
+    "guess": {"heuristic": {"share": 0.5, "longest": "100s"}},
+}
+SITES: Final[dict[str, dict[str, Any]]] = {
+    "plain": {"cache": True, "routes": {"all": {"pool": "app"}}},
+    "ruled": {
+        "cache": {"enabled": True, "max_object": MOST, "purge_from": ["127.0.0.1"], "rules": RULES},
+        "routes": {
+            "all": {"pool": "app"},
+            "off": {"match": "/off/**", "pool": "app", "cache": False},
+            "slow": {"match": "/slow/**", "pool": "app", "timeouts": {"first_byte": "300ms"}},
+            "chosen": {"match": "/chosen/**", "pool": "app"},
+            "chosen-beta": {"match": {"path": "/chosen/**", "headers": {"X-Ring": "beta"}}, "pool": "app"},
+            **{name: {"match": f"/{name}/**", "pool": "app", "cache": name} for name in RULES},
+        },
+    },
+    "trusting": {"cache": True, "trusted_proxies": ["127.0.0.1"], "routes": {"all": {"pool": "app"}}},
+    "quiet": {
+        "cache": {"enabled": False, "status_header": False, "collapse": False},
+        "routes": {"all": {"pool": "app"}, "on": {"match": "/on/**", "pool": "app", "cache": True}},
+    },
+}
+
+
+class Site:
+    """One running balancer."""
+
+    def __init__(self, folder: Path, name: str, server: int, more: Mapping[str, Any] | None = None) -> None:
+        self.name = name
+        self.port = free_port()
+        self.admin = free_port()
+        self.log = folder / f"{name}.log"
+        self._file = folder / f"{name}.yaml"
+        self._file.write_text(
+            yaml.safe_dump(
+                {
+                    "listen": f"127.0.0.1:{self.port}",
+                    "admin": {"listen": f"127.0.0.1:{self.admin}", "state": str(folder / f"{name}.overlay.yaml")},
+                    "logs": {"access": False},
+                    "pools": {"app": {"servers": {"a": f"http://127.0.0.1:{server}"}, "health": UNCHECKED}},
+                    **SITES[name],
+                    **(more or {}),
+                }
+            )
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "balancer", "run", "-c", str(self._file)],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "ADMIN_API_KEY": KEY},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        end = monotonic() + START
+        while monotonic() < end and self._process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+                return
+            except OSError:
+                sleep(0.05)
+        self.end()
+        raise RuntimeError(f"site {self.name} did not listen within {START:.0f} s; it said:\n{self.said()}")
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(10.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+class Lab:
+    """The sites, each started when it is first asked for, and the server behind them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sites: dict[str, Site] = {}
+        self.server = Server()
+
+    def site(self, name: str = "plain") -> Site:
+        if name not in self._sites:
+            site = Site(self._folder, name, self.server.port)
+            site.start()
+            self._sites[name] = site
+        assert self._sites[name].running, f"the balancer has ended; it said:\n{self._sites[name].said()}"
+        return self._sites[name]
+
+    def client(self, site: str = "plain") -> Client:
+        return Client(self.site(site).port)
+
+    def place(self, name: str) -> Place:
+        return self.server.place(name)
+
+    def end(self) -> None:
+        for site in self._sites.values():
+            site.end()
+        self.server.close()
