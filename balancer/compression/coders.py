@@ -62,13 +62,13 @@ class Brotli:
         self._made = brotli.Compressor(quality=2, lgwin=14) if events else brotli.Compressor(quality=4, lgwin=19)
 
     def feed(self, data: bytes) -> bytes:
-        return self._made.process(data)
+        return bytes(self._made.process(data))
 
     def flush(self) -> bytes:
-        return self._made.flush()
+        return bytes(self._made.flush())
 
     def finish(self) -> bytes:
-        return self._made.finish()
+        return bytes(self._made.finish())
 
 
 class Zstd:

@@ -39,8 +39,8 @@ def answering(condition: bytes, tag: bytes, preferred: bytes | None) -> bytes:
     asked = [match[1] for match in _LIST.finditer(condition)]
     bare = tag[1:-1]
     codings = [coding for coding in (b"gzip", b"br", b"zstd") if b"%b~%b" % (bare, coding) in asked]
-    if preferred in codings:
-        return coded(tag, preferred) if preferred is not None else tag
+    if preferred is not None and preferred in codings:
+        return coded(tag, preferred)
     if bare in asked or not codings:
         return tag
     return coded(tag, codings[0])

@@ -20,7 +20,7 @@ LONGEST: Final = 256
 DESCRIBING: Final = frozenset((b"content-md5", b"content-digest", b"repr-digest", b"digest"))
 """What is said of the bytes of a body, and of others it is not true (RFC 9530)."""
 _GONE: Final = DESCRIBING | {b"content-length", b"etag", b"accept-ranges"}
-_NEVER: Final = frozenset((204, 205, 304))  # without a body
+_NEVER: Final = frozenset((204, 205, 206, 304, 416))  # without a body, or about a part of it
 _NO_TRANSFORM: Final = re.compile(rb"(?i)(?:\A|[\t ,])no-transform(?=[\t ,]|\Z)")
 _ACCEPT_ENCODING: Final = re.compile(rb"(?i)(?:\A|[\t ,])(?:accept-encoding|\*)(?=[\t ,]|\Z)")
 _VARY: Final = parse_line(b"Vary: Accept-Encoding")
@@ -79,9 +79,9 @@ class Compression:
         return None if control is not None and _NO_TRANSFORM.search(control) else coding
 
     def suits(self, response: ResponseHead, length: int) -> bool:
-        """Whether an answer with a body of `length` bytes, negative if unknown, is one to compress for those who want it."""
+        """Whether an answer with a body of `length` bytes, negative if unknown, is one to compress."""
         status = response.status
-        if status < 200 or status in _NEVER or status == 206 or 0 <= length < self._least:
+        if status < 200 or status in _NEVER or 0 <= length < self._least:
             return False
         return self._is_plain(response)
 
@@ -94,11 +94,7 @@ class Compression:
                 if kind is not None:
                     return False  # two of them: nobody knows which one holds
                 kind = field[1]
-            elif name == b"content-encoding":
-                return False
-            elif name == b"content-range" and response.status != 206:
-                return False
-            elif name == b"cache-control" and _NO_TRANSFORM.search(field[1]):
+            elif name == b"content-encoding" or (name == b"cache-control" and _NO_TRANSFORM.search(field[1])):
                 return False
         return kind is not None and self._fits(kind)
 

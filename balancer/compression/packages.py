@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import brotli
+    import brotli  # type: ignore[import-untyped]  # it has no stubs
     from backports import zstd
 else:
     try:
