@@ -235,18 +235,21 @@ class Desk:
     def _fetch(self, order: Order, stale: Entry | None) -> Serving:
         """Ask a server, or wait with those who wait for it already."""
         asks = order.asks
-        together = order.rule.collapse and not asks.authorization and not self._is_alone(order)
-        if together and not (asks.wishes.no_cache or asks.wishes.max_age == 0 or (asks.range and stale is None)):
+        together = order.rule.collapse and not (self._alone and self._is_alone(order))
+        if not asks.plain and together:
+            wishes = asks.wishes
+            part = asks.range is not None and stale is None
+            together = not (asks.authorization or wishes.no_cache or wishes.max_age == 0 or part)
+        if together:
             for fill in self.fills.get(order.place, ()):
                 if fill.takes(order):
                     self.tally.collapsed += 1
                     return Follower(self.around, order, fill)
-        else:
-            together = False
         if order.head.method == b"HEAD" or asks.wishes.no_store:
             order.decision.cache = "miss"
             return self._alone_for(order)
-        fill = Fill(self, order.key, order.lane, self._hint(order), self.memory.moment)
+        hint = () if order.why is why.URI_MISS else self._hint(order)
+        fill = Fill(self, order.key, order.lane, hint, self.memory.moment)
         fill.open = together
         second = self.second
         if second is not None and second.up:
@@ -258,7 +261,7 @@ class Desk:
     def _lead(self, order: Order, stale: Entry | None, fill: Fill) -> Fetch:
         """The exchange that fetches."""
         asks = order.asks
-        as_it_is = (asks.range is not None and stale is None) or self._is_alone(order)
+        as_it_is = not asks.plain and ((asks.range is not None and stale is None) or self._is_alone(order))
         validated: list[Entry] = []
         if stale is not None:
             validated = [stale]
@@ -266,7 +269,8 @@ class Desk:
             found = [e for e in self.memory.find(order.key) if e.lane == order.lane and e.etag is not None]
             validated = [e for e in found[:MOST_VALIDATED] if e.checked == self.memory.serial or self.memory.current(e)]
         self.tally.fills += 1
-        fill.lease, order.lease = order.lease, None
+        if order.lease is not None:
+            fill.lease, order.lease = order.lease, None
         if fill.open:
             self.fills.setdefault(order.place, []).append(fill)
         return Fetch(self.around, self, order, fill, stale, validated, as_it_is=as_it_is)

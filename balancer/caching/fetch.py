@@ -12,7 +12,7 @@ from balancer.cache.entry import Entry
 from balancer.cache.serving import may_serve_on_error, may_serve_unreachable
 from balancer.cache.storing import Refused, judge
 from balancer.caching.fill import UNKNOWN, Fill
-from balancer.caching.order import Order
+from balancer.caching.order import URI_MISS, Order
 from balancer.caching.stored import connection_line, unchanged
 from balancer.decision import Decision
 from balancer.http1.fields import Field
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 OWN_CONDITIONS: Final = frozenset((b"if-none-match", b"if-modified-since", b"if-range", b"range"))
 """What a request asks of its own answer. The one that is fetched for the cache is to be whole."""
+_STORED: Final = cache_status(fwd=URI_MISS, stored=True)
 ERRORS: Final = frozenset((500, 502, 503, 504))
 """Answers that a stale one may stand in for (RFC 5861 section 4)."""
 
@@ -189,24 +190,24 @@ class Fetch(Exchange):
             if status < 500:
                 desk.alone(order)
             self.fill.release()
+        if order.rule.status_header:
+            self.extra = self._status(status, stored=entry is not None)
         if entry is None:
             super()._answer_with(response, length)
-            self._add_status(status, stored=False)
             return
         self._feeds = True
         if not order.asks.plain and status == 200 and not_modified(order.asks, entry):
             self._send_unchanged(entry)
         else:
             super()._answer_with(response, length)
-            self._add_status(status, stored=True)
         self.fill.begin(entry, length if length >= 0 else UNKNOWN)
 
-    def _add_status(self, status: int, *, stored: bool) -> None:
-        """Say in the head that was just made what the cache did."""
-        if self.order.rule.status_header and self._out:
-            fwd_status = status if self._validated else 0
-            told = cache_status(fwd=self.order.why, fwd_status=fwd_status, stored=stored)
-            self._out[-1] = b"%b%b\r\n" % (self._out[-1][:-2], told)
+    def _status(self, status: int, *, stored: bool) -> bytes:
+        """What the cache did, as a line."""
+        why = self.order.why
+        if stored and why is URI_MISS:
+            return _STORED
+        return cache_status(fwd=why, fwd_status=status if self._validated else 0, stored=stored)
 
     def response_body(self, pieces: list[bytes]) -> None:
         if self._feeds:
@@ -387,9 +388,8 @@ class Past(Exchange):
     told: bytes
 
     def _answer_with(self, response: ResponseHead, length: int) -> None:
+        self.extra += self.told
         super()._answer_with(response, length)
-        if self.told:
-            self._out[-1] = b"%b%b\r\n" % (self._out[-1][:-2], self.told)
 
 
 class Unsafe(Past):

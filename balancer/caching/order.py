@@ -37,6 +37,7 @@ class Order:
         "lease",
         "listener",
         "looked",
+        "place",
         "route",
         "rule",
         "why",
@@ -66,6 +67,7 @@ class Order:
         self.key = key
         self.lane = lane
         self.why = URI_MISS  # why it could not be answered from memory, a word of RFC 9211 section 2.2
+        self.place = key, lane  # where its answers are: those of another lane are never for it
         self.looked = False  # Redis has been asked
         self.lease: object = None  # of Redis: this one is to ask a server
 
@@ -81,8 +83,3 @@ class Order:
         if self.lane_cookie is not None:
             lines += b"Set-Cookie: %b\r\n" % self.lane_cookie
         return lines
-
-    @property
-    def place(self) -> tuple[bytes, Lane]:
-        """Where its answers are: those of other lanes are never for it."""
-        return self.key, self.lane

@@ -223,11 +223,20 @@ def _node(address: bytes) -> bytes:
 
 
 def encode_response(
-    response: ResponseHead, edits: Edits, length: int, *, minor: int, persistent: bool, request_id: bytes, date: bytes
+    response: ResponseHead,
+    edits: Edits,
+    length: int,
+    *,
+    minor: int,
+    persistent: bool,
+    request_id: bytes,
+    date: bytes,
+    extra: bytes = b"",
 ) -> bytes:
     """The head for a client of HTTP/1.`minor`. `length` is as `framing.response_length` gives it for what will be sent.
 
-    `persistent` says whether the client's connection stays open; `date` is used when the server sent none.
+    `persistent` says whether the client's connection stays open; `date` is used when the server sent none; `extra` are
+    complete lines.
     """
     fields = response.fields
     if edits.response_drop:
@@ -267,6 +276,8 @@ def encode_response(
     elif minor == 0:
         parts.append(b"Connection: keep-alive\r\n")
     parts.append(edits.response_add)
+    if extra:
+        parts.append(extra)
     parts.append(b"\r\n")
     return b"".join(parts)
 

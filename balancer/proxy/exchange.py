@@ -81,6 +81,7 @@ class Exchange:
         "client",
         "deadline",
         "decision",
+        "extra",
         "head",
         "listener",
         "persistent",
@@ -112,6 +113,7 @@ class Exchange:
         self.persistent = head.common.persistent
         self.deadline = decision.started + route.total if route.total else NEVER
         self.wait_until = NEVER  # while queued
+        self.extra = b""  # more lines for the answer's head
         self.chunked_out = False  # the answer's body goes out in chunks
         self._request_over = not head.common.has_body
         self._queued_at = 0.0
@@ -324,26 +326,27 @@ class Exchange:
                 if response.names:
                     self._nominated = nominated(response.names)
         self.persistent = persistent
-        data = encode_response(
-            response,
-            self.route.edits,
-            length,
-            minor=head.minor,
-            persistent=persistent,
-            request_id=decision.request_id,
-            date=self.around.date,
-        )
         if self._lane_cookie is not None or (pool.sticky is not None and server is not self._bound):
-            data = self._with_cookies(data, server)
-        self._out.append(data)
+            self.extra += self._cookies(server)
+        self._out.append(
+            encode_response(
+                response,
+                self.route.edits,
+                length,
+                minor=head.minor,
+                persistent=persistent,
+                request_id=decision.request_id,
+                date=self.around.date,
+                extra=self.extra,
+            )
+        )
 
-    def _with_cookies(self, data: bytes, server: Server) -> bytes:
-        """The head with the cookies that bring the client back to its lane and its server."""
+    def _cookies(self, server: Server) -> bytes:
+        """The lines that bring the client back to its lane and its server."""
         cookies = [self._lane_cookie]
         if self.pool.sticky is not None and server is not self._bound:
             cookies.append(self.pool.sticky.cookie(server))
-        lines = b"".join(b"Set-Cookie: %b\r\n" % cookie for cookie in cookies if cookie)
-        return b"%b%b\r\n" % (data[:-2], lines)
+        return b"".join(b"Set-Cookie: %b\r\n" % cookie for cookie in cookies if cookie)
 
     def _interim(self, response: ResponseHead) -> None:
         """A 1xx response: a switch of protocols that was asked for, or one to pass through."""
