@@ -108,7 +108,7 @@ class Place:
     bodies: dict[int, bytes] = field(default_factory=dict)
 
     def body_of(self, number: int) -> bytes:
-        return self.bodies.get(number) or b"answer %d of %s" % (number, self.name.encode())
+        return self.bodies[number] if number in self.bodies else b"answer %d of %s" % (number, self.name.encode())
 
     def plan(self, *answers: Answer) -> None:
         with self.changed:
