@@ -48,6 +48,8 @@ ALONE: Final = 10.0
 MOST_ALONE: Final = 4096
 REAPED: Final = 1000
 """Entries that a tick of a tenth of a second looks at for those that were purged."""
+MOST_PASSES: Final = 10_000
+"""Turns in which the store is gone through for a receipt; ten million entries are more than fit into any memory."""
 HIT: Final = "hit"
 _ADDRESSES: Final = frozenset(
     (b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"x-forwarded-for")
@@ -582,7 +584,9 @@ class Desk:
         in_force = monotonic() - began
         second = self.second
         below = [] if second is None else await asyncio.gather(*map(second.purge, wanted))
-        while self.memory.reap(REAPED):
+        for _ in range(MOST_PASSES):
+            if not self.memory.reap(REAPED):
+                break
             await asyncio.sleep(0)
         found = []
         for position, purge in enumerate(wanted):
