@@ -19,6 +19,7 @@ from balancer.cache.keys import url_key
 from balancer.cache.memory import Memory
 from balancer.cache.purge_log import Purged
 from balancer.cache.purges import Purge, of_group
+from balancer.cache.receipts import LevelReceipt, PurgeReceipt
 from balancer.cache.rules import Rule
 from balancer.cache.serving import FRESH, STALE_WHILE_REVALIDATE, may_serve_on_error, may_serve_unreachable, use
 from balancer.cache.storing import groups
@@ -28,6 +29,7 @@ from balancer.caching.fetch import Fetch, Nobody, Past, Unsafe
 from balancer.caching.fill import Fill
 from balancer.caching.follower import Follower
 from balancer.caching.order import Lane, Order
+from balancer.caching.purging import PURGE, Purging
 from balancer.caching.stored import SEPARATE, WITHOUT_CONTENT, answer, connection_line, head_of
 from balancer.decision import Decision
 from balancer.http1.fields import FORWARDED, FORWARDED_HOST, FORWARDED_OTHER, FORWARDED_PROTO
@@ -46,6 +48,8 @@ ALONE: Final = 10.0
 MOST_ALONE: Final = 4096
 REAPED: Final = 1000
 """Entries that a tick of a tenth of a second looks at for those that were purged."""
+MOST_PASSES: Final = 10_000
+"""Turns in which the store is gone through for a receipt; ten million entries are more than fit into any memory."""
 HIT: Final = "hit"
 _ADDRESSES: Final = frozenset(
     (b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"x-forwarded-for")
@@ -79,6 +83,8 @@ class Second(Protocol):
     def mark(self) -> object: ...
 
     def put(self, entry: Entry, mark: object) -> None: ...
+
+    async def purge(self, purge: Purge) -> LevelReceipt: ...
 
     @property
     def up(self) -> bool: ...
@@ -135,6 +141,8 @@ class Desk:
         common = head.common
         method = head.method
         if (method != b"GET" and method != b"HEAD") or common.has_body:
+            if method == PURGE:
+                return self._purging(client, head, route, rule, decision, listener)
             return self._past(client, head, route, rule, decision, listener, lane_cookie, why.METHOD)
         asks = common.asks
         if not isinstance(asks, Asks):
@@ -549,10 +557,52 @@ class Desk:
         if self.second is not None:
             self.second.invalidate(key)
 
+    def _purging(
+        self,
+        client: ClientSide,
+        head: RequestHead,
+        route: Route,
+        rule: Rule,
+        decision: Decision,
+        listener: ListenerTally,
+    ) -> Serving | None:
+        """PURGE: its URL, however it is stored. `Cache-Purge: soft` makes it stale."""
+        decision.cache = "purge"
+        if not self.may_purge(decision.client):
+            exchange = Exchange(self.around, client, head, route, decision, listener)
+            exchange.fail(403, "PURGE is for the addresses in cache.purge_from", "refused")
+            return None
+        soft = (head.value(b"cache-purge") or b"").lower() == b"soft"
+        purge = Purge("url", url_key(client.scheme, head.host, head.target, rule), soft)
+        return Purging(self.around, client, head, route, decision, listener, purge, self.purge_all)
+
+    async def purge_all(self, purges: Iterable[Purge]) -> list[PurgeReceipt]:
+        """Put purges in force on every level, and count what they met. A level that does not take it says so."""
+        wanted = list(purges)
+        began = monotonic()
+        receipts = self.purge(wanted)
+        in_force = monotonic() - began
+        second = self.second
+        below = [] if second is None else await asyncio.gather(*map(second.purge, wanted))
+        for _ in range(MOST_PASSES):
+            if not self.memory.reap(REAPED):
+                break
+            await asyncio.sleep(0)
+        found = []
+        for position, purge in enumerate(wanted):
+            purged = receipts[position]
+            own = LevelReceipt("memory", True, purged.entries if purged.done else None, in_force)
+            found.append(PurgeReceipt(purge, (own, below[position]) if below else (own,)))
+        return found
+
     def purge(self, purges: Iterable[Purge]) -> list[Purged]:
-        """Put purges in force, in memory and below; the receipts of memory are complete some time later."""
+        """Put purges in force in memory; the receipts are complete when the store has been gone through."""
         now = monotonic()
-        return [self.memory.purge(purge, now) for purge in purges]
+        found = []
+        for purge in purges:
+            self.tally.purges[purge.kind] += 1
+            found.append(self.memory.purge(purge, now))
+        return found
 
     def may_purge(self, client: str) -> bool:
         """Whether a client is one of those that may steer the cache."""
