@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from balancer.cache.entry import OVERHEAD, Entry
-from balancer.cache.policy import Sieve
+from balancer.cache.entry import Entry, Selecting
+from balancer.cache.policy import Policy
 from balancer.cache.purge_log import Purged, PurgeLog
 from balancer.cache.purges import EVERYTHING, Purge
 
@@ -15,6 +15,10 @@ MOST_VARIANTS: Final = 64
 """Answers of one URL; one more takes the place of the oldest."""
 MOST_INVALIDATED: Final = 4096
 """URLs whose invalidation is remembered for fetches under way."""
+MOST_ALIKE: Final = 1024
+"""Different values of the fields in Vary that are held once for all entries."""
+LARGEST: Final = 2
+"""An entry may take one of so many parts of the limit; a larger one would make too much go that is wanted."""
 _GONE: Final = -1
 
 
@@ -54,8 +58,11 @@ class Memory:
         self.entries = 0
         self.moment = 0
         self.serial = 0
-        self._urls: dict[bytes, tuple[Entry, ...]] = {}  # those of one URL newest first
-        self._policy = Sieve()
+        self._urls: dict[
+            bytes, Entry | tuple[Entry, ...]
+        ] = {}  # those of one URL, where there are several newest first
+        self._alike: dict[Selecting, Selecting] = {}  # what requests said in the fields of Vary
+        self._policy = Policy()
         self._log = PurgeLog()
         self._invalidated: dict[bytes, int] = {}  # moments, the oldest first
         self._invalid_floor = 0  # the moment of the last one that was forgotten
@@ -66,7 +73,10 @@ class Memory:
 
     def find(self, key: bytes) -> tuple[Entry, ...]:
         """All of a URL, the newest first. Unchecked: one whose `checked` is not `serial` goes through `current`."""
-        return self._urls.get(key, ())
+        found = self._urls.get(key)
+        if found is None:
+            return ()
+        return found if isinstance(found, tuple) else (found,)
 
     def current(self, entry: Entry) -> bool:
         """Whether no purge has met the entry; if not, it is gone from the store. A soft purge makes it stale."""
@@ -76,13 +86,14 @@ class Memory:
         """Store an answer that was asked for at the moment `begun`, in the place of the last one that is told apart by
         the same; False when it is too large, or was purged meanwhile."""
         size = measured(entry)
-        if size > self.limit // 2 or not self._valid(entry, begun):
+        if size > self.limit // LARGEST or not self._valid(entry, begun):
             self._refused += 1
             return False
         for other in self.find(entry.key):
             if other.lane == entry.lane and other.vary == entry.vary:
                 entry.hits = other.hits
                 entry.visited = other.visited
+                entry.main = other.main
                 self.remove(other)
                 break
         most = max(self.limit, self.bytes)
@@ -94,22 +105,23 @@ class Memory:
             if len(others) >= MOST_VARIANTS:
                 self.remove(others[-1])
                 others = others[:-1]
-        self._urls[entry.key] = (entry, *others)
-        self._policy.insert(entry)
+        self._urls[entry.key] = (entry, *others) if others else entry
+        self._fold(entry)
         entry.checked = self.serial
         entry.size = size
+        self._policy.insert(entry)
         self.bytes += size
         self.entries += 1
         self._stored += 1
         return True
 
     def resize(self, entry: Entry) -> None:
-        """Count an entry anew: call it when `encoded` or `encodings` were set."""
+        """Count an entry anew: call it when `encodings` were set."""
         if entry.next is None:
             return
         size = measured(entry)
         self.bytes += size - entry.size
-        entry.size = size
+        self._policy.resize(entry, size)
         while self.bytes > self.limit and self.entries:
             self._evict()
 
@@ -209,11 +221,20 @@ class Memory:
         entry.checked = self.serial
         return True
 
+    def _fold(self, entry: Entry) -> None:
+        entry.fold()
+        if entry.vary:
+            if len(self._alike) >= MOST_ALIKE:
+                self._alike.clear()
+            entry.vary = self._alike.setdefault(entry.vary, entry.vary)
+
     def _take_out(self, entry: Entry) -> None:
         key = entry.key
         others = self._urls[key]
-        if len(others) == 1:
+        if not isinstance(others, tuple):
             del self._urls[key]
+        elif len(others) == 2:
+            self._urls[key] = others[others[0] is entry]
         else:
             self._urls[key] = tuple(other for other in others if other is not entry)
         self._policy.remove(entry)
@@ -231,29 +252,52 @@ class Memory:
     def _pass(self, entries: int) -> None:
         """Go on through the store, from the oldest to the newest: what comes in meanwhile has been held against all."""
         policy = self._policy
-        root = policy.root
         if self._passing == self._passed:
             self._passing = self.serial
-            policy.walker = root.previous or root
+            policy.walk()
         for _ in range(entries):
-            entry = policy.walker
-            if entry is root:
+            if policy.walked:
                 break
-            policy.walker = entry.previous or root
+            entry = policy.walker
+            policy.step()
             if entry.checked != self.serial:
                 self._settle(entry)
-        if policy.walker is root:
+        if policy.walked:
             self._passed = self._passing
             while self._receipts and self._receipts[0].serial <= self._passed:
                 self._receipts.popleft().done = True
             self._log.forget(self._passed)
 
 
+# What CPython takes on a 64-bit machine beyond the bytes themselves; `python -m bench.cache_memory` holds it against
+# tracemalloc and against the size of the process.
+_BYTES: Final = 40  # of bytes: their head, and what the allocator rounds up
+_LARGE: Final = 16  # more for a body that is not from the small blocks
+_FIXED: Final = (
+    256  # the entry, with the collector's head
+    + 64  # its place in the dictionary: 24 bytes and an index, of which a part is always free, and its ghost
+    + 4 * 24  # its times
+    + 3 * 32  # its size, when it was modified, how often it was asked for
+    + 4 * _BYTES  # key, lines, encoded head, body
+    + 64  # what the encoded head is in
+)
+
+
 def measured(entry: Entry) -> int:
-    """The bytes that an entry takes."""
-    fields = sum(len(field.line) for field in entry.fields)
-    encodings = sum(len(body) for body in entry.encodings.values() if body) if entry.encodings else 0
-    return OVERHEAD + len(entry.key) + fields + len(entry.body) + encodings + sum(map(len, entry.tags))
+    """The bytes that an entry takes, with the head that is encoded of it when it is served for the first time."""
+    size = _FIXED + len(entry.key) + len(entry.line) + 2 * len(entry.lines) + len(entry.body)
+    if size > 512:
+        size += _LARGE
+    tags = entry.tags
+    if tags:
+        size += _BYTES + len(tags) + sum(map(len, tags))
+    for _, value in entry.vary:
+        size += len(value or b"")  # mostly shared with many others
+    for part in (*entry.groups, *entry.lane[2:]):
+        size += 2 * _BYTES + len(part or b"")
+    if entry.encodings:
+        size += 256 + sum([_BYTES + _LARGE + len(body) for body in entry.encodings.values() if body])
+    return size
 
 
 def _make_stale(entry: Entry, at: float) -> None:

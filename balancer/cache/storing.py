@@ -83,7 +83,10 @@ def judge(
     for field in response.fields:
         name = field[0]
         if name in _LOOKED_AT:
-            told[name] = b"%b, %b" % (told[name], field[1]) if name in told and name != b"expires" else field[1]
+            if name not in told:
+                told[name] = field[1]
+            elif name != b"expires":  # of which the first counts
+                told[name] = b"%b, %b" % (told[name], field[1])
         elif name in rule.tag_fields:
             tags += _TAG.findall(field[1])
     said = _directives(response, told)

@@ -241,7 +241,6 @@ class Server:
         writer.write(head.encode("latin-1") + b"\r\n")
         if not bodiless:
             await self._send(writer, answer, body)
-        writer.write(answer.extra)
         await writer.drain()
         if answer.cut is not None:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -251,6 +250,8 @@ class Server:
         half = len(body) // 2
         whole = answer.cut is None
         pieces = [body[:half], body[half:]] if whole else [body[: answer.cut]]
+        if answer.extra:  # in one piece with the end, so that it cannot come a moment later
+            pieces = [body + answer.extra]
         for number, piece in enumerate(pieces):
             if number and answer.between is not None:
                 await writer.drain()
