@@ -122,6 +122,7 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._sites: dict[str, Site] = {}
+        self._clients: list[Client] = []
         self.server = Server()
 
     def site(self, name: str = "plain") -> Site:
@@ -133,7 +134,15 @@ class Lab:
         return self._sites[name]
 
     def client(self, site: str = "plain") -> Client:
-        return Client(self.site(site).port)
+        """A client, whose connection ends with the test."""
+        client = Client(self.site(site).port)
+        self._clients.append(client)
+        return client
+
+    def close_clients(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
 
     def place(self, name: str) -> Place:
         return self.server.place(name)

@@ -163,6 +163,7 @@ class Server:
 
     def close(self) -> None:
         self.stop()
+        asyncio.run_coroutine_threadsafe(self._cancel(), self._loop).result(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         self._loop.close()
@@ -177,6 +178,13 @@ class Server:
             self._listening = None
         for writer in self._writers:
             writer.transport.abort()
+
+    async def _cancel(self) -> None:
+        """End what waits at gates that nobody opened."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
