@@ -602,6 +602,7 @@ class Desk:
             else url_key(client.scheme, head.host, target, route.cache)
         )
         self.tally.invalidated += self.memory.invalidate(key)
+        self._overtake([place for place in self.fills if place[0] == key])
         if self.second is not None:
             self.second.invalidate(key)
 
@@ -650,7 +651,14 @@ class Desk:
         for purge in purges:
             self.tally.purges[purge.kind] += 1
             found.append(self.memory.purge(purge, now))
+        self._overtake(list(self.fills))
         return found
+
+    def _overtake(self, places: list[tuple[bytes, Lane]]) -> None:
+        """What is being fetched there is from before a change: who comes later must not be given it."""
+        for place in places:
+            for fill in self.fills.pop(place):
+                fill.open = False
 
     def may_purge(self, client: str) -> bool:
         """Whether a client is one of those that may steer the cache."""
