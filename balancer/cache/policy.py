@@ -85,9 +85,7 @@ class Policy:
         else:
             self._small.insert(entry)
         if self.count > len(ghosts):
-            self._ghosts = array("q", bytes(16 * len(ghosts)))
-            for mark in ghosts:
-                self._ghosts[mark % len(self._ghosts)] = mark
+            self._grow()
 
     def remove(self, entry: Entry) -> None:
         """Leave one out."""
@@ -100,6 +98,12 @@ class Policy:
         """One has become larger, or smaller."""
         (self._main if entry.main else self._small).bytes += size - entry.size
         entry.size = size
+
+    def _grow(self) -> None:
+        ghosts = self._ghosts
+        self._ghosts = array("q", bytes(16 * len(ghosts)))
+        for mark in ghosts:
+            self._ghosts[mark % len(self._ghosts)] = mark
 
     def victim(self) -> Entry | None:
         """Who goes next; it is still in its queue. None when there is none."""
