@@ -82,13 +82,14 @@ class RouteTally:
 class CacheTally:
     """What the cache of a plane did, beside the requests it answered."""
 
-    __slots__ = ("collapsed", "fills", "invalidated", "refreshes", "refused")
+    __slots__ = ("collapsed", "fills", "invalidated", "purges", "refreshes", "refused")
 
     def __init__(self) -> None:
         self.fills = 0  # answers that servers were asked for on behalf of the cache
         self.collapsed = 0  # requests that waited for one of them
         self.refreshes = 0  # of them those for what was served stale meanwhile
         self.refused: defaultdict[str, int] = defaultdict(int)  # answers that were not stored, by reason
+        self.purges: defaultdict[str, int] = defaultdict(int)  # by kind
         self.invalidated = 0  # answers that were dropped since a request had changed something
 
 

@@ -16,6 +16,7 @@ _DIRECTIVE: Final = re.compile(
 )
 _ELEMENT: Final = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*+"?)++', re.DOTALL)
 _NUMBER: Final = re.compile(rb"[0-9]+")
+_WORDS: Final = re.compile(rb"[^a-z0-9-]+")
 _NAMES: Final = re.compile(rb"[\t ,]+")
 NO_FIELDS: Final[frozenset[bytes]] = frozenset()
 
@@ -63,6 +64,11 @@ class Directives:
         self.stale_if_error: int | None = None
 
     @property
+    def strict(self) -> bool:
+        """Never to be served stale, whoever has said how long it is fresh."""
+        return self.must_revalidate or self.proxy_revalidate or self.no_cache
+
+    @property
     def lifetime(self) -> int | None:
         """Seconds for a shared cache; None when it is not said."""
         return self.max_age if self.s_maxage is None else self.s_maxage
@@ -93,9 +99,9 @@ def split(value: bytes) -> list[tuple[bytes, bytes | None]]:
     for element in _ELEMENT.findall(value):
         match = _DIRECTIVE.fullmatch(element)
         if match is None:
-            name = element.strip(b"\t ").partition(b"=")[0].rstrip(b"\t ").lower()
-            if name in _LIFETIMES or name in _FORBIDDING:
-                found.append((name, b"?"))  # badly written, but what it is about is plain
+            # Badly written: what it forbids is forbidden, and of a lifetime nothing is left.
+            words = frozenset(_WORDS.split(element.lower()))
+            found += [(name, b"?") for name in (_LIFETIMES | _FORBIDDING) & words]
             continue
         argument = match[2] if match[3] is None else re.sub(rb"\\(.)", rb"\1", match[3], flags=re.DOTALL)
         found.append((match[1].lower(), argument))

@@ -24,6 +24,7 @@ _FLAGS: Final = {
     "no-transform": "no_transform",
     "immutable": "immutable",
 }
+_FORBIDDING: Final = frozenset(("no-store", "no-cache", "private", "must-revalidate", "proxy-revalidate"))
 _SECONDS: Final = {
     "max-age": "max_age",
     "s-maxage": "s_maxage",
@@ -45,7 +46,8 @@ def targeted(fields: Sequence[Field]) -> Directives | None:
 
 @lru_cache(256)
 def _parsed(value: bytes) -> Directives | None:
-    """None for what is no dictionary, is empty, or gives a known directive another type (RFC 9213 section 2.1)."""
+    """None for what is no dictionary or is empty. A directive with a value of another type is ignored (RFC 9213
+    section 2.1), unless it forbids something: that holds however it is written."""
     try:
         members = parse(value, tltype="dictionary")
     except (ValueError, KeyError, IndexError, UnicodeError, OverflowError):
@@ -57,7 +59,7 @@ def _parsed(value: bytes) -> Directives | None:
         value_of = item[0] if isinstance(item, tuple) else item
         if name in _SECONDS:
             if isinstance(value_of, bool) or not isinstance(value_of, int) or value_of < 0:
-                return None
+                continue
             setattr(found, _SECONDS[name], min(value_of, LONGEST))
         elif name in _FLAGS:
             if name in ("no-cache", "private") and isinstance(value_of, str):
@@ -68,8 +70,6 @@ def _parsed(value: bytes) -> Directives | None:
                 if fields:
                     continue
                 value_of = True
-            if value_of is True:
-                setattr(found, _FLAGS[name], True)
-            elif value_of is not False:
-                return None
+            if value_of is not False:
+                setattr(found, _FLAGS[name], value_of is True or name in _FORBIDDING)
     return found

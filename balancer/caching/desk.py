@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 from ipaddress import ip_address
 from time import monotonic
 from time import time as wall_time  # noqa: TID251  # HTTP dates are wall-clock time (RFC 9110 section 5.6.7)
@@ -16,14 +17,19 @@ from balancer.cache.conditions import MOST_VALIDATED
 from balancer.cache.entry import Entry, Selecting
 from balancer.cache.keys import url_key
 from balancer.cache.memory import Memory
+from balancer.cache.purge_log import Purged
+from balancer.cache.purges import Purge, of_group
+from balancer.cache.receipts import LevelReceipt, PurgeReceipt
 from balancer.cache.rules import Rule
 from balancer.cache.serving import FRESH, STALE_WHILE_REVALIDATE, may_serve_on_error, may_serve_unreachable, use
+from balancer.cache.storing import groups
 from balancer.cache.variants import matches, selecting
 from balancer.caching import order as why
 from balancer.caching.fetch import Fetch, Nobody, Past, Unsafe
 from balancer.caching.fill import Fill
 from balancer.caching.follower import Follower
 from balancer.caching.order import Lane, Order
+from balancer.caching.purging import PURGE, Purging
 from balancer.caching.stored import SEPARATE, WITHOUT_CONTENT, answer, connection_line, head_of
 from balancer.decision import Decision
 from balancer.http1.fields import FORWARDED, FORWARDED_HOST, FORWARDED_OTHER, FORWARDED_PROTO
@@ -42,6 +48,8 @@ ALONE: Final = 10.0
 MOST_ALONE: Final = 4096
 REAPED: Final = 1000
 """Entries that a tick of a tenth of a second looks at for those that were purged."""
+MOST_PASSES: Final = 10_000
+"""Turns in which the store is gone through for a receipt; ten million entries are more than fit into any memory."""
 HIT: Final = "hit"
 _ADDRESSES: Final = frozenset(
     (b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"x-forwarded-for")
@@ -75,6 +83,8 @@ class Second(Protocol):
     def mark(self) -> object: ...
 
     def put(self, entry: Entry, mark: object) -> None: ...
+
+    async def purge(self, purge: Purge) -> LevelReceipt: ...
 
     @property
     def up(self) -> bool: ...
@@ -131,6 +141,8 @@ class Desk:
         common = head.common
         method = head.method
         if (method != b"GET" and method != b"HEAD") or common.has_body:
+            if method == PURGE:
+                return self._purging(client, head, route, rule, decision, listener)
             return self._past(client, head, route, rule, decision, listener, lane_cookie, why.METHOD)
         asks = common.asks
         if not isinstance(asks, Asks):
@@ -245,12 +257,12 @@ class Desk:
                 if fill.takes(order):
                     self.tally.collapsed += 1
                     return Follower(self.around, order, fill)
-        if order.head.method == b"HEAD" or asks.wishes.no_store:
+        if asks.wishes.no_store or (order.head.method == b"HEAD" and stale is None):
             order.decision.cache = "miss"
             return self._alone_for(order)
         hint = () if order.why is why.URI_MISS else self._hint(order)
         fill = Fill(self, order.key, order.lane, hint, self.memory.moment)
-        fill.open = together
+        fill.open = together and order.head.method == b"GET"
         second = self.second
         if second is not None and second.up:
             fill.mark = second.mark()
@@ -349,7 +361,7 @@ class Desk:
         now = monotonic()
         minor = head.minor
         persistent = head.common.persistent and not client.last
-        sent = answer(entry, order.route.edits, order.asks)
+        sent = answer(entry, order.route.edits, order.asks, part=head.method == b"GET")
         body = sent.body
         parts = [sent.head, order.extra(self.around.rng)]
         if sent.status not in WITHOUT_CONTENT:
@@ -515,12 +527,19 @@ class Desk:
         for name in (b"location", b"content-location"):
             value = response.value(name)
             if value:
-                named = urljoin(base + head.target.decode("latin-1"), value.decode("latin-1"))
+                try:
+                    named = urljoin(base + head.target.decode("latin-1"), value.decode("latin-1"))
+                except ValueError:  # it names nothing
+                    continue
                 for start in (base, "https" + base[4:]):
                     if named.startswith(start + "/"):
                         urls.add(named[len(start) :].partition("#")[0].encode("latin-1"))
         for target in urls:
             self._forget(exchange.client, head, target)
+        named_groups = response.value(b"cache-group-invalidation")
+        if named_groups:
+            key = url_key(exchange.client.scheme, head.host, head.target)
+            self.purge([of_group(key, group) for group in groups(named_groups)])
 
     def _forget(self, client: ClientSide, head: RequestHead, target: bytes) -> None:
         """Invalidate what is stored of a URL for GET."""
@@ -537,6 +556,53 @@ class Desk:
         self.tally.invalidated += self.memory.invalidate(key)
         if self.second is not None:
             self.second.invalidate(key)
+
+    def _purging(
+        self,
+        client: ClientSide,
+        head: RequestHead,
+        route: Route,
+        rule: Rule,
+        decision: Decision,
+        listener: ListenerTally,
+    ) -> Serving | None:
+        """PURGE: its URL, however it is stored. `Cache-Purge: soft` makes it stale."""
+        decision.cache = "purge"
+        if not self.may_purge(decision.client):
+            exchange = Exchange(self.around, client, head, route, decision, listener)
+            exchange.fail(403, "PURGE is for the addresses in cache.purge_from", "refused")
+            return None
+        soft = (head.value(b"cache-purge") or b"").lower() == b"soft"
+        purge = Purge("url", url_key(client.scheme, head.host, head.target, rule), soft)
+        return Purging(self.around, client, head, route, decision, listener, purge, self.purge_all)
+
+    async def purge_all(self, purges: Iterable[Purge]) -> list[PurgeReceipt]:
+        """Put purges in force on every level, and count what they met. A level that does not take it says so."""
+        wanted = list(purges)
+        began = monotonic()
+        receipts = self.purge(wanted)
+        in_force = monotonic() - began
+        second = self.second
+        below = [] if second is None else await asyncio.gather(*map(second.purge, wanted))
+        for _ in range(MOST_PASSES):
+            if not self.memory.reap(REAPED):
+                break
+            await asyncio.sleep(0)
+        found = []
+        for position, purge in enumerate(wanted):
+            purged = receipts[position]
+            own = LevelReceipt("memory", True, purged.entries if purged.done else None, in_force)
+            found.append(PurgeReceipt(purge, (own, below[position]) if below else (own,)))
+        return found
+
+    def purge(self, purges: Iterable[Purge]) -> list[Purged]:
+        """Put purges in force in memory; the receipts are complete when the store has been gone through."""
+        now = monotonic()
+        found = []
+        for purge in purges:
+            self.tally.purges[purge.kind] += 1
+            found.append(self.memory.purge(purge, now))
+        return found
 
     def may_purge(self, client: str) -> bool:
         """Whether a client is one of those that may steer the cache."""

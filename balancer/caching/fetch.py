@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from balancer.cache.cache_status import line as cache_status
 from balancer.cache.conditions import freshened, not_modified, selected, validators
+from balancer.cache.dates import parse_date
 from balancer.cache.entry import Entry
 from balancer.cache.serving import may_serve_on_error, may_serve_unreachable
 from balancer.cache.storing import Refused, judge
@@ -17,7 +18,7 @@ from balancer.caching.stored import connection_line, unchanged
 from balancer.decision import Decision
 from balancer.http1.fields import Field
 from balancer.http1.framing import CHUNKED
-from balancer.http1.head import RequestFields, RequestHead, ResponseHead
+from balancer.http1.head import NO_LENGTH, RequestFields, RequestHead, ResponseHead
 from balancer.proxy.exchange import ANSWERING, OVER, TUNNEL, Exchange
 from balancer.proxy.sides import ClientSide, Surroundings
 
@@ -159,6 +160,13 @@ class Fetch(Exchange):
         if status == 304 and self._validated:
             self._not_modified(response)
             return
+        if order.head.method == b"HEAD":
+            if self._stale is not None and _tells_of_another(self._stale, response):
+                self._desk.spoiled(order, self._stale)
+            decision.cache = "expired"
+            self.extra = self._status(status, stored=False) if order.rule.status_header else b""
+            super()._answer_with(response, length)
+            return
         if status in ERRORS and self._stale is not None:
             now = monotonic()
             if may_serve_on_error(self._stale, order.asks, now):
@@ -222,6 +230,8 @@ class Fetch(Exchange):
         elif renewed is None:
             if self._feeds:
                 self._feeds = False
+                if self._upstream is not None and self._upstream.excess:
+                    self.fill.kept = False
                 self.fill.complete()
             super().response_end(trailers, reusable)
         else:
@@ -403,6 +413,18 @@ class Unsafe(Past):
         super()._answer_with(response, length)
         if response.status < 400:
             self.desk.changed(self, response)
+
+
+def _tells_of_another(entry: Entry, response: ResponseHead) -> bool:
+    """Whether the answer to a HEAD is about something else than what is stored (RFC 9111 section 4.3.5)."""
+    if response.status != entry.status:
+        return response.status < 400
+    etag, modified = response.value(b"etag"), response.value(b"last-modified")
+    return (
+        (etag is not None and etag != entry.etag)
+        or (modified is not None and parse_date(modified) != entry.last_modified)
+        or (response.length != NO_LENGTH and response.length != len(entry.body))
+    )
 
 
 def _fetching(head: RequestHead, added: Sequence[Field]) -> RequestHead:

@@ -72,22 +72,25 @@ def unchanged(entry: Entry, edits: Edits) -> bytes:
     return _UNCHANGED + _lines(entry, edits, TOLD_BY_304)
 
 
-def answer(entry: Entry, edits: Edits, asks: Asks) -> Answer:
-    """What a request gets: all of it, a part of it (RFC 9110 section 14), or that it has it already (section 13)."""
+def answer(entry: Entry, edits: Edits, asks: Asks, *, part: bool = True) -> Answer:
+    """What a request gets: all of it, a part of it (RFC 9110 section 14), or that it has it already (section 13).
+
+    `part`: whether it may be a part, which only a GET may ask for.
+    """
     if not asks.plain and entry.status == 200:
         if not_modified(asks, entry):
             return Answer(304, unchanged(entry, edits), b"")
         size = len(entry.body)
-        part = wanted(asks, entry, size)
-        if part is UNSATISFIABLE:
+        found = wanted(asks, entry, size) if part else None
+        if found is UNSATISFIABLE:
             head = b"%b%bContent-Range: bytes */%d\r\n" % (
                 _BEYOND,
                 _lines(entry, edits, frozenset(), _OF_THE_BODY),
                 size,
             )
             return Answer(416, head, b"")
-        if isinstance(part, tuple):
-            first, last = part
+        if isinstance(found, tuple):
+            first, last = found
             head = b"%b%bContent-Range: bytes %d-%d/%d\r\n" % (
                 _PARTIAL,
                 _lines(entry, edits, frozenset()),

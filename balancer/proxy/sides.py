@@ -100,6 +100,8 @@ class UpstreamSide(Protocol):
     """Monotonic; `NEVER` when nothing is awaited. The sweeper calls the exchange's `deadline_passed`."""
     heard: bool
     """Something has come of an answer, if not its whole head."""
+    excess: bool
+    """More has come than the answer that just ended: where that ends may not be what its server meant."""
 
     def send(self, data: bytes) -> None: ...
 

@@ -66,6 +66,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_yielding",
         "born",
         "deadline",
+        "excess",
         "exchange",
         "heard",
         "idle_since",
@@ -91,6 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = NEVER
         self.idle_since = 0.0
         self.heard = False  # something of an answer has come
+        self.excess = False  # and more than that answer
         # For one response.
         self._feed = UpstreamConnection._head  # a plain function: a bound method would make a cycle
         self._buffer = b""  # an incomplete head
@@ -250,6 +252,7 @@ class UpstreamConnection(asyncio.Protocol):
         exchange = self.exchange
         assert exchange is not None
         self._feed = UpstreamConnection._head
+        self.excess = bool(rest)
         exchange.response_end(trailers, self._reusable and not rest)
 
     def eof_received(self) -> bool:

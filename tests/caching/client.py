@@ -29,9 +29,11 @@ class Seen:
 
     @property
     def age(self) -> int | None:
+        """None when there is none; -1 when it is not one number, as it never may be in an answer from the cache."""
         values = self.values("age")
-        assert len(values) <= 1, f"several Age fields: {values}"
-        return int(values[0]) if values else None
+        if not values:
+            return None
+        return int(values[0]) if len(values) == 1 and values[0].isdigit() else -1
 
     @property
     def caches(self) -> list[tuple[str, dict[str, Any]]]:

@@ -43,7 +43,7 @@ SITES: Final[dict[str, dict[str, Any]]] = {
         "routes": {
             "all": {"pool": "app"},
             "off": {"match": "/off/**", "pool": "app", "cache": False},
-            "slow": {"match": "/slow/**", "pool": "app", "timeouts": {"response": "300ms"}},
+            "slow": {"match": "/slow/**", "pool": "app", "timeouts": {"first_byte": "300ms"}},
             "chosen": {"match": "/chosen/**", "pool": "app"},
             "chosen-beta": {"match": {"path": "/chosen/**", "headers": {"X-Ring": "beta"}}, "pool": "app"},
             **{name: {"match": f"/{name}/**", "pool": "app", "cache": name} for name in RULES},

@@ -108,7 +108,7 @@ class Place:
     bodies: dict[int, bytes] = field(default_factory=dict)
 
     def body_of(self, number: int) -> bytes:
-        return self.bodies.get(number) or b"answer %d of %s" % (number, self.name.encode())
+        return self.bodies[number] if number in self.bodies else b"answer %d of %s" % (number, self.name.encode())
 
     def plan(self, *answers: Answer) -> None:
         with self.changed:
@@ -233,7 +233,6 @@ class Server:
         writer.write(head.encode("latin-1") + b"\r\n")
         if not bodiless:
             await self._send(writer, answer, body)
-        writer.write(answer.extra)
         await writer.drain()
         if answer.cut is not None:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -243,6 +242,8 @@ class Server:
         half = len(body) // 2
         whole = answer.cut is None
         pieces = [body[:half], body[half:]] if whole else [body[: answer.cut]]
+        if answer.extra:  # in one piece with the end, so that it cannot come a moment later
+            pieces = [body + answer.extra]
         for number, piece in enumerate(pieces):
             if number and answer.between is not None:
                 await writer.drain()

@@ -93,7 +93,7 @@ case(
     "date-is-kept",
     "RFC 9110 section 6.6.1",
     "Date stays as the server gave it.",
-    fetch(says(CC, "Date: Wed, 01 Jan 2020 00:00:00 GMT", "Cache-Control: max-age=999999999")),
+    fetch(says("Date: Wed, 01 Jan 2020 00:00:00 GMT", "Cache-Control: max-age=999999999")),
     hit(has=("Date: Wed, 01 Jan 2020 00:00:00 GMT",)),
 )
 case(
