@@ -1,4 +1,4 @@
-"""Writes the rules of the cache, and the tests that show them, into docs/caching.md: `python -m tests.caching.table`."""
+"""Writes the rules of the cache and their tests into docs/caching.md: `python -m tests.caching.table`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.tree import ROOT
 PAGE: Final = ROOT / "docs" / "caching.md"
 BEGIN: Final = "<!-- The table: written by `python -m tests.caching.table` -->\n"
 END: Final = "<!-- The end of the table -->\n"
-OTHERS: Final = ("test_collapsing", "test_bodies", "test_poisoning")
+OTHERS: Final = ("test_collapsing", "test_bodies", "test_poisoning", "test_house")
 """Modules whose tests are functions of their own."""
 
 
@@ -33,7 +33,7 @@ def rows() -> list[Row]:
 
 
 def table() -> str:
-    """One table for each theme; what is alike in rule and section but for the example shares nothing: each test has a row."""
+    """One for each theme."""
     every = rows()
     themes = list(dict.fromkeys(row.theme for row in every))
     lines = [f"{len(every)} rules:", ""]
