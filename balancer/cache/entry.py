@@ -55,8 +55,9 @@ class Entry:
         vary: Selecting,
         status: int,
         line: bytes,
-        fields: tuple[Field, ...],
+        fields: tuple[Field, ...] | bytes,
     ) -> None:
+        """`fields` may also be their lines."""
         self.key = key
         self.lane = lane  # the route and what else its rule tells apart by
         self.vary = vary  # empty: the same for everybody
@@ -127,7 +128,8 @@ class Entry:
 
     def fold(self) -> None:
         """Take no more memory than needed: fields and tags are kept as bytes, and what comes twice is kept once."""
-        lines = self._fields = self.lines
+        held = self._fields
+        lines = self._fields = held if isinstance(held, bytes) else self.lines
         if isinstance(self._etag, bytes):
             at = lines.find(b": %b\r\n" % self._etag)
             if at >= 0:

@@ -85,6 +85,7 @@ class Memory:
     def put(self, entry: Entry, begun: int) -> bool:
         """Store an answer that was asked for at the moment `begun`, in the place of the last one that is told apart by
         the same; False when it is too large, or was purged meanwhile."""
+        self._fold(entry)
         size = measured(entry)
         if size > self.limit // LARGEST or not self._valid(entry, begun):
             self._refused += 1
@@ -106,7 +107,6 @@ class Memory:
                 self.remove(others[-1])
                 others = others[:-1]
         self._urls[entry.key] = (entry, *others) if others else entry
-        self._fold(entry)
         entry.checked = self.serial
         entry.size = size
         self._policy.insert(entry)

@@ -7,6 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 from balancer.cache.rules import BY_RFC, Rule, compile_rule
+from balancer.compression import Compression
 from balancer.http1.edits import Edits
 from balancer.http1.head import RequestHead
 from balancer.pool import Pool
@@ -27,6 +28,7 @@ class Route:
         "attempts",
         "body_limit",
         "cache",
+        "compress",
         "connect",
         "edits",
         "failure_statuses",
@@ -74,6 +76,7 @@ class Route:
         self.failure_statuses = passive.statuses if passive else frozenset[int]()
         self.key: Callable[[RequestHead, str], int] | None = hash_key(pool.strategy, pool.settings.hash.key)
         self.cache: Rule | None = None  # None: its answers are not cached
+        self.compress = Compression(settings.compress) if settings.compress is not None else None
         # Set on the route that the table holds, not on its lanes.
         self.fixed: FixedAnswer | None = None  # a redirect or a fixed answer
         self.maintenance: FixedAnswer | None = None
