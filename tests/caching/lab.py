@@ -54,6 +54,8 @@ SITES: Final[dict[str, dict[str, Any]]] = {
                 },
             },
             "rewritten": {"match": "/rewritten/**", "pool": "app", "rewrite": {"strip_prefix": "/rewritten"}},
+            "written": {"match": "/written/**", "pool": "app"},
+            "writes": {"match": {"path": "/written/**", "methods": ["POST"]}, "pool": "app", "cache": False},
             "sticky": {"match": "/sticky/**", "pool": "sticky"},
             "chosen-beta": {"match": {"path": "/chosen/**", "headers": {"X-Ring": "beta"}}, "pool": "app"},
             **{name: {"match": f"/{name}/**", "pool": "app", "cache": name} for name in RULES},

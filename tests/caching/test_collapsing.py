@@ -452,3 +452,25 @@ def test_a_followers_connection_goes_on(lab: Lab) -> None:
         gate.open()
         assert first.answer().body == place.body_of(1)
         assert [second.answer().body for _ in range(3)] == [place.body_of(n) for n in (1, 2, 1)]
+
+
+@pytest.mark.parametrize("forbids", ["no-cache", "no-cache, max-age=60", "max-age=0"])
+@proves(
+    THEME, "RFC 9111 section 5.2.2.4", "An answer that may not be used unchecked is used for nobody who waited for it."
+)
+def test_what_must_be_checked_is_checked_for_each(lab: Lab, forbids: str) -> None:
+    place = lab.place("checked-for-each")
+    gate = Gate()
+    body = b"0123456789"
+    place.plan(says(f"Cache-Control: {forbids}", 'ETag: "a"', before=gate, body=body))
+    place.always = says(f"Cache-Control: {forbids}", 'ETag: "a"', body=body, honest=True)
+    with crowd(lab, 4) as clients:
+        clients[0].send(f"/{place.name}")
+        assert place.wait(1)
+        for client in clients[1:]:
+            client.send(f"/{place.name}")
+        assert clients[-1].quiet()
+        gate.open()
+        seen = [client.answer() for client in clients]
+    assert [(s.status, s.body) for s in seen] == [(200, body)] * 4
+    assert len(place.asked) == 4
