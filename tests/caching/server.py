@@ -74,6 +74,7 @@ class Answer:
     """The connection breaks after so many bytes of the body."""
     extra: bytes = b""
     """Bytes behind the end of the body."""
+    trailers: tuple[str, ...] = ()
     interim: tuple[str, ...] = ()
     """Status and fields of interim answers."""
     silent: bool = False
@@ -191,7 +192,7 @@ class Server:
         try:
             while await self._one(reader, writer):
                 pass
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._writers.discard(writer)
@@ -259,7 +260,7 @@ class Server:
             if piece:
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if answer.framing == "chunked" else piece)
         if answer.framing == "chunked" and whole:
-            writer.write(b"0\r\n\r\n")
+            writer.write(b"0\r\n%b\r\n" % "".join(f"{line}\r\n" for line in answer.trailers).encode())
 
 
 def _honest(asked: Asked, status: int, body: bytes, lines: list[str]) -> tuple[int, bytes, list[str]]:

@@ -394,3 +394,83 @@ def test_clients_that_come_and_go(lab: Lab) -> None:
             seen = [client.answer() for number, client in enumerate(clients) if (number + turn) % 3 != 0]
         assert [(s.whole, s.body) for s in seen] == [(True, body)] * 4, f"turn {turn}"
     assert len(place.asked) <= 2 * 20  # one that left alone may have been given up
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+@proves(THEME, COLLAPSE, "A body that grows too large to be stored still reaches all who wait for it.")
+def test_a_body_too_large_reaches_all(lab: Lab, framing: str) -> None:
+    place = lab.place("too-large")
+    gate = Gate()
+    body = b"0123456789abcdef" * 65536  # sixteen times max_object of this site
+    place.always = says("Cache-Control: max-age=60", framing=framing, body=body, before=gate)
+    with crowd(lab, 4, site="ruled") as clients:
+        for number, client in enumerate(clients):
+            client.send(f"/{place.name}")
+            if not number:
+                assert place.wait(1)
+        assert clients[-1].quiet()
+        gate.open()
+        seen = [client.answer() for client in clients]
+    assert [(s.whole, s.body == body) for s in seen] == [(True, True)] * 4
+    assert len(place.asked) <= 4
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length", "close"])
+@proves(THEME, "RFC 9112 section 6", "Who waits gets the body in the framing that its version of HTTP has.")
+def test_followers_of_every_version(lab: Lab, framing: str) -> None:
+    place = lab.place("versions")
+    gate = Gate()
+    body = b"0123456789" * 3000
+    place.always = says("Cache-Control: max-age=60", framing=framing, body=body, before=gate)
+    with crowd(lab, 4) as (first, old, closing, new):
+        first.send(f"/{place.name}")
+        assert place.wait(1)
+        old.send(f"/{place.name}", version="1.0")
+        closing.send(f"/{place.name}", "Connection: close")
+        new.send(f"/{place.name}")
+        assert new.quiet()
+        gate.open()
+        seen = [client.answer() for client in (first, old, closing, new)]
+    assert [(s.status, s.whole, s.body) for s in seen] == [(200, True, body)] * 4
+    assert seen[1].values("transfer-encoding") == []
+    assert "close" in seen[2].values("connection")
+
+
+@proves(
+    THEME, "RFC 9112 section 9.3.2", "A connection goes on with its next request after one that waited for another's."
+)
+def test_a_followers_connection_goes_on(lab: Lab) -> None:
+    place = lab.place("goes-on")
+    gate = Gate()
+    place.plan(says("Cache-Control: max-age=60", before=gate), says("Cache-Control: no-store"))
+    with crowd(lab, 2) as (first, second):
+        first.send(f"/{place.name}/a")
+        assert place.wait(1)
+        for tail in ("a", "b", "a"):
+            second.send(f"/{place.name}/{tail}")
+        assert second.quiet()
+        gate.open()
+        assert first.answer().body == place.body_of(1)
+        assert [second.answer().body for _ in range(3)] == [place.body_of(n) for n in (1, 2, 1)]
+
+
+@pytest.mark.parametrize("forbids", ["no-cache", "no-cache, max-age=60", "max-age=0"])
+@proves(
+    THEME, "RFC 9111 section 5.2.2.4", "An answer that may not be used unchecked is used for nobody who waited for it."
+)
+def test_what_must_be_checked_is_checked_for_each(lab: Lab, forbids: str) -> None:
+    place = lab.place("checked-for-each")
+    gate = Gate()
+    body = b"0123456789"
+    place.plan(says(f"Cache-Control: {forbids}", 'ETag: "a"', before=gate, body=body))
+    place.always = says(f"Cache-Control: {forbids}", 'ETag: "a"', body=body, honest=True)
+    with crowd(lab, 4) as clients:
+        clients[0].send(f"/{place.name}")
+        assert place.wait(1)
+        for client in clients[1:]:
+            client.send(f"/{place.name}")
+        assert clients[-1].quiet()
+        gate.open()
+        seen = [client.answer() for client in clients]
+    assert [(s.status, s.body) for s in seen] == [(200, body)] * 4
+    assert len(place.asked) == 4
