@@ -71,11 +71,14 @@ class ServerTally:
 class RouteTally:
     """What came of one route's requests."""
 
-    __slots__ = ("cache", "codes", "latency")
+    __slots__ = ("cache", "codes", "compression_declined", "compression_in", "compression_out", "latency")
 
     def __init__(self) -> None:
         self.cache: defaultdict[str, int] = defaultdict(int)  # requests of a cached route by `Decision.cache`
         self.codes: defaultdict[int, int] = defaultdict(int)
+        self.compression_declined = 0  # answers sent as they are since too many were being compressed
+        self.compression_in: defaultdict[str, int] = defaultdict(int)  # bytes of bodies by coding, before it
+        self.compression_out: defaultdict[str, int] = defaultdict(int)  # and after it
         self.latency = Histogram()  # request head complete to last response byte
 
 

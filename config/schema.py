@@ -195,7 +195,7 @@ class Route(Model):
     cache: RouteCache | None = None
     """true, false, or one of `cache.rules`; null: as `cache.enabled` says."""
     compress: Compress | None = None
-    """true, false, or in detail."""
+    """true, false, or in detail; without it as `compress` at the top says."""
     headers: Headers = Headers()
     timeouts: Timeouts | None = None
     """Merged over the pool's."""
@@ -319,6 +319,8 @@ class Config(Model):
     timeouts: Timeouts = Timeouts()
     """`defaults.timeouts`: the same (request_head, keep_alive, tls_handshake)."""
     cache: Cache = Cache()
+    compress: Compress | None = None
+    """What routes have that do not say; merged over by those that do."""
     redis: Redis = Redis()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()
