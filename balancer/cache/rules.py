@@ -13,6 +13,21 @@ BY_RFC: Final = "default"
 """The name of the rule that says nothing: everything is as RFC 9111 has it."""
 
 
+LOOKED_AT: Final = 1
+DROPPED: Final = 2
+TAG: Final = 3
+ROLES: Final = {
+    **dict.fromkeys(
+        b"""
+        cache-control expires vary etag last-modified set-cookie cache-groups balancer-cache-control cdn-cache-control
+        """.split(),
+        LOOKED_AT,
+    ),
+    **dict.fromkeys(b"age proxy-authenticate proxy-authentication-info proxy-authorization".split(), DROPPED),
+}
+"""What the fields of an answer are to a cache: looked at, looked at and not stored, or names to purge by."""
+
+
 class Rule:
     """A `config.schema.CacheRule` with what the cache as a whole says, compiled. Times are seconds."""
 
@@ -31,6 +46,7 @@ class Rule:
         self.tag_fields = tuple(name.lower().encode("ascii") for name in cache.tags)
         self.key_headers = tuple(name.lower().encode("ascii") for name in settings.key.headers)
         self.key_cookies = tuple(name.encode("ascii") for name in settings.key.cookies)
+        self.roles = {**ROLES, **dict.fromkeys(self.tag_fields, TAG)}
         self.bypass_headers = frozenset(name.lower().encode("ascii") for name in settings.bypass.headers)
         self.bypass_cookies = tuple(name.encode("ascii") for name in settings.bypass.cookies)
         self.bypasses = bool(self.bypass_headers or self.bypass_cookies)

@@ -10,13 +10,13 @@ from http_sf import parse
 
 from balancer.cache.asks import Asks
 from balancer.cache.dates import parse_date
-from balancer.cache.directives import NO_DIRECTIVES, Directives, of_answer
+from balancer.cache.directives import NO_DIRECTIVES, NO_FIELDS, Directives, of_answer
 from balancer.cache.entry import Entry
-from balancer.cache.rules import Lane, Rule
+from balancer.cache.rules import DROPPED, TAG, Lane, Rule
 from balancer.cache.targeted import TARGETS, targeted
 from balancer.cache.variants import selecting, vary_names
-from balancer.http1.fields import DATE, PLAIN, SERVER, Field, nominated, parse_line
-from balancer.http1.head import NO_LENGTH, RequestHead, ResponseHead
+from balancer.http1.fields import DATE, EXPECT, REQUEST_ID, TRAILER, nominated
+from balancer.http1.head import RequestHead, ResponseHead
 
 HEURISTIC: Final = frozenset((200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501))
 """Statuses that may be stored without being told to (RFC 9110 section 15.1), but for 206."""
@@ -31,23 +31,6 @@ UNBOUNDED: Final = 365 * 86400.0
 """Seconds for which an answer is kept to be validated or served where no server can be reached."""
 _TAG: Final = re.compile(rb"[^\s,]+")
 _DIGITS: Final = re.compile(rb"[0-9]+")
-_NOT_STORED: Final = frozenset(
-    (b"age", b"proxy-authenticate", b"proxy-authentication-info", b"proxy-authorization", b"x-cache")
-)
-_LOOKED_AT: Final = frozenset(
-    (
-        b"cache-control",
-        b"expires",
-        b"age",
-        b"vary",
-        b"etag",
-        b"last-modified",
-        b"set-cookie",
-        b"pragma",
-        b"cache-groups",
-        *TARGETS,
-    )
-)
 
 
 class Refused(NamedTuple):
@@ -78,48 +61,78 @@ def judge(
         return Refused("method")
     if status == 206 or status == 304 or status < 200:
         return Refused("partial" if status == 206 else "status")
+    roles = rule.roles
     told: dict[bytes, bytes] = {}
+    lines: list[bytes] = []
     tags: list[bytes] = []
-    for field in response.fields:
-        name = field[0]
-        if name in _LOOKED_AT:
-            if name not in told:
-                told[name] = field[1]
+    date: int | None = None
+    for name, value, _, kind, line, _ in response.fields:
+        role = roles.get(name)
+        if role is not None:
+            if role == TAG:
+                tags += _TAG.findall(value)
+            elif name not in told:
+                told[name] = value
             elif name != b"expires":  # of which the first counts
-                told[name] = b"%b, %b" % (told[name], field[1])
-        elif name in rule.tag_fields:
-            tags += _TAG.findall(field[1])
-    said = _directives(response, told)
-    refused = _forbidden(asks, status, said, told, rule)
+                told[name] = b"%b, %b" % (told[name], value)
+            if role == DROPPED:
+                continue
+        elif kind:
+            if kind == DATE:
+                date = parse_date(value)
+                if date is None:
+                    continue
+            elif kind < EXPECT or kind in (TRAILER, REQUEST_ID):
+                continue
+        lines.append(line)
+    targeted_says = targeted(response.fields) if TARGETS[0] in told or TARGETS[1] in told else None
+    if targeted_says is not None:
+        said = targeted_says
+    else:
+        control = told.get(b"cache-control")
+        said = of_answer(control) if control else NO_DIRECTIVES
+    refused = _forbidden(asks, status, said)
     if refused is not None:
         return Refused(refused)
     names = vary_names(response.fields) if b"vary" in told else ()
     if names is None:
         return Refused("vary")
-    if response.length != NO_LENGTH and response.length > rule.max_object:
+    if response.length > rule.max_object:
         return Refused("too-large")
-    date = _date(response)
-    targeted_says = _is_targeted(told, said)
-    lifetime, explicit = _lifetime(status, said, told, rule, date if date is not None else wall, targeted_says)
-    if lifetime is None:
-        return Refused("no-lifetime")
-    sets_cookie = b"set-cookie" in told and b"set-cookie" not in (said.no_cache_fields | said.private_fields)
-    if sets_cookie and (rule.store_set_cookie == "never" or not explicit):
-        return Refused("set-cookie")
-    validator = b"etag" in told or b"last-modified" in told
-    if lifetime <= 0 and not validator:
-        return Refused("no-lifetime")
-    entry = Entry(
-        key,
-        lane,
-        selecting(names, request) if names else (),
-        status,
-        response.line,
-        _stored_fields(response, said, date, wall),
+    if date is None:
+        lines.append(b"Date: %b\r\n" % formatdate(wall, usegmt=True).encode("ascii"))
+    lifetime, explicit = _lifetime(
+        status, said, told, rule, wall if date is None else date, targeted_says=targeted_says is not None
     )
-    entry.born = now - initial_age(told.get(b"age"), date, asked, now, wall)
-    _set_times(entry, said, lifetime, rule, now, validator=validator)
-    entry.etag = told.get(b"etag")
+    if lifetime is None or (lifetime <= 0 and not (b"etag" in told or b"last-modified" in told)):
+        return Refused("no-lifetime")
+    gone = said.no_cache_fields | said.private_fields if said is not NO_DIRECTIVES else NO_FIELDS
+    if b"set-cookie" in told and b"set-cookie" not in gone and (rule.store_set_cookie == "never" or not explicit):
+        return Refused("set-cookie")
+    if response.names:
+        gone |= nominated(response.names)
+    if gone:
+        lines = [line for line in lines if line.partition(b":")[0].lower() not in gone]
+    entry = Entry(key, lane, selecting(names, request) if names else (), status, response.line, b"".join(lines))
+    born = entry.born = now - initial_age(told.get(b"age"), date, asked, now, wall)
+    fresh_until = born + lifetime if rule.ttl is None else now + lifetime
+    if said.no_cache:
+        fresh_until = min(fresh_until, now)
+    entry.fresh_until = fresh_until
+    if said.strict or (said.s_maxage is not None and rule.ttl is None):
+        entry.strict = True
+        entry.revalidate_until = entry.error_until = fresh_until
+    else:
+        revalidate: float | None = said.stale_while_revalidate
+        on_error: float | None = said.stale_if_error
+        if revalidate is None:
+            revalidate = rule.stale_while_revalidate
+        if on_error is None:
+            on_error = rule.stale_if_error
+        entry.revalidate_until = fresh_until + revalidate if revalidate else fresh_until
+        entry.error_until = fresh_until + on_error if on_error else fresh_until
+    if b"etag" in told:
+        entry.etag = told[b"etag"]
     if b"last-modified" in told:
         entry.last_modified = parse_date(told[b"last-modified"])
     if tags:
@@ -129,24 +142,7 @@ def judge(
     return entry
 
 
-def _directives(response: ResponseHead, told: dict[bytes, bytes]) -> Directives:
-    if TARGETS[0] in told or TARGETS[1] in told:
-        found = targeted(response.fields)
-        if found is not None:
-            return found
-    value = told.get(b"cache-control")
-    return of_answer(value) if value else NO_DIRECTIVES
-
-
-def _is_targeted(told: dict[bytes, bytes], said: Directives) -> bool:
-    """Whether a targeted field has spoken: Cache-Control and Expires then mean nothing (RFC 9213 section 2.2)."""
-    if TARGETS[0] not in told and TARGETS[1] not in told:
-        return False
-    value = told.get(b"cache-control")
-    return said is not NO_DIRECTIVES and (not value or said is not of_answer(value))
-
-
-def _forbidden(asks: Asks, status: int, said: Directives, told: dict[bytes, bytes], rule: Rule) -> str | None:
+def _forbidden(asks: Asks, status: int, said: Directives) -> str | None:
     """Why this may not be stored, whatever its lifetime (RFC 9111 section 3)."""
     if said.must_understand:
         if status not in UNDERSTOOD and status not in UNDERSTOOD_TOO:
@@ -163,7 +159,7 @@ def _forbidden(asks: Asks, status: int, said: Directives, told: dict[bytes, byte
 
 
 def _lifetime(
-    status: int, said: Directives, told: dict[bytes, bytes], rule: Rule, date: float, targeted_says: bool
+    status: int, said: Directives, told: dict[bytes, bytes], rule: Rule, date: float, *, targeted_says: bool
 ) -> tuple[float | None, bool]:
     """Seconds of freshness (section 4.2.1), and whether the answer has said so; None: it may not be stored."""
     explicit = said.lifetime
@@ -198,50 +194,6 @@ def _age(value: bytes | None) -> float:
         return 0.0
     first = value.partition(b",")[0].strip(b"\t ")
     return float(min(int(first[:12]), 2**31)) if _DIGITS.fullmatch(first) else 0.0
-
-
-def _set_times(entry: Entry, said: Directives, lifetime: float, rule: Rule, now: float, *, validator: bool) -> None:
-    entry.strict = bool(
-        said.must_revalidate
-        or said.proxy_revalidate
-        or said.no_cache
-        or (said.s_maxage is not None and rule.ttl is None)
-    )
-    entry.fresh_until = entry.born + lifetime if rule.ttl is None else now + lifetime
-    if said.no_cache:
-        entry.fresh_until = min(entry.fresh_until, now)
-    if entry.strict:
-        entry.revalidate_until = entry.error_until = entry.fresh_until
-        return
-    revalidate = rule.stale_while_revalidate if said.stale_while_revalidate is None else said.stale_while_revalidate
-    on_error = said.stale_if_error if said.stale_if_error is not None else rule.stale_if_error
-    entry.revalidate_until = entry.fresh_until + (revalidate or 0.0)
-    entry.error_until = entry.fresh_until + (on_error or 0.0)
-
-
-def _stored_fields(response: ResponseHead, said: Directives, date: float | None, wall: float) -> tuple[Field, ...]:
-    """What is kept of the fields (sections 3.1 and 5.2.2.4): nothing of the connection or for one client only."""
-    gone = said.no_cache_fields | said.private_fields
-    if response.names:
-        gone |= nominated(response.names)
-    fields = tuple(
-        field
-        for field in response.fields
-        if (field[3] == PLAIN or field[3] == DATE or field[3] == SERVER)
-        and field[0] not in _NOT_STORED
-        and field[0] not in gone
-    )
-    if date is None:
-        fields = tuple(field for field in fields if field[3] != DATE)
-        fields += (parse_line(b"Date: " + formatdate(wall, usegmt=True).encode("ascii")),)
-    return fields
-
-
-def _date(response: ResponseHead) -> int | None:
-    for field in response.special:
-        if field[3] == DATE:
-            return parse_date(field[1])
-    return None
 
 
 def groups(value: bytes) -> tuple[bytes, ...]:

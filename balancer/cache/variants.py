@@ -13,6 +13,8 @@ from balancer.http1.head import RequestHead
 
 MOST_VARY: Final = 16
 """Fields that one answer may vary by: each costs every request of its URL a look."""
+_OURS: Final = frozenset((b"x-forwarded-for", b"forwarded"))
+"""Fields in which servers are told the client's address: what a client itself says in them selects nothing."""
 _NAME: Final = re.compile(TOKEN)
 _BLANKS: Final = re.compile(rb"[\t ]*,[\t ]*")
 _CASELESS: Final = frozenset((b"accept-encoding", b"accept-language", b"accept-charset", b"accept"))
@@ -30,7 +32,7 @@ def vary_names(fields: Sequence[Field]) -> tuple[bytes, ...] | None:
 @lru_cache(512)
 def _names(value: bytes) -> tuple[bytes, ...] | None:
     names = {name for part in value.lower().split(b",") if (name := part.strip(b" \t"))}
-    if b"*" in names or len(names) > MOST_VARY or not all(map(_NAME.fullmatch, names)):
+    if b"*" in names or len(names) > MOST_VARY or not _OURS.isdisjoint(names) or not all(map(_NAME.fullmatch, names)):
         return None
     return tuple(sorted(names))
 

@@ -54,8 +54,9 @@ class Seen:
 class Client:
     """A connection of a client, opened anew when it was closed."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self._port = port
+        self._address = address
         self._sock: socket.socket | None = None
         self._rest = b""
 
@@ -75,7 +76,7 @@ class Client:
 
     def send_bytes(self, data: bytes) -> None:
         if self._sock is None:
-            self._sock = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
+            self._sock = socket.create_connection(("127.0.0.1", self._port), PATIENCE, (self._address, 0))
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._rest = b""
         self._sock.sendall(data)

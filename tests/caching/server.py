@@ -74,6 +74,7 @@ class Answer:
     """The connection breaks after so many bytes of the body."""
     extra: bytes = b""
     """Bytes behind the end of the body."""
+    trailers: tuple[str, ...] = ()
     interim: tuple[str, ...] = ()
     """Status and fields of interim answers."""
     silent: bool = False
@@ -163,6 +164,7 @@ class Server:
 
     def close(self) -> None:
         self.stop()
+        asyncio.run_coroutine_threadsafe(self._cancel(), self._loop).result(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         self._loop.close()
@@ -178,12 +180,19 @@ class Server:
         for writer in self._writers:
             writer.transport.abort()
 
+    async def _cancel(self) -> None:
+        """End what waits at gates that nobody opened."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
             while await self._one(reader, writer):
                 pass
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._writers.discard(writer)
@@ -251,7 +260,7 @@ class Server:
             if piece:
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if answer.framing == "chunked" else piece)
         if answer.framing == "chunked" and whole:
-            writer.write(b"0\r\n\r\n")
+            writer.write(b"0\r\n%b\r\n" % "".join(f"{line}\r\n" for line in answer.trailers).encode())
 
 
 def _honest(asked: Asked, status: int, body: bytes, lines: list[str]) -> tuple[int, bytes, list[str]]:
