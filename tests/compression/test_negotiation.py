@@ -23,6 +23,7 @@ TAKES = "Accept-Encoding: gzip"
 
 characters = st.characters(codec="latin-1", exclude_categories=["Cc", "Zs"], exclude_characters='"\xad')
 bare = st.text(characters, max_size=12).map(lambda text: text.encode("latin-1"))
+bare = st.tuples(bare, st.sampled_from([b"", b"~gzip", b"~br", b"~x"])).map(b"".join)
 strong = bare.map(lambda text: b'"%b"' % text)
 tags = st.tuples(st.sampled_from([b"", b"W/"]), strong).map(b"".join)
 
@@ -172,7 +173,7 @@ def test_a_strong_tag_becomes_another_strong_one_and_comes_back(tag: bytes, codi
     other = coded(tag, coding)
     assert other != tag
     assert other[:1] == other[-1:] == b'"'
-    assert original(other) == original(tag)
+    assert original(other) == tag
 
 
 @given(strong)
