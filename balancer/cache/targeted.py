@@ -8,7 +8,7 @@ from typing import Final
 
 from http_sf import parse
 
-from balancer.cache.directives import LONGEST, NO_FIELDS, Directives
+from balancer.cache.directives import LONGEST, LONGEST_REMEMBERED, Directives, names_in
 from balancer.http1.fields import Field
 
 TARGETS: Final = (b"balancer-cache-control", b"cdn-cache-control")
@@ -38,7 +38,8 @@ def targeted(fields: Sequence[Field]) -> Directives | None:
     for target in TARGETS:
         values = [field[1] for field in fields if field[0] == target]
         if values:
-            found = _parsed(b", ".join(values))
+            value = values[0] if len(values) == 1 else b", ".join(values)
+            found = _parsed(value) if len(value) <= LONGEST_REMEMBERED else _parsed.__wrapped__(value)
             if found is not None:
                 return found
     return None
@@ -63,11 +64,9 @@ def _parsed(value: bytes) -> Directives | None:
             setattr(found, _SECONDS[name], min(value_of, LONGEST))
         elif name in _FLAGS:
             if name in ("no-cache", "private") and isinstance(value_of, str):
-                fields = frozenset(
-                    part.strip().lower().encode("latin-1") for part in value_of.split(",") if part.strip()
-                )
-                setattr(found, f"{_FLAGS[name]}_fields", fields or NO_FIELDS)
+                fields = names_in(value_of.encode("latin-1", "replace"))
                 if fields:
+                    setattr(found, f"{_FLAGS[name]}_fields", fields)
                     continue
                 value_of = True
             if value_of is not False:
