@@ -71,24 +71,28 @@ class ServerTally:
 class RouteTally:
     """What came of one route's requests."""
 
-    __slots__ = ("cache", "codes", "latency")
+    __slots__ = ("cache", "codes", "compression_declined", "compression_in", "compression_out", "latency")
 
     def __init__(self) -> None:
         self.cache: defaultdict[str, int] = defaultdict(int)  # requests of a cached route by `Decision.cache`
         self.codes: defaultdict[int, int] = defaultdict(int)
+        self.compression_declined = 0  # answers sent as they are since too many were being compressed
+        self.compression_in: defaultdict[str, int] = defaultdict(int)  # bytes of bodies by coding, before it
+        self.compression_out: defaultdict[str, int] = defaultdict(int)  # and after it
         self.latency = Histogram()  # request head complete to last response byte
 
 
 class CacheTally:
     """What the cache of a plane did, beside the requests it answered."""
 
-    __slots__ = ("collapsed", "fills", "invalidated", "refreshes", "refused")
+    __slots__ = ("collapsed", "fills", "invalidated", "purges", "refreshes", "refused")
 
     def __init__(self) -> None:
         self.fills = 0  # answers that servers were asked for on behalf of the cache
         self.collapsed = 0  # requests that waited for one of them
         self.refreshes = 0  # of them those for what was served stale meanwhile
         self.refused: defaultdict[str, int] = defaultdict(int)  # answers that were not stored, by reason
+        self.purges: defaultdict[str, int] = defaultdict(int)  # by kind
         self.invalidated = 0  # answers that were dropped since a request had changed something
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from importlib.util import find_spec
 from typing import get_args
 
 from config.addresses import Address, server_address
+from config.cache_checks import check_cache
 from config.document import document
 from config.field_checks import edited_fields, message_fields, own_field
 from config.findings import Findings
@@ -14,7 +16,7 @@ from config.nodes import Table, tree_of
 from config.patterns import NAME, PLUGIN, TOKEN
 from config.problems import Path, Problem, Unfit, in_order, listed, nearest
 from config.route_checks import check_routes
-from config.schema import Admin, Config, Headers, Limits, Listener, Pool, ServerTls, StrategyName, Timeouts
+from config.schema import Admin, Compress, Config, Headers, Limits, Listener, Pool, ServerTls, StrategyName, Timeouts
 
 STRATEGIES: tuple[str, ...] = get_args(StrategyName)
 _PATTERN = 1000
@@ -32,6 +34,9 @@ def check(config: Config, found: Findings) -> None:
     check_routes(config, found)
     for name, route in config.routes.items():
         _check_headers(route.headers, ("routes", name, "headers"), found)
+    for name in found.written("cache", "rules"):
+        _check_name(name, ("cache", "rules", name), found)
+    check_cache(config, found)
     _check_admin(config.admin, found)
     for position, item in enumerate(config.logs.access.redact):
         if not item.startswith("query:"):
@@ -42,6 +47,7 @@ def check(config: Config, found: Findings) -> None:
     _check_early(config, found)
     _check_cookies(config, found)
     _check_shares(config, found)
+    _check_compression(config, found)
     _check_unused(config, found)
 
 
@@ -98,6 +104,33 @@ def _check_shares(config: Config, found: Findings) -> None:
     for name, route in config.routes.items():
         if route.split and abs((total := sum(route.split.values())) - 1.0) > 1e-6 and total > 0:
             found.warn(("routes", name, "split"), f"adds up to {total:g}; the shares are taken in proportion to that")
+
+
+def _check_compression(config: Config, found: Findings) -> None:
+    """Codings that are offered to nobody, since what makes them is not installed."""
+    places: list[tuple[Path, Compress | None]] = [(("compress",), config.compress)]
+    places += [(("routes", name, "compress"), route.compress) for name, route in config.routes.items()]
+    for path, settings in places:
+        if settings is None or (settings == config.compress and len(path) > 1):
+            continue
+        missing = [coding for coding in settings.codings if coding in OPTIONAL and not _installed(coding)]
+        if missing:
+            message = f"cannot offer {listed(missing, 'and')} here: install balancer[compression]"
+            found.warn((*path, "codings"), message)
+
+
+OPTIONAL = {"br": ("brotli",), "zstd": ("compression.zstd", "backports.zstd")}
+"""What makes a coding: one of these modules. Python itself makes gzip, and zstd from 3.14 on."""
+
+
+def _installed(coding: str) -> bool:
+    for module in OPTIONAL[coding]:
+        try:
+            if find_spec(module) is not None:
+                return True
+        except ModuleNotFoundError:  # not even what it would be part of
+            continue
+    return False
 
 
 def faults(config: Config, source: str = "configuration") -> tuple[Problem, ...]:
@@ -247,3 +280,7 @@ def _check_unused(config: Config, found: Findings) -> None:
     for name in config.pools:
         if name not in used and not found.problems and not found.unseen(("routes",)):
             found.warn(("pools", name), "is used by no route")
+    chosen = {route.cache for route in config.routes.values()}
+    for name in config.cache.rules:
+        if name not in chosen and not found.problems and not found.unseen(("routes",)):
+            found.warn(("cache", "rules", name), f"is used by no route: a route chooses it by `cache: {name}`")

@@ -158,6 +158,9 @@ def _loose(part: JsonSchemaValue) -> JsonSchemaValue:
     if part.get("type") == "array":
         item = _named(part["items"])
         return {"anyOf": [{"type": "array", "items": item}, item, _NULL], **notes}
+    if "patternProperties" in part:
+        keys = {pattern: _named(value) for pattern, value in part["patternProperties"].items()}
+        return {"anyOf": [{"type": "object", "patternProperties": keys, "additionalProperties": False}, _NULL]}
     if part.get("type") == "object":
         return {"anyOf": [{"type": "object", "additionalProperties": _named(part["additionalProperties"])}, _NULL]}
     bare = {key: value for key, value in part.items() if key not in (*_NOTES, "examples")}

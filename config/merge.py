@@ -13,6 +13,8 @@ POOL_PARTS = ("timeouts", "retries", "health", "connections", "headers")
 def merged(tree: Table, defaults: Table) -> tuple[Table, list[Problem]]:
     """A widened tree with `defaults -> pool -> route` merged, and the splits whose pools do not agree.
 
+    `compress` at the top is under that of the routes.
+
     What is merged already merges to itself, so that a configuration that was shown can be loaded again.
     """
     problems: list[Problem] = []
@@ -23,7 +25,8 @@ def merged(tree: Table, defaults: Table) -> tuple[Table, list[Problem]]:
     routes = tree.table("routes")
     for name, route in routes.entries.items():
         if isinstance(route, Table):
-            routes = routes.having(name, _route(route, pools, defaults, problems))
+            route = _route(route, pools, defaults, problems)
+            routes = routes.having(name, _compressing(route, tree.entries.get("compress")))
     tree = tree.having("pools", pools).having("routes", routes)
     for part in ("limits", "timeouts"):
         if part in defaults.entries:
@@ -55,6 +58,16 @@ def _route(route: Table, pools: Table, defaults: Table, problems: list[Problem])
         if base.entries:
             route = route.having(part, _over(base, route.table(part), part))
     return route
+
+
+def _compressing(route: Table, base: Node | None) -> Table:
+    """The route with what the top says of compression, unless it answers by itself or says that there is none."""
+    written = route.entries.get("compress")
+    if not isinstance(base, Table) or "redirect" in route.entries or "respond" in route.entries:
+        return route
+    if written is None:
+        return route.having("compress", base)
+    return route.having("compress", _over(base, written)) if isinstance(written, Table) else route
 
 
 def _below(route: Table, pools: Table) -> list[Table]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic
+from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic, RouteCache
 from config.error_page import PageFile
 from config.pool import (
     ActiveChecks,
@@ -192,10 +192,10 @@ class Route(Model):
     """Protocols that a client may switch to; [] for none, ["*"] for any. Never h2c or another HTTP."""
     maintenance: Maintenance | None = None
     """true, false, or the answer in detail."""
-    cache: bool | str | None = None
+    cache: RouteCache | None = None
     """true, false, or one of `cache.rules`; null: as `cache.enabled` says."""
     compress: Compress | None = None
-    """true, false, or in detail."""
+    """true, false, or in detail; without it as `compress` at the top says."""
     headers: Headers = Headers()
     timeouts: Timeouts | None = None
     """Merged over the pool's."""
@@ -319,6 +319,8 @@ class Config(Model):
     timeouts: Timeouts = Timeouts()
     """`defaults.timeouts`: the same (request_head, keep_alive, tls_handshake)."""
     cache: Cache = Cache()
+    compress: Compress | None = None
+    """What routes have that do not say; merged over by those that do."""
     redis: Redis = Redis()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()

@@ -69,6 +69,11 @@ class Directives:
         self.stale_if_error: int | None = None
 
     @property
+    def strict(self) -> bool:
+        """Never to be served stale, whoever has said how long it is fresh."""
+        return self.must_revalidate or self.proxy_revalidate or self.no_cache
+
+    @property
     def lifetime(self) -> int | None:
         """Seconds for a shared cache; None when it is not said."""
         return self.max_age if self.s_maxage is None else self.s_maxage

@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from balancer.cache.entry import OVERHEAD, Entry
-from balancer.cache.policy import Sieve
+from balancer.cache.entry import Entry, Selecting
+from balancer.cache.policy import Policy
 from balancer.cache.purge_log import Purged, PurgeLog
 from balancer.cache.purges import EVERYTHING, Purge
 
@@ -15,6 +15,10 @@ MOST_VARIANTS: Final = 64
 """Answers of one URL; one more takes the place of the oldest."""
 MOST_INVALIDATED: Final = 4096
 """URLs whose invalidation is remembered for fetches under way."""
+MOST_ALIKE: Final = 1024
+"""Different values of the fields in Vary that are held once for all entries."""
+LARGEST: Final = 2
+"""An entry may take one of so many parts of the limit; a larger one would make too much go that is wanted."""
 _GONE: Final = -1
 
 
@@ -54,8 +58,11 @@ class Memory:
         self.entries = 0
         self.moment = 0
         self.serial = 0
-        self._urls: dict[bytes, tuple[Entry, ...]] = {}  # those of one URL newest first
-        self._policy = Sieve()
+        self._urls: dict[
+            bytes, Entry | tuple[Entry, ...]
+        ] = {}  # those of one URL, where there are several newest first
+        self._alike: dict[Selecting, Selecting] = {}  # what requests said in the fields of Vary
+        self._policy = Policy()
         self._log = PurgeLog()
         self._invalidated: dict[bytes, int] = {}  # moments, the oldest first
         self._invalid_floor = 0  # the moment of the last one that was forgotten
@@ -66,7 +73,10 @@ class Memory:
 
     def find(self, key: bytes) -> tuple[Entry, ...]:
         """All of a URL, the newest first. Unchecked: one whose `checked` is not `serial` goes through `current`."""
-        return self._urls.get(key, ())
+        found = self._urls.get(key)
+        if found is None:
+            return ()
+        return found if isinstance(found, tuple) else (found,)
 
     def current(self, entry: Entry) -> bool:
         """Whether no purge has met the entry; if not, it is gone from the store. A soft purge makes it stale."""
@@ -75,41 +85,39 @@ class Memory:
     def put(self, entry: Entry, begun: int) -> bool:
         """Store an answer that was asked for at the moment `begun`, in the place of the last one that is told apart by
         the same; False when it is too large, or was purged meanwhile."""
-        size = measured(entry)
-        if size > self.limit // 2 or not self._valid(entry, begun):
+        entry.fold()
+        size = entry.weight()
+        if size > self.limit // LARGEST or (begun != self.moment and not self._valid(entry, begun)):
             self._refused += 1
             return False
-        for other in self.find(entry.key):
-            if other.lane == entry.lane and other.vary == entry.vary:
-                entry.hits = other.hits
-                entry.visited = other.visited
-                self.remove(other)
-                break
-        most = max(self.limit, self.bytes)
+        key = entry.key
+        found = self._urls.get(key)
+        if found is not None:
+            entry.key = key = self._make_way(entry)
+        most = self.limit if self.limit > self.bytes else self.bytes
         while self.bytes + size > most:
             self._evict()
-        others = self.find(entry.key)
-        if others:
-            entry.key = others[0].key  # that of the dictionary: the same bytes need not be held twice
-            if len(others) >= MOST_VARIANTS:
-                self.remove(others[-1])
-                others = others[:-1]
-        self._urls[entry.key] = (entry, *others)
-        self._policy.insert(entry)
+        if found is not None and (others := self.find(key)):
+            self._urls[key] = (entry, *others)
+        else:
+            self._urls[key] = entry
+        if entry.vary:
+            entry.vary = self._shared(entry.vary)
         entry.checked = self.serial
         entry.size = size
+        self._policy.insert(entry)
         self.bytes += size
         self.entries += 1
         self._stored += 1
         return True
 
     def resize(self, entry: Entry) -> None:
-        """Count an entry anew: call it when `encoded` or `encodings` were set."""
+        """Count an entry anew: call it when `encodings` were set."""
         if entry.next is None:
             return
-        size = measured(entry)
+        size = entry.weight()
         self.bytes += size - entry.size
-        entry.size = size
+        self._policy.resize(entry, size)
         while self.bytes > self.limit and self.entries:
             self._evict()
 
@@ -180,8 +188,6 @@ class Memory:
 
     def _valid(self, entry: Entry, begun: int) -> bool:
         """Hold an answer against what has happened since the moment it was asked for."""
-        if begun == self.moment:
-            return True
         if begun < self._log.floor or begun < self._invalid_floor or self._invalidated.get(entry.key, 0) > begun:
             return False
         for purged in self._log.since(entry, begun):
@@ -209,11 +215,34 @@ class Memory:
         entry.checked = self.serial
         return True
 
+    def _make_way(self, entry: Entry) -> bytes:
+        """Take out whose place a new entry takes among those of its URL; the key that they have in common."""
+        others = self.find(entry.key)
+        for other in others:
+            if other.lane == entry.lane and other.vary == entry.vary:
+                entry.hits = other.hits
+                entry.visited = other.visited
+                entry.main = other.main
+                self.remove(other)
+                break
+        else:
+            if len(others) >= MOST_VARIANTS:
+                self.remove(others[-1])
+        return others[0].key
+
+    def _shared(self, vary: Selecting) -> Selecting:
+        """The same value as another entry has it, if one has."""
+        if len(self._alike) >= MOST_ALIKE:
+            self._alike.clear()
+        return self._alike.setdefault(vary, vary)
+
     def _take_out(self, entry: Entry) -> None:
         key = entry.key
         others = self._urls[key]
-        if len(others) == 1:
+        if not isinstance(others, tuple):
             del self._urls[key]
+        elif len(others) == 2:
+            self._urls[key] = others[others[0] is entry]
         else:
             self._urls[key] = tuple(other for other in others if other is not entry)
         self._policy.remove(entry)
@@ -231,29 +260,21 @@ class Memory:
     def _pass(self, entries: int) -> None:
         """Go on through the store, from the oldest to the newest: what comes in meanwhile has been held against all."""
         policy = self._policy
-        root = policy.root
         if self._passing == self._passed:
             self._passing = self.serial
-            policy.walker = root.previous or root
+            policy.walk()
         for _ in range(entries):
-            entry = policy.walker
-            if entry is root:
+            if policy.walked:
                 break
-            policy.walker = entry.previous or root
+            entry = policy.walker
+            policy.step()
             if entry.checked != self.serial:
                 self._settle(entry)
-        if policy.walker is root:
+        if policy.walked:
             self._passed = self._passing
             while self._receipts and self._receipts[0].serial <= self._passed:
                 self._receipts.popleft().done = True
             self._log.forget(self._passed)
-
-
-def measured(entry: Entry) -> int:
-    """The bytes that an entry takes."""
-    fields = sum(len(field.line) for field in entry.fields)
-    encodings = sum(len(body) for body in entry.encodings.values() if body) if entry.encodings else 0
-    return OVERHEAD + len(entry.key) + fields + len(entry.body) + encodings + sum(map(len, entry.tags))
 
 
 def _make_stale(entry: Entry, at: float) -> None:

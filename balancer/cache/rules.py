@@ -6,6 +6,7 @@ import re
 from typing import Final
 from urllib.parse import quote
 
+from balancer.cache.roles import ROLES, TAG
 from balancer.http1.fields import usual
 from balancer.http1.head import RequestHead
 from config.schema import Cache, CacheRule
@@ -35,10 +36,10 @@ class Rule:
         self.tag_fields = tuple(name.lower().encode("ascii") for name in cache.tags)
         self.key_headers = tuple(name.lower().encode("ascii") for name in settings.key.headers)
         self.key_cookies = tuple(name.encode("ascii") for name in settings.key.cookies)
+        self.roles = dict.fromkeys(self.tag_fields, TAG) | ROLES
         self.bypass_headers = frozenset(name.lower().encode("ascii") for name in settings.bypass.headers)
         self.bypass_cookies = tuple(name.encode("ascii") for name in settings.bypass.cookies)
         self.bypasses = bool(self.bypass_headers or self.bypass_cookies)
-        self.roles: dict[bytes, int] | None = None  # owner: storing. What each field is to it, by name
         self._ignored = _patterns(settings.ignore_query)
         self.ignores = self._ignored is not None
         self._lanes: dict[tuple[str, str], Lane] = {}  # bounded: by routes and pools

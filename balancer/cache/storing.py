@@ -14,10 +14,25 @@ from balancer.cache.asks import Asks
 from balancer.cache.dates import parse_date
 from balancer.cache.directives import NO_DIRECTIVES, Directives, of_answer, seconds
 from balancer.cache.entry import Entry
+from balancer.cache.roles import (
+    AGE,
+    CACHE_CONTROL,
+    DATE,
+    ETAG,
+    EXPIRES,
+    GROUPS,
+    LAST_MODIFIED,
+    NOT_STORED,
+    NOTHING,
+    SET_COOKIE,
+    TAG,
+    TARGETED,
+    VARY,
+)
 from balancer.cache.rules import Lane, Rule
 from balancer.cache.targeted import TARGETS, targeted
 from balancer.cache.variants import names_of, selecting
-from balancer.http1.fields import Field, nominated, parse_line
+from balancer.http1.fields import EXPECT, REQUEST_ID, TRAILER, Field, nominated
 from balancer.http1.head import RequestHead, ResponseHead
 
 HEURISTIC: Final = frozenset((200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501))
@@ -39,42 +54,12 @@ MOST_GROUPS: Final = 32
 """Names that are looked at in Cache-Groups (RFC 9875 section 2 asks for at least 32)."""
 LONGEST_GROUP: Final = 128  # it asks for at least 32
 
-# What a field is here. Those up to TAG are kept in the place of that number.
-CACHE_CONTROL: Final = 0
-EXPIRES: Final = 1
-AGE: Final = 2
-DATE: Final = 3
-VARY: Final = 4
-ETAG: Final = 5
-LAST_MODIFIED: Final = 6
-SET_COOKIE: Final = 7
-GROUPS: Final = 8
-TARGETED: Final = 9
-TAG: Final = 10
-STORED: Final = 11
-NOT_STORED: Final = 12
-_ROLES: Final[dict[bytes, int]] = {
-    b"cache-control": CACHE_CONTROL,
-    b"expires": EXPIRES,
-    b"age": AGE,
-    b"date": DATE,
-    b"vary": VARY,
-    b"etag": ETAG,
-    b"last-modified": LAST_MODIFIED,
-    b"set-cookie": SET_COOKIE,
-    b"cache-groups": GROUPS,
-    b"server": STORED,
-    b"proxy-authenticate": NOT_STORED,  # RFC 9111 section 3.1
-    b"proxy-authentication-info": NOT_STORED,
-    b"proxy-authorization": NOT_STORED,
-    **dict.fromkeys(TARGETS, TARGETED),
-}
-_FIRST_COUNTS: Final = frozenset((AGE, DATE))  # RFC 9111 section 5.1; a second Date is not kept
-_NOTHING: Final = (None,) * (TAG + 1)
+_FIRST_COUNTS: Final = frozenset((AGE, DATE))  # RFC 9111 section 5.1; a second Date is not stored
 _ESSENTIAL: Final = frozenset(
     (b"content-encoding", b"content-range", b"content-type", b"date", b"vary", b"cache-control", *TARGETS)
 )
 """Fields without which a stored answer would be another one, or would be used otherwise."""
+_DATED: Final = frozenset((b"date",))
 _TAG: Final = re.compile(rb"[^\s,]+")
 _ETAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
@@ -140,29 +125,26 @@ def entry_for(
         return STATUS
     if status == 206 or status == 416:  # of a part, not of the URL
         return PARTIAL
-    role_of = (rule.roles or _roles(rule)).get
-    told: list[bytes | None] = list(_NOTHING)
-    kept: list[Field] = []
-    for field in response.fields:
-        role = role_of(field[0])
+    role_of = rule.roles.get
+    told = list(NOTHING)
+    lines: list[bytes] = []
+    for name, value, _, kind, line, _ in response.fields:
+        role = role_of(name)
         if role is None:
-            if not field[3]:  # neither of this hop nor about the way it took
-                kept.append(field)
+            if not kind or (kind >= EXPECT and kind != TRAILER and kind != REQUEST_ID):
+                lines.append(line)
             continue
-        if role < STORED:
-            before = told[role]
-            value = field[1]
-            if before is None:
-                told[role] = value
-            elif role in _FIRST_COUNTS:
-                continue
-            elif before != value:
-                told[role] = b"%b, %b" % (before, value)
-            if role == AGE:
-                continue
-        elif role == NOT_STORED:
+        if role == NOT_STORED:
             continue
-        kept.append(field)
+        before = told[role]
+        if before is None:
+            told[role] = value
+        elif role in _FIRST_COUNTS:
+            continue
+        elif before != value:
+            told[role] = b"%b, %b" % (before, value)
+        if role != AGE:
+            lines.append(line)
     control = told[CACHE_CONTROL]
     said = of_answer(control) if control is not None else NO_DIRECTIVES
     expires = told[EXPIRES]
@@ -199,12 +181,13 @@ def entry_for(
         etag = None
     if response.names:
         gone |= nominated(response.names)
-    if gone:
-        kept = [field for field in kept if field[0] not in gone]
     if date is None:
-        kept = [field for field in kept if field[0] != b"date"]
-        kept.append(_dated(made))
-    entry = Entry(key, lane, selecting(names, request) if names else (), status, response.line, tuple(kept))
+        gone |= _DATED  # what it says is no date
+    if gone:
+        lines = [line for line in lines if line.partition(b":")[0].lower() not in gone]
+    if date is None:
+        lines.append(_dated(made))
+    entry = Entry(key, lane, selecting(names, request) if names else (), status, response.line, b"".join(lines))
     entry.born = born = now - initial_age(told[AGE], date, asked, now, wall)
     _set_times(entry, said, lifetime + (born if rule.ttl is None else now), rule, now)
     # With nothing to check it by, only what may be served is of any use.
@@ -222,13 +205,6 @@ def entry_for(
     if grouped is not None:
         entry.groups = groups(grouped)
     return entry
-
-
-def _roles(rule: Rule) -> dict[bytes, int]:
-    """What each field is, of all answers that the rule is for."""
-    roles = dict.fromkeys(rule.tag_fields, TAG) | _ROLES
-    rule.roles = roles
-    return roles
 
 
 def _forbidden(asks: Asks, status: int, said: Directives) -> Refused | None:
@@ -321,9 +297,9 @@ def _set_times(entry: Entry, said: Directives, fresh_until: float, rule: Rule, n
 
 
 @lru_cache(16)
-def _dated(wall: int) -> Field:
+def _dated(wall: int) -> bytes:
     """The Date that an answer without one is given when it comes (RFC 9110 section 6.6.1)."""
-    return parse_line(b"Date: " + formatdate(wall, usegmt=True).encode("ascii"))
+    return b"Date: %b\r\n" % formatdate(wall, usegmt=True).encode("ascii")
 
 
 def groups(value: bytes) -> tuple[bytes, ...]:

@@ -65,6 +65,10 @@ KINDS: Final[dict[bytes, int]] = {
     b"true-client-ip": FORWARDED_OTHER,
     b"x-host": FORWARDED_OTHER,
     b"x-original-host": FORWARDED_OTHER,
+    b"x-original-method": FORWARDED_OTHER,
+    b"x-http-host-override": FORWARDED_OTHER,
+    b"x-url-scheme": FORWARDED_OTHER,
+    b"front-end-https": FORWARDED_OTHER,
 }
 
 KEPT: Final = frozenset(

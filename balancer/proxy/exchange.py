@@ -20,6 +20,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Final
 
+from balancer.compression import DESCRIBING, Packing, packing
 from balancer.decision import Decision
 from balancer.http1 import canned
 from balancer.http1.fields import Field, nominated
@@ -84,6 +85,7 @@ class Exchange:
         "extra",
         "head",
         "listener",
+        "packing",
         "persistent",
         "pool",
         "route",
@@ -115,6 +117,7 @@ class Exchange:
         self.wait_until = NEVER  # while queued
         self.extra = b""  # more lines for the answer's head
         self.chunked_out = False  # the answer's body goes out in chunks
+        self.packing: Packing | None = None  # the coder that the answer's body goes through
         self._request_over = not head.common.has_body
         self._queued_at = 0.0
         self._client_full = False  # the client does not take what it is sent
@@ -140,7 +143,7 @@ class Exchange:
         decision = self.decision
         around = self.around
         pool = self.pool
-        head = self.head
+        head = self.head if route.compress is None else route.compress.restored(self.head)
         target = head.target if route.rewrite is None else route.rewrite(head.target)
         self._request, decision.request_id = encode_request(
             head, target, route.edits, self.client, b"%032x" % around.rng.getrandbits(128)
@@ -315,6 +318,8 @@ class Exchange:
         server = self._server
         assert server is not None
         head = self.head
+        if self.route.compress is not None:
+            response, length = self._pack(response, length)
         persistent = self.persistent and self._request_over and not self.client.last
         if length < 0:
             if head.minor == 0:
@@ -340,6 +345,19 @@ class Exchange:
                 extra=self.extra,
             )
         )
+
+    def _pack(self, response: ResponseHead, length: int) -> tuple[ResponseHead, int]:
+        """The answer's head, and its body's length, as this client gets them: compressed, if that suits both."""
+        compress = self.route.compress
+        assert compress is not None
+        prepared = compress.prepared(self.head, response, length)
+        coding = prepared.coding
+        if coding is None or self.head.method == b"HEAD":
+            return prepared.response, length
+        self.packing = packing(coding, length, self.route.tally, events=prepared.events)
+        if self.packing is None:
+            return compress.edited(response, None), length
+        return prepared.response, CHUNKED
 
     def _cookies(self, server: Server) -> bytes:
         """The lines that bring the client back to its lane and its server."""
@@ -381,7 +399,9 @@ class Exchange:
 
     def response_body(self, pieces: list[bytes]) -> None:
         """The next pieces of the server's body, unframed."""
-        if self.chunked_out:
+        if self.packing is not None:
+            self._send_packed(self.packing.feed(pieces))
+        elif self.chunked_out:
             data = chunk(pieces)
             self.decision.bytes_out += sum(map(len, pieces))
             self._out.append(data)
@@ -394,11 +414,24 @@ class Exchange:
         """The server's side has nothing more this turn."""
         if self._upstream is not None:
             self._await_more()
+        if self.packing is not None:
+            self._send_packed(self.packing.flush())
         out = self._out
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self.client.send(data)
+
+    def _send_packed(self, data: bytes) -> None:
+        if data:
+            self.decision.bytes_out += len(data)
+            self._out.append(chunk([data]))
+
+    def _unpack(self) -> None:
+        """There is no more to be compressed, whether or not that was all of it."""
+        if self.packing is not None:
+            self.packing.drop()
+            self.packing = None
 
     def _await_more(self) -> None:
         """Give the rest of an answer its time anew, after bytes in either direction."""
@@ -407,6 +440,10 @@ class Exchange:
 
     def response_end(self, trailers: list[Field], reusable: bool) -> None:
         """The server's answer is complete."""
+        if self.packing is not None:
+            self._send_packed(self.packing.finish())
+            self._unpack()
+            trailers = without(trailers, DESCRIBING)
         if self.chunked_out:
             if trailers:
                 trailers = without(trailers, self.route.edits.response_drop | self._nominated)
@@ -666,6 +703,8 @@ class Exchange:
 
     def _over(self, outcome: str) -> None:
         self.state = OVER
+        if self.packing is not None:
+            self._unpack()
         decision = self.decision
         decision.outcome = outcome
         decision.finished = monotonic()

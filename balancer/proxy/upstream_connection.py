@@ -8,6 +8,7 @@ from ssl import SSLError, SSLObject, SSLSession
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from balancer import compression
 from balancer.http1.faults import UpstreamFault
 from balancer.http1.fields import Field
 from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, BadChunk, ChunkedReader, response_length
@@ -25,6 +26,7 @@ LAST_WORDS: Final = 64 * 1024
 FAREWELL: Final = 5.0
 """Seconds that a server has to take the rest of what it is sent on a connection that closes."""
 NO_TRAILERS: Final[list[Field]] = []
+PACKED: Final = compression.SLICE
 
 
 class Keeper(Protocol):
@@ -66,8 +68,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_yielding",
         "born",
         "deadline",
-        "exchange",
         "excess",
+        "exchange",
         "heard",
         "idle_since",
         "server",
@@ -130,7 +132,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._later += data  # what had been read before reading was paused
             return
         try:
-            self._feed(self, data)
+            if len(data) > PACKED:
+                self._large(data)
+            else:
+                self._feed(self, data)
         except (UpstreamFault, BadChunk) as fault:
             self.close()
             exchange.upstream_failed("malformed", str(fault))
@@ -184,8 +189,21 @@ class UpstreamConnection(asyncio.Protocol):
             self._feed = UpstreamConnection._all
         else:
             self._feed = UpstreamConnection._counted
-        if data:
+        if len(data) > PACKED:
+            self._large(data)
+        elif data:
             self._feed(self, data)
+
+    def _large(self, data: bytes) -> None:
+        """Many bytes at once: those that are to be compressed are put off but for a slice."""
+        exchange = self.exchange
+        if exchange is None or exchange.packing is None:
+            self._feed(self, data)
+            return
+        self._later = data[PACKED:]
+        self._feed(self, data[:PACKED])
+        if self._later and self.exchange is exchange and not self._yielding:
+            self._yield_turn()
 
     def _counted(self, data: bytes) -> None:
         left = self._left - len(data)
@@ -217,11 +235,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._chunks = None
             self._end(chunks.trailers, chunks.rest + later)
         elif self._choppy or later:
-            self._later = later
+            self._later = later + self._later
             self._yield_turn()
 
     def _yield_turn(self) -> None:
-        """Let other connections have theirs: tiny chunks take a hundred times the work of large ones."""
+        """Let other connections have theirs: tiny chunks take a hundred times the work of large ones, coders more."""
         self._yielding = True
         self._regulate()
         asyncio.get_running_loop().call_soon(self._go_on)
@@ -231,7 +249,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._regulate()
         data, self._later = self._later, b""
         if data and self.exchange is not None:
+            self.server.tally.bytes_in -= len(data)  # it was counted when it came
             self.data_received(data)
+
+    def _catch_up(self) -> None:
+        """Do what was put off, since nothing more will come."""
+        exchange = self.exchange
+        while self._later and exchange is not None and self.exchange is exchange:
+            self._go_on()
 
     def _regulate(self) -> None:
         """Read from the server exactly while what it sends has somewhere to go."""
@@ -252,8 +277,8 @@ class UpstreamConnection(asyncio.Protocol):
         exchange = self.exchange
         assert exchange is not None
         self._feed = UpstreamConnection._head
-        self.excess = bool(rest)
-        exchange.response_end(trailers, self._reusable and not rest)
+        self.excess = bool(rest or self._later)
+        exchange.response_end(trailers, self._reusable and not self.excess)
 
     def eof_received(self) -> bool:
         """The server will send no more: in a tunnel the other half goes on."""
@@ -261,6 +286,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._half_closed = True
             self._other.end()
             return True
+        self._catch_up()
         exchange = self.exchange
         if exchange is None:
             self.close()
@@ -278,6 +304,7 @@ class UpstreamConnection(asyncio.Protocol):
         if other is not None:
             other.shut()
             return
+        self._catch_up()
         exchange = self.exchange
         if exchange is None:
             return

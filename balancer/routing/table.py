@@ -7,6 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 from balancer.cache.rules import BY_RFC, Rule, compile_rule
+from balancer.compression import Compression
 from balancer.http1.edits import Edits
 from balancer.http1.head import RequestHead
 from balancer.pool import Pool
@@ -27,6 +28,7 @@ class Route:
         "attempts",
         "body_limit",
         "cache",
+        "compress",
         "connect",
         "edits",
         "failure_statuses",
@@ -74,6 +76,7 @@ class Route:
         self.failure_statuses = passive.statuses if passive else frozenset[int]()
         self.key: Callable[[RequestHead, str], int] | None = hash_key(pool.strategy, pool.settings.hash.key)
         self.cache: Rule | None = None  # None: its answers are not cached
+        self.compress = Compression(settings.compress) if settings.compress is not None else None
         # Set on the route that the table holds, not on its lanes.
         self.fixed: FixedAnswer | None = None  # a redirect or a fixed answer
         self.maintenance: FixedAnswer | None = None
@@ -226,7 +229,7 @@ def build_table(
 ) -> RouteTable:
     """Compile a configuration. `tallies` keeps the counts of routes by name over reloads; `secret` keys the cookies."""
     routes: dict[str, tuple[Route, Match]] = {}
-    rules: dict[str, Rule] = {}
+    rules: dict[str | None, Rule] = {}
     nowhere = Pool("", rng, secret, lambda *_: None)  # for routes that answer by themselves
     nowhere.configure(PoolSettings(servers={}), (), 0.0)
     for name, settings in config.routes.items():
@@ -250,13 +253,12 @@ def build_table(
     return RouteTable(routes)
 
 
-def _rule(chosen: bool | str | None, cache: Cache, rules: dict[str, Rule]) -> Rule | None:
+def _rule(chosen: bool | str | None, cache: Cache, rules: dict[str | None, Rule]) -> Rule | None:
     """The rule by which a route is cached, compiled once for all routes that have it."""
     if chosen is False or (chosen is None and not cache.enabled):
         return None
-    name = chosen if isinstance(chosen, str) else BY_RFC
-    rule = rules.get(name)
+    named = chosen if isinstance(chosen, str) else None
+    rule = rules.get(named)
     if rule is None:
-        settings = cache.rules[name] if isinstance(chosen, str) else CacheRule()
-        rule = rules[name] = compile_rule(name, settings, cache)
+        rule = rules[named] = compile_rule(named or BY_RFC, CacheRule() if named is None else cache.rules[named], cache)
     return rule

@@ -205,6 +205,23 @@ CATALOGUE: tuple[Family, ...] = (
     SERVERS.counters("balancer_server_requests", ("code",), lambda it: it.tally.codes, "Answers it gave."),
     # Routes, and the histograms.
     ROUTES.counters("balancer_route_requests", ("code",), lambda it: it.codes, "Requests answered."),
+    ROUTES.counters(
+        "balancer_route_compression_input_bytes",
+        ("coding",),
+        lambda it: it.compression_in,
+        "Response bodies that were compressed, as servers sent them.",
+    ),
+    ROUTES.counters(
+        "balancer_route_compression_output_bytes",
+        ("coding",),
+        lambda it: it.compression_out,
+        "The same bodies, as clients got them.",
+    ),
+    ROUTES.counter(
+        "balancer_route_compression_declined",
+        lambda it: it.compression_declined,
+        "Responses sent as they were, since too many were being compressed.",
+    ),
     ROUTES.histogram(
         "balancer_route_request_duration_seconds",
         lambda it: it.latency,

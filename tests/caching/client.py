@@ -29,9 +29,11 @@ class Seen:
 
     @property
     def age(self) -> int | None:
+        """None when there is none; -1 when it is not one number, as it never may be in an answer from the cache."""
         values = self.values("age")
-        assert len(values) <= 1, f"several Age fields: {values}"
-        return int(values[0]) if values else None
+        if not values:
+            return None
+        return int(values[0]) if len(values) == 1 and values[0].isdigit() else -1
 
     @property
     def caches(self) -> list[tuple[str, dict[str, Any]]]:
@@ -52,8 +54,9 @@ class Seen:
 class Client:
     """A connection of a client, opened anew when it was closed."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
         self._port = port
+        self._address = address
         self._sock: socket.socket | None = None
         self._rest = b""
 
@@ -73,7 +76,7 @@ class Client:
 
     def send_bytes(self, data: bytes) -> None:
         if self._sock is None:
-            self._sock = socket.create_connection(("127.0.0.1", self._port), PATIENCE)
+            self._sock = socket.create_connection(("127.0.0.1", self._port), PATIENCE, (self._address, 0))
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._rest = b""
         self._sock.sendall(data)

@@ -14,3 +14,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     running = Lab(tmp_path_factory.mktemp("caching"))
     yield running
     running.end()
+
+
+@pytest.fixture(autouse=True)
+def _clients_end_with_their_test(lab: Lab) -> Iterator[None]:
+    yield
+    lab.close_clients()

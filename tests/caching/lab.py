@@ -45,6 +45,18 @@ SITES: Final[dict[str, dict[str, Any]]] = {
             "off": {"match": "/off/**", "pool": "app", "cache": False},
             "slow": {"match": "/slow/**", "pool": "app", "timeouts": {"first_byte": "300ms"}},
             "chosen": {"match": "/chosen/**", "pool": "app"},
+            "edited": {
+                "match": "/edited/**",
+                "pool": "app",
+                "headers": {
+                    "response": {"remove": ["X-Gone"], "set": {"X-Set": "ours"}, "add": {"X-Add": "ours"}},
+                    "request": {"set": {"X-From": "us"}},
+                },
+            },
+            "rewritten": {"match": "/rewritten/**", "pool": "app", "rewrite": {"strip_prefix": "/rewritten"}},
+            "written": {"match": "/written/**", "pool": "app"},
+            "writes": {"match": {"path": "/written/**", "methods": ["POST"]}, "pool": "app", "cache": False},
+            "sticky": {"match": "/sticky/**", "pool": "sticky"},
             "chosen-beta": {"match": {"path": "/chosen/**", "headers": {"X-Ring": "beta"}}, "pool": "app"},
             **{name: {"match": f"/{name}/**", "pool": "app", "cache": name} for name in RULES},
         },
@@ -66,13 +78,17 @@ class Site:
         self.admin = free_port()
         self.log = folder / f"{name}.log"
         self._file = folder / f"{name}.yaml"
+        servers = {"a": f"http://127.0.0.1:{server}"}
         self._file.write_text(
             yaml.safe_dump(
                 {
                     "listen": f"127.0.0.1:{self.port}",
                     "admin": {"listen": f"127.0.0.1:{self.admin}", "state": str(folder / f"{name}.overlay.yaml")},
                     "logs": {"access": False},
-                    "pools": {"app": {"servers": {"a": f"http://127.0.0.1:{server}"}, "health": UNCHECKED}},
+                    "pools": {
+                        "app": {"servers": servers, "health": UNCHECKED},
+                        "sticky": {"servers": servers, "health": UNCHECKED, "sticky": {"cookie": "lane"}},
+                    },
                     **SITES[name],
                     **(more or {}),
                 }
@@ -122,6 +138,7 @@ class Lab:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._sites: dict[str, Site] = {}
+        self._clients: list[Client] = []
         self.server = Server()
 
     def site(self, name: str = "plain") -> Site:
@@ -132,8 +149,16 @@ class Lab:
         assert self._sites[name].running, f"the balancer has ended; it said:\n{self._sites[name].said()}"
         return self._sites[name]
 
-    def client(self, site: str = "plain") -> Client:
-        return Client(self.site(site).port)
+    def client(self, site: str = "plain", address: str = "127.0.0.1") -> Client:
+        """A client, whose connection ends with the test."""
+        client = Client(self.site(site).port, address)
+        self._clients.append(client)
+        return client
+
+    def close_clients(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
 
     def place(self, name: str) -> Place:
         return self.server.place(name)

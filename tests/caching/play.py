@@ -21,14 +21,11 @@ def play(case: Case, lab: Lab) -> list[str]:
     client = lab.client(case.site)
     wrong: list[str] = []
     current = 0
-    try:
-        for number, step in enumerate(case.steps, 1):
-            current, faults = _play(case, step, place, client, lab, current)
-            wrong += [f"step {number}: {fault}" for fault in faults]
-            if faults:
-                break  # what follows follows from it
-    finally:
-        client.close()
+    for number, step in enumerate(case.steps, 1):
+        current, faults = _play(case, step, place, client, lab, current)
+        wrong += [f"step {number}: {fault}" for fault in faults]
+        if faults:
+            break  # what follows follows from it
     lab.site(case.site)  # it still runs
     return wrong
 
@@ -94,7 +91,9 @@ def _judge(step: Step, seen: Seen, place: Place, before: int, current: int) -> t
     age = seen.age
     if step.age is not None and (age is None or not step.age[0] <= age <= step.age[1]):
         wrong.append(f"the client got Age: {age}, not {step.age[0]} to {step.age[1]}")
-    wrong += _compare_cache(step, seen)
+    if step.hit and (age is None or age < 0):
+        wrong.append(f"the client got Age: {seen.values('age')}, and it was a hit")
+    wrong += _compare_cache(step, seen, place)
     return current, wrong
 
 
@@ -133,7 +132,7 @@ def _compare(wanted: tuple[str, ...], message: Asked | Seen, who: str) -> list[s
     return wrong
 
 
-def _compare_cache(step: Step, seen: Seen) -> list[str]:
+def _compare_cache(step: Step, seen: Seen, place: Place) -> list[str]:
     cache = seen.cache
     if step.hit is None and step.cache is None:
         return []
@@ -147,6 +146,7 @@ def _compare_cache(step: Step, seen: Seen) -> list[str]:
         wrong.append(f"Cache-Status says {_plain(cache)}, and it was no hit")
     for name, value in (step.cache or {}).items():
         got = cache.get(name)
+        value = value.replace("{path}", f"/{place.name}") if isinstance(value, str) else value
         got = str(got) if got is not None and not isinstance(got, bool | int) else got
         right = value[0] <= got <= value[1] if isinstance(value, tuple) and isinstance(got, int) else got == value
         if not right:

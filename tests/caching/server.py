@@ -74,6 +74,7 @@ class Answer:
     """The connection breaks after so many bytes of the body."""
     extra: bytes = b""
     """Bytes behind the end of the body."""
+    trailers: tuple[str, ...] = ()
     interim: tuple[str, ...] = ()
     """Status and fields of interim answers."""
     silent: bool = False
@@ -108,7 +109,7 @@ class Place:
     bodies: dict[int, bytes] = field(default_factory=dict)
 
     def body_of(self, number: int) -> bytes:
-        return self.bodies.get(number) or b"answer %d of %s" % (number, self.name.encode())
+        return self.bodies[number] if number in self.bodies else b"answer %d of %s" % (number, self.name.encode())
 
     def plan(self, *answers: Answer) -> None:
         with self.changed:
@@ -163,6 +164,7 @@ class Server:
 
     def close(self) -> None:
         self.stop()
+        asyncio.run_coroutine_threadsafe(self._cancel(), self._loop).result(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         self._loop.close()
@@ -178,12 +180,19 @@ class Server:
         for writer in self._writers:
             writer.transport.abort()
 
+    async def _cancel(self) -> None:
+        """End what waits at gates that nobody opened."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
             while await self._one(reader, writer):
                 pass
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._writers.discard(writer)
@@ -233,7 +242,6 @@ class Server:
         writer.write(head.encode("latin-1") + b"\r\n")
         if not bodiless:
             await self._send(writer, answer, body)
-        writer.write(answer.extra)
         await writer.drain()
         if answer.cut is not None:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -243,6 +251,8 @@ class Server:
         half = len(body) // 2
         whole = answer.cut is None
         pieces = [body[:half], body[half:]] if whole else [body[: answer.cut]]
+        if answer.extra:  # in one piece with the end, so that it cannot come a moment later
+            pieces = [body + answer.extra]
         for number, piece in enumerate(pieces):
             if number and answer.between is not None:
                 await writer.drain()
@@ -250,7 +260,7 @@ class Server:
             if piece:
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if answer.framing == "chunked" else piece)
         if answer.framing == "chunked" and whole:
-            writer.write(b"0\r\n\r\n")
+            writer.write(b"0\r\n%b\r\n" % "".join(f"{line}\r\n" for line in answer.trailers).encode())
 
 
 def _honest(asked: Asked, status: int, body: bytes, lines: list[str]) -> tuple[int, bytes, list[str]]:

@@ -17,7 +17,8 @@ def _parameter(case: Case) -> object:
 @pytest.mark.parametrize("case", [_parameter(case) for case in CASES])
 def test_a_rule_holds(case: Case, lab: Lab) -> None:
     wrong = play(case, lab)
-    assert not wrong, f"{case.rule} ({case.ref}):\n  " + "\n  ".join(wrong)
+    if wrong:
+        pytest.fail(f"{case.id}: {case.rule} ({case.ref})\n  " + "\n  ".join(wrong), pytrace=False)
 
 
 def test_no_two_cases_have_the_same_name() -> None:

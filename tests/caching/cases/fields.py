@@ -93,7 +93,7 @@ case(
     "date-is-kept",
     "RFC 9110 section 6.6.1",
     "Date stays as the server gave it.",
-    fetch(says(CC, "Date: Wed, 01 Jan 2020 00:00:00 GMT", "Cache-Control: max-age=999999999")),
+    fetch(says("Date: Wed, 01 Jan 2020 00:00:00 GMT", "Cache-Control: max-age=999999999")),
     hit(has=("Date: Wed, 01 Jan 2020 00:00:00 GMT",)),
 )
 case(
@@ -141,11 +141,18 @@ case(
     hit(has=("Content-Encoding: x-own", 'ETag: "a"')),
 )
 case(
-    "trailers-are-not-fields",
-    "RFC 9110 section 6.5",
-    "Surrogate fields of caches behind pass.",
+    "fields-for-caches-behind-pass",
+    S,
+    "What is meant for caches of others is stored as any field.",
     fetch(says(CC, "Surrogate-Control: no-store")),
     hit(has=("Surrogate-Control: no-store",)),
+)
+case(
+    "trailers-are-not-fields",
+    "RFC 9110 section 6.5.1",
+    "Trailers do not become fields of what is stored.",
+    fetch(says(CC, "Trailer: X-Trail", framing="chunked", trailers=("X-Trail: 1", "Cache-Control: no-store"))),
+    hit(has=("!X-Trail", "!Trailer", "Cache-Control: max-age=3600")),
 )
 
 theme("Cache-Status")

@@ -128,6 +128,13 @@ unstored(
     "Cache-Control: no-store; max-age=60",
     "Cache-Control: max-age=0",
 )
+unstored(
+    "a-wrong-separator-does-not-hide-private",
+    CC,
+    "Nor to be for all.",
+    "Cache-Control: private; max-age=60",
+    "Last-Modified: {-864000}",
+)
 
 theme("Parsing Expires")
 

@@ -62,6 +62,13 @@ stale(
     "Cache-Control: no-cache, s-maxage=60",
     'ETag: "a"',
 )
+unstored(
+    "no-cache-does-not-allow-to-store",
+    "RFC 9111 section 3",
+    "no-cache alone does not make a status storable that is not.",
+    "Cache-Control: no-cache",
+    status=403,
+)
 case(
     "no-cache-fields-are-not-used",
     "RFC 9111 section 5.2.2.4",
@@ -207,6 +214,14 @@ case(
     fetch(says("Cache-Control: public, no-cache", 'ETag: "a"'), AUTH),
     checked(UNCHANGED, AUTH, asked=(AUTH,)),
     checked(UNCHANGED),
+)
+
+case(
+    "what-is-stored-is-for-all",
+    "RFC 9111 section 3.5",
+    "What was stored without Authorization is for requests with it as well: that section is about storing.",
+    fetch(says("Cache-Control: max-age=60")),
+    hit(AUTH),
 )
 
 theme("Set-Cookie")

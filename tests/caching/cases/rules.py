@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.caching.case import NEXT, case, fetch, hit, says, stale, theme, unstored
+from tests.caching.case import NEXT, case, checked, fetch, hit, own, says, stale, theme, unstored
 
 theme("Rules")
 
@@ -193,4 +193,49 @@ case(
     fetch(NEXT, "X-Ring: beta"),
     fetch(NEXT),
     **ruled("chosen"),
+)
+case(
+    "an-unsafe-request-of-a-route-without-cache",
+    "RFC 9111 section 4.4",
+    "Also when it took a route that is not cached.",
+    fetch(KEPT),
+    fetch(NEXT, method="POST", hit=None),
+    fetch(NEXT),
+    **ruled("written"),
+)
+case(
+    "an-unsafe-error-of-a-route-without-cache",
+    "RFC 9111 section 4.4",
+    "An error on such a route leaves it.",
+    fetch(KEPT),
+    fetch(says(status=500), method="POST", hit=None),
+    hit(of=1),
+    **ruled("written"),
+)
+case(
+    "purge",
+    "cache.purge_from",
+    "PURGE from an address that may takes the URL out, in whatever spelling.",
+    fetch(KEPT, tail="/~a"),
+    own(200, method="PURGE", tail="/%7Ea", host="SITE.test:80"),
+    fetch(NEXT, tail="/~a", asked=("!If-None-Match",)),
+    site="ruled",
+)
+case(
+    "purge-softly",
+    "cache.purge_from",
+    "With Cache-Purge: soft it is stale, and is checked.",
+    fetch(says("Cache-Control: max-age=3600", 'ETag: "a"')),
+    own(200, "Cache-Purge: soft", method="PURGE"),
+    checked(says("Cache-Control: max-age=3600", 'ETag: "a"', status=304), asked=('If-None-Match: "a"',)),
+    hit(),
+    site="ruled",
+)
+case(
+    "purge-by-nobody",
+    "cache.purge_from",
+    "Where purge_from has nobody, PURGE is refused, does nothing and reaches no server.",
+    fetch(KEPT),
+    own(403, method="PURGE"),
+    hit(),
 )

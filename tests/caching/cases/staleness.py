@@ -102,6 +102,45 @@ case(
     prefix="/swr",
 )
 
+case(
+    "a-part-while-it-is-fetched",
+    SWR,
+    "Who is served a part of what is stale has the whole of it fetched behind.",
+    fetch(WINDOW),
+    Step(
+        ("Range: bytes=0-3",),
+        answers=(NEW,),
+        status=206,
+        gets=b"answ",
+        asked=("!Range", 'If-None-Match: "a"'),
+        hit=True,
+    ),
+    hit(of=2, eventually=True),
+)
+case(
+    "a-condition-while-it-is-fetched",
+    SWR,
+    "Who has what is stale gets its 304, and what is fetched behind is asked about in our own name.",
+    fetch(WINDOW),
+    Step(('If-None-Match: "x", "a"',), answers=(NEW,), status=304, asked=('If-None-Match: "a"',), hit=True),
+    hit(of=2, eventually=True),
+)
+case(
+    "head-while-it-is-fetched",
+    SWR,
+    "Behind a HEAD a GET is made.",
+    fetch(WINDOW),
+    Step(method="HEAD", answers=(NEW,), arrives_as="GET", hit=True),
+    hit(of=2, eventually=True),
+)
+case(
+    "no-store-while-it-is-fetched",
+    "RFC 9111 section 5.2.1.5",
+    "A request with no-store is no reason to keep what is fetched behind it out.",
+    fetch(WINDOW),
+    Step(("Cache-Control: no-store",), answers=(NEW,), reaches=ANY, page=True),
+)
+
 theme("stale-if-error")
 
 ERR = says("Cache-Control: max-age=60, stale-if-error=600", "Age: 100", 'ETag: "a"')
