@@ -47,7 +47,7 @@ UNDERSTOOD: Final = frozenset(
     )
 )
 """Statuses whose rules for caching are known, for must-understand (RFC 9111 section 5.2.2.3)."""
-MOST_TAGS: Final = 128
+MOST_TAGS: Final = 256
 LONGEST_TAG: Final = 256
 """An answer with more tags, or with longer ones, is not stored: the purge of a tag has to reach all that have it."""
 MOST_GROUPS: Final = 32
