@@ -6,6 +6,7 @@ from typing import Final
 
 from balancer.cache.dates import parse_date
 from balancer.cache.directives import NO_WISHES, of_request
+from balancer.cache.entry import Selecting
 from balancer.http1.head import RequestFields
 
 PASSING: Final = frozenset(
@@ -33,6 +34,7 @@ class Asks:
         "plain",
         "range",
         "says",
+        "selected",
         "wants_key",
         "wishes",
     )
@@ -48,7 +50,9 @@ class Asks:
         self.authorization = False
         self.accept_encoding: bytes | None = None
         self.wants_key = False  # Balancer-Debug: key
-        self.says: dict[bytes, bytes | None] | None = None  # owner: variants. Values that answers varied by
+        # Owner: variants.
+        self.says: dict[bytes, bytes | None] | None = None  # values that answers varied by
+        self.selected: dict[bytes, Selecting] | None = None  # all of them, by the Vary that named them
 
 
 def asks_of(common: RequestFields) -> Asks:

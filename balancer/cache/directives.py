@@ -34,16 +34,15 @@ class Directives:
     """
 
     __slots__ = (
+        "hidden",
         "immutable",
         "max_age",
         "must_revalidate",
         "must_understand",
         "no_cache",
-        "no_cache_fields",
         "no_store",
         "no_transform",
         "private",
-        "private_fields",
         "proxy_revalidate",
         "public",
         "s_maxage",
@@ -53,10 +52,9 @@ class Directives:
 
     def __init__(self) -> None:
         self.no_store = False
-        self.no_cache = False  # of the whole answer
-        self.no_cache_fields = NO_FIELDS  # or of these only
+        self.no_cache = False  # the whole answer, not only some fields
         self.private = False
-        self.private_fields = NO_FIELDS
+        self.hidden = NO_FIELDS  # those that are private, or not to be used unasked
         self.public = False
         self.must_revalidate = False
         self.proxy_revalidate = False
@@ -67,16 +65,6 @@ class Directives:
         self.s_maxage: int | None = None
         self.stale_while_revalidate: int | None = None
         self.stale_if_error: int | None = None
-
-    @property
-    def strict(self) -> bool:
-        """Never to be served stale, whoever has said how long it is fresh."""
-        return self.must_revalidate or self.proxy_revalidate or self.no_cache
-
-    @property
-    def lifetime(self) -> int | None:
-        """Seconds for a shared cache; None when it is not said."""
-        return self.max_age if self.s_maxage is None else self.s_maxage
 
 
 class Wishes:
@@ -155,11 +143,11 @@ def _of_answer(value: bytes) -> Directives:
         elif name == b"no-cache":
             fields = names_in(argument)
             found.no_cache = found.no_cache or not fields
-            found.no_cache_fields |= fields
+            found.hidden |= fields
         elif name == b"private":
             fields = names_in(argument)
             found.private = found.private or not fields
-            found.private_fields |= fields
+            found.hidden |= fields
         elif name == b"stale-while-revalidate":
             found.stale_while_revalidate = _least(found.stale_while_revalidate, argument)
         elif name == b"stale-if-error":

@@ -31,7 +31,7 @@ from balancer.cache.roles import (
 )
 from balancer.cache.rules import Lane, Rule
 from balancer.cache.targeted import TARGETS, targeted
-from balancer.cache.variants import names_of, selecting
+from balancer.cache.variants import selection
 from balancer.http1.fields import EXPECT, REQUEST_ID, TRAILER, Field, nominated
 from balancer.http1.head import RequestHead, ResponseHead
 
@@ -155,12 +155,12 @@ def entry_for(
         return refused
     if response.length > rule.max_object:
         return TOO_LARGE
-    gone = said.no_cache_fields | said.private_fields
+    gone = said.hidden
     if gone and not gone.isdisjoint(_ESSENTIAL):
         return PRIVATE
     vary = told[VARY]
-    names = names_of(vary) if vary is not None else ()
-    if names is None:
+    selected = selection(vary, request) if vary is not None else ()
+    if selected is None:
         return VARIES
     stamp = told[DATE]
     date = parse_date(stamp, wall) if stamp is not None else None
@@ -187,7 +187,7 @@ def entry_for(
         lines = [line for line in lines if line.partition(b":")[0].lower() not in gone]
     if date is None:
         lines.append(_dated(made))
-    entry = Entry(key, lane, selecting(names, request) if names else (), status, response.line, b"".join(lines))
+    entry = Entry(key, lane, selected, status, response.line, b"".join(lines))
     entry.born = born = now - initial_age(told[AGE], date, asked, now, wall)
     _set_times(entry, said, lifetime + (born if rule.ttl is None else now), rule, now)
     # With nothing to check it by, only what may be served is of any use.

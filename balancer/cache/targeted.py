@@ -68,7 +68,7 @@ def _parsed(value: bytes) -> Directives | None:
             if name in ("no-cache", "private") and isinstance(value_of, str):
                 fields = names_in(value_of.encode("latin-1", "replace"))
                 if fields:
-                    setattr(found, f"{_FLAGS[name]}_fields", fields)
+                    found.hidden |= fields
                     continue
                 value_of = True
             if value_of is not False:

@@ -78,6 +78,27 @@ def normalised(name: bytes, value: bytes | None) -> bytes | None:
     return value
 
 
+def selection(vary: bytes, request: RequestHead) -> Selecting | None:
+    """What a request says in the fields that a Vary names; None where no request can be known to match."""
+    asks = request.common.asks
+    known: dict[bytes, Selecting] | None = None
+    if isinstance(asks, Asks):
+        known = asks.selected
+        if known is None:
+            known = asks.selected = {}
+        elif vary in known:
+            return known[vary]
+    names = names_of(vary)
+    if names is None:
+        return None
+    selected = selecting(names, request)
+    if known is not None and len(vary) <= LONGEST_REMEMBERED and b"host" not in names:
+        if len(known) >= MOST_REMEMBERED:
+            known.clear()
+        known[vary] = selected
+    return selected
+
+
 def selecting(names: Iterable[bytes], request: RequestHead) -> Selecting:
     """What a request says in these fields."""
     return tuple([(name, _value(name, request)) for name in names])
