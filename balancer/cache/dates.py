@@ -23,7 +23,6 @@ _ASCTIME: Final = re.compile(
 )
 _LONGEST: Final = len(b"Wednesday, 06-Nov-94 08:49:37 GMT")
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-_FIFTY_YEARS: Final = 50 * 365.2425 * 86400
 WRITTEN: Final = 1.8e9
 """Unix seconds of about the time when this was written: where there is no clock, what two digits of a year mean."""
 
@@ -80,11 +79,12 @@ def _seconds(time: list[bytes]) -> int:
 
 def _with_century(digits: int, month: bytes, day: int, seconds: int, wall: float) -> int | None:
     """The last year with these two digits that is not more than fifty years ahead (RFC 9110 section 5.6.7)."""
-    latest = wall + _FIFTY_YEARS
-    century = date.fromordinal(_EPOCH + int(latest // 86400)).year // 100 * 100
+    today = date.fromordinal(_EPOCH + int(wall // 86400))
+    leap = today.month == 2 and today.day == 29
+    latest = date(today.year + 50, today.month, 28 if leap else today.day).toordinal()
+    century = (today.year + 50) // 100 * 100
     for year in (century + digits, century + digits - 100):
         midnight = _midnight(year, month, day)
-        if midnight is None or midnight + seconds > latest:
-            continue
-        return midnight + seconds
+        if midnight is not None and midnight // 86400 + _EPOCH <= latest:
+            return midnight + seconds
     return None
