@@ -25,11 +25,16 @@ def url_key(scheme: bytes, host: bytes, target: bytes, rule: Rule | None = None)
     if start is None:
         start = _start(scheme, host)
     if b"%" in target:
-        target = _PERCENT.sub(_decode_unreserved, target)
+        target = normal(target)
     if rule is not None and rule.ignores and b"?" in target:
         path, _, query = target.partition(b"?")
         target = path + rule.ignored(b"?" + query)
     return start + target
+
+
+def normal(target: bytes) -> bytes:
+    """A target without needless percent-encoding, and with the rest of it in capitals."""
+    return _PERCENT.sub(_decode_unreserved, target)
 
 
 def _start(scheme: bytes, host: bytes) -> bytes:
