@@ -1,6 +1,6 @@
 """Which entries should make room: hit ratios and costs of eviction policies, `python -m bench.cache_policy`.
 
-The product's is `balancer.cache.policy.Sieve`. The others live here, to be held against it; what came out is in
+The product's is `balancer.cache.policy.Policy`. The others live here, to be held against it; what came out is in
 CACHE_POLICY.md beside this file.
 """
 
@@ -16,8 +16,8 @@ from time import perf_counter
 from typing import Final, NamedTuple, Protocol
 
 from balancer.cache.entry import Entry
+from balancer.cache.policy import Policy as Product
 from balancer.cache.policy import Ring
-from balancer.cache.policy import Policy as S3Fifo
 
 _OBJECTS: Final = 50_000
 _REQUESTS: Final = 400_000
@@ -36,8 +36,8 @@ class Policy(Protocol):
     def victim(self) -> Entry | None: ...
 
 
-class Spared(Sieve):
-    """SIEVE with the hit as a call; in the product it is one assignment in the place where it is served."""
+class Chosen(Product):
+    """The product's, with the hit as a call; there it is one assignment in the place where an entry is served."""
 
     __slots__ = ()
 
@@ -48,8 +48,13 @@ class Spared(Sieve):
         """Spare it once."""
         entry.visited = True
 
+    def insert(self, entry: Entry) -> None:
+        """Not as it was when it left."""
+        entry.main = False
+        super().insert(entry)
 
-class Lru(Sieve):
+
+class Lru(Ring):
     """The one asked for longest ago goes."""
 
     __slots__ = ()
@@ -59,32 +64,56 @@ class Lru(Sieve):
 
     def hit(self, entry: Entry) -> None:
         """It is the newest again."""
-        previous, following, root = entry.previous, entry.next, self.root
-        newest = root.next
-        assert previous is not None
-        assert following is not None
-        assert newest is not None
-        if newest is entry:
-            return
-        previous.next = following
-        following.previous = previous
-        entry.next = newest
-        entry.previous = root
-        newest.previous = root.next = entry
+        self.remove(entry)
+        self.insert(entry)
 
     def victim(self) -> Entry | None:
         """The oldest."""
-        oldest = self.root.previous
-        return None if oldest is self.root else oldest
+        return None if self.oldest is self.root else self.oldest
+
+
+class Sieve(Ring):
+    """SIEVE (Zhang and others, NSDI 2024): a hand goes from the oldest to the newest and spares what was asked for
+    since it was there last, which stays where it is."""
+
+    __slots__ = ("hand",)
+
+    def __init__(self, _limit: int) -> None:
+        super().__init__()
+        self.hand = self.root
+
+    def hit(self, entry: Entry) -> None:
+        """Spare it once."""
+        entry.visited = True
+
+    def remove(self, entry: Entry) -> None:
+        """Leave one out."""
+        if self.hand is entry:
+            self.hand = entry.previous  # type: ignore[assignment]  # it is in the ring
+        super().remove(entry)
+
+    def victim(self) -> Entry | None:
+        """The first that the hand does not spare."""
+        entry = self.hand
+        while True:
+            if entry is self.root:
+                entry = self.oldest
+            if not entry.visited:
+                break
+            entry.visited = False
+            entry = entry.previous  # type: ignore[assignment]  # it is in the ring
+        self.hand = entry
+        return None if entry is self.root else entry
 
 
 class S3Fifo:
-    """Three queues (Yang and others, SOSP 2023): what is not asked for again leaves a small one before it gets into the
-    main one, and keys that left are remembered for a while. `checked` says the queue, `hits` counts to three."""
+    """As its paper has it: hits are counted to three, and each round in the main queue takes one of them.
+
+    `checked` says the queue, `hits` counts."""
 
     def __init__(self, limit: int) -> None:
-        self.small = Sieve()
-        self.main = Sieve()
+        self.small = Ring()
+        self.main = Ring()
         self.in_small = 0
         self.most_small = limit // 10
         self.stored = 0
@@ -241,8 +270,9 @@ class TinyLfu:
 
 POLICIES: Final[dict[str, Callable[[int], Policy]]] = {
     "LRU": Lru,
-    "SIEVE": Spared,
-    "S3-FIFO": S3Fifo,
+    "SIEVE": Sieve,
+    "S3-FIFO, 2 bits": S3Fifo,
+    "S3-FIFO, 1 bit": Chosen,
     "W-TinyLFU": TinyLfu,
 }
 

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from config.pool import Cookie, Model
-from config.values import Duration, Network, Share, Size
+from config.values import Duration, Network, Share, Size, Unfit
 
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", examples=["Accept-Language"])]
 Coding = Literal["gzip", "br", "zstd"]
+
+
+def _chosen(value: object) -> object:
+    """Inside of braces a variable has to be in quotes, and is a switch all the same."""
+    if not isinstance(value, (bool, str)):
+        raise Unfit("must be true, false or the name of one of `cache.rules`", value)
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+def _room(value: int) -> int:
+    if value < 1024 * 1024:
+        raise Unfit("must be at least 1MiB", value)
+    return value
+
+
+def _error_status(value: str) -> str:
+    if not re.fullmatch(r"[45](xx|[0-9]{2})", value):
+        raise Unfit("must be a status such as 404, or 4xx or 5xx", value)
+    return value
+
+
+_ErrorStatus = Annotated[
+    str,
+    AfterValidator(_error_status),
+    WithJsonSchema({"type": "string", "pattern": "^[45]([0-9]{2}|xx)$", "examples": ["404", "5xx"]}),
+]
+RouteCache = Annotated[bool | str, BeforeValidator(_chosen)]
 
 
 class CacheKey(Model):
@@ -53,9 +81,7 @@ class CacheRule(Model):
     """Query parameters that make no other page; * stands for any characters."""
     key: CacheKey = CacheKey()
     bypass: Bypass = Bypass()
-    negative: dict[Annotated[str, Field(pattern=r"^([45][0-9]{2}|[45]xx)$", examples=["404", "5xx"])], Duration] = (
-        Field(default_factory=dict)
-    )
+    negative: dict[_ErrorStatus, Duration] = Field(default_factory=dict)
     """Errors that say nothing of caching are kept for this long: {404: 10s, 5xx: 2s}."""
     store_set_cookie: Literal["explicit", "never"] = "explicit"
     """Answers that set a cookie are stored when they say how long they are fresh, or never."""
@@ -66,7 +92,7 @@ class Cache(Model):
 
     enabled: bool = False
     """Whether routes are cached that do not say; `cache: true` is short for it."""
-    memory: Annotated[Size, Field(ge=1024 * 1024)] = 64 * 1024 * 1024
+    memory: Annotated[Size, AfterValidator(_room)] = 64 * 1024 * 1024
     """Bytes, with what it takes to find them."""
     max_object: Size = 8 * 1024 * 1024
     """Bytes of a body; larger ones are not stored."""

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import get_args
 
 from config.addresses import Address, server_address
+from config.cache_checks import check_cache
 from config.document import document
 from config.field_checks import edited_fields, message_fields, own_field
 from config.findings import Findings
@@ -33,6 +34,9 @@ def check(config: Config, found: Findings) -> None:
     check_routes(config, found)
     for name, route in config.routes.items():
         _check_headers(route.headers, ("routes", name, "headers"), found)
+    for name in found.written("cache", "rules"):
+        _check_name(name, ("cache", "rules", name), found)
+    check_cache(config, found)
     _check_admin(config.admin, found)
     for position, item in enumerate(config.logs.access.redact):
         if not item.startswith("query:"):
@@ -276,3 +280,7 @@ def _check_unused(config: Config, found: Findings) -> None:
     for name in config.pools:
         if name not in used and not found.problems and not found.unseen(("routes",)):
             found.warn(("pools", name), "is used by no route")
+    chosen = {route.cache for route in config.routes.values()}
+    for name in config.cache.rules:
+        if name not in chosen and not found.problems and not found.unseen(("routes",)):
+            found.warn(("cache", "rules", name), f"is used by no route: a route chooses it by `cache: {name}`")

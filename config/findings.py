@@ -64,9 +64,12 @@ class Findings:
                 return any(scalar.broken and scalar.variables for _, scalar in scalars(node))
         return False
 
-    def written(self, group: str) -> Collection[str]:
+    def written(self, *group: str) -> Collection[str]:
         """The names in a group, those with problems of their own too."""
-        return self._whole.table(group).entries.keys()
+        table = self._whole
+        for key in group:
+            table = table.table(key)
+        return table.entries.keys()
 
     def lost(self, path: Path) -> bool:
         """Whether there was something at the path that has been left out."""

@@ -35,7 +35,7 @@ def masked(path: Path, value: str) -> str:
     """The value as it may be shown: credentials gone, and user and password out of a URL."""
     if is_secret(path):
         return f"sha256:{MASK}" if path[-1] == "hash" else MASK
-    if path[:1] == ("redis",):
+    if path[:1] == ("redis",) and path[-1] != "prefix":
         return _database(value)
     if "active" in path:
         value = _PARAMETER.sub(rf"\1={MASK}", value)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic
+from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic, RouteCache
 from config.error_page import PageFile
 from config.pool import (
     ActiveChecks,
@@ -192,7 +192,7 @@ class Route(Model):
     """Protocols that a client may switch to; [] for none, ["*"] for any. Never h2c or another HTTP."""
     maintenance: Maintenance | None = None
     """true, false, or the answer in detail."""
-    cache: bool | str | None = None
+    cache: RouteCache | None = None
     """true, false, or one of `cache.rules`; null: as `cache.enabled` says."""
     compress: Compress | None = None
     """true, false, or in detail; without it as `compress` at the top says."""

@@ -63,6 +63,12 @@ def worded(
             yield Problem.at(node.place, f'must have "{key}"{_example(model, (*path, key))}'), path
         else:
             expected = _expected(detail, model, path) + ("" if variables(node) else _hint(detail))
+            if detail["loc"][-1] == "[key]":  # what is wrong is the key, which no variable makes
+                table = at(tree, path[:-1])
+                assert isinstance(table, Table)  # only a mapping has keys
+                place = table.keys.get(str(path[-1]), node.place)
+                yield Problem.at(place, f'{expected}, not "{path[-1]}"'), path
+                continue
             yield Problem.at(node.place, expected + came(node, (*above, *path))), path
 
 

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from balancer.http1.fields import Field, parse_line, recall
+from balancer.http1.fields import Field, parse_line
 
 NEVER: Final = float("-inf")
+_names: dict[bytes, Field] = {}  # some field of that name, as it is spelt
+_MOST_NAMES: Final = 1024
+# What CPython takes on a 64-bit machine beyond the bytes themselves; `python -m bench.cache_memory` holds it against
+# tracemalloc and against the size of the process.
+_BYTES: Final = 40  # of bytes: their head, and what the allocator rounds up
+_LARGE: Final = 16  # more for a body that is not from the small blocks
+_FIXED: Final = (
+    256  # the entry, with the collector's head
+    + 64  # its place in the store's dictionary: 24 bytes and an index, of which a part is always free; and its ghost
+    + 4 * 24  # its times
+    + 3 * 32  # its size, when it was modified, how often it was asked for
+    + 4 * _BYTES  # key, lines, encoded head, body
+    + 64  # what the encoded head is in
+    + _LARGE
+)
 
 Selecting = tuple[tuple[bytes, bytes | None], ...]
 """Fields of a request by lower-cased name, with their value as `variants.normalised` gives it, None where absent."""
@@ -95,13 +110,13 @@ class Entry:
         held = self._fields
         if isinstance(held, tuple):
             return held
-        return tuple([recall(line) or parse_line(line) for line in held.split(b"\r\n")[:-1]])
+        return tuple([_field(line) for line in held.split(b"\r\n")[:-1]])
 
     @property
     def lines(self) -> bytes:
         """The lines of the fields."""
         held = self._fields
-        return held if isinstance(held, bytes) else b"".join([field.line for field in held])
+        return held if isinstance(held, bytes) else b"".join([field[4] for field in held])
 
     @property
     def etag(self) -> bytes | None:
@@ -128,15 +143,53 @@ class Entry:
 
     def fold(self) -> None:
         """Take no more memory than needed: fields and tags are kept as bytes, and what comes twice is kept once."""
-        held = self._fields
-        lines = self._fields = held if isinstance(held, bytes) else self.lines
-        if isinstance(self._etag, bytes):
-            at = lines.find(b": %b\r\n" % self._etag)
+        lines = self._fields
+        if not isinstance(lines, bytes):
+            lines = self._fields = b"".join([field[4] for field in lines])
+        etag = self._etag
+        if isinstance(etag, bytes):
+            at = lines.find(b": %b\r\n" % etag)
             if at >= 0:
                 self._etag = at + 2
-        if self._tags and isinstance(self._tags, tuple):
-            self._tags = b" ".join(self._tags)
-        if self.revalidate_until == self.fresh_until:
-            self.revalidate_until = self.fresh_until
-        if self.error_until == self.fresh_until:
-            self.error_until = self.fresh_until
+        tags = self._tags
+        if tags and isinstance(tags, tuple):
+            self._tags = b" ".join(tags)
+        fresh = self.fresh_until
+        if self.revalidate_until == fresh:
+            self.revalidate_until = fresh
+        if self.error_until == fresh:
+            self.error_until = fresh
+
+    def weight(self) -> int:
+        """The bytes that it takes once folded, with the head that is encoded of it when it is served."""
+        held = self._fields
+        lines = held if isinstance(held, bytes) else self.lines
+        size = _FIXED + len(self.key) + len(self.line) + 2 * len(lines) + len(self.body)
+        tags = self._tags
+        if tags:
+            size += _BYTES + (len(tags) if isinstance(tags, bytes) else sum(map(len, tags)) + len(tags))
+        if self.vary:
+            for _, value in self.vary:
+                size += len(value or b"")  # mostly shared with many others
+        if self.groups or len(self.lane) > 2:
+            for part in (*self.groups, *self.lane[2:]):
+                size += 2 * _BYTES + len(part or b"")
+        if self.encodings:
+            size += 256 + sum([_BYTES + _LARGE + len(body) for body in self.encodings.values() if body])
+        return size
+
+
+def _field(line: bytes) -> Field:
+    """Parse a line as it stands in `Field.line`: it has been parsed before, so that only its name has to be known."""
+    name, _, value = line.partition(b": ")
+    known = _names.get(name)
+    if known is None:
+        known = parse_line(line)
+        if len(_names) >= _MOST_NAMES:
+            _names.clear()
+        if len(name) <= 64:
+            _names[bytes(name)] = Field(known.name, b"", b"", known.kind, b"", known.alike)
+        return known
+    line += b"\r\n"
+    kind = known[3]
+    return tuple.__new__(Field, (known[0], value, b"" if kind else line, kind, line, known[5]))

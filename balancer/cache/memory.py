@@ -85,28 +85,24 @@ class Memory:
     def put(self, entry: Entry, begun: int) -> bool:
         """Store an answer that was asked for at the moment `begun`, in the place of the last one that is told apart by
         the same; False when it is too large, or was purged meanwhile."""
-        self._fold(entry)
-        size = measured(entry)
-        if size > self.limit // LARGEST or not self._valid(entry, begun):
+        entry.fold()
+        size = entry.weight()
+        if size > self.limit // LARGEST or (begun != self.moment and not self._valid(entry, begun)):
             self._refused += 1
             return False
-        for other in self.find(entry.key):
-            if other.lane == entry.lane and other.vary == entry.vary:
-                entry.hits = other.hits
-                entry.visited = other.visited
-                entry.main = other.main
-                self.remove(other)
-                break
-        most = max(self.limit, self.bytes)
+        key = entry.key
+        found = self._urls.get(key)
+        if found is not None:
+            entry.key = key = self._make_way(entry)
+        most = self.limit if self.limit > self.bytes else self.bytes
         while self.bytes + size > most:
             self._evict()
-        others = self.find(entry.key)
-        if others:
-            entry.key = others[0].key  # that of the dictionary: the same bytes need not be held twice
-            if len(others) >= MOST_VARIANTS:
-                self.remove(others[-1])
-                others = others[:-1]
-        self._urls[entry.key] = (entry, *others) if others else entry
+        if found is not None and (others := self.find(key)):
+            self._urls[key] = (entry, *others)
+        else:
+            self._urls[key] = entry
+        if entry.vary:
+            entry.vary = self._shared(entry.vary)
         entry.checked = self.serial
         entry.size = size
         self._policy.insert(entry)
@@ -119,7 +115,7 @@ class Memory:
         """Count an entry anew: call it when `encodings` were set."""
         if entry.next is None:
             return
-        size = measured(entry)
+        size = entry.weight()
         self.bytes += size - entry.size
         self._policy.resize(entry, size)
         while self.bytes > self.limit and self.entries:
@@ -192,8 +188,6 @@ class Memory:
 
     def _valid(self, entry: Entry, begun: int) -> bool:
         """Hold an answer against what has happened since the moment it was asked for."""
-        if begun == self.moment:
-            return True
         if begun < self._log.floor or begun < self._invalid_floor or self._invalidated.get(entry.key, 0) > begun:
             return False
         for purged in self._log.since(entry, begun):
@@ -221,12 +215,26 @@ class Memory:
         entry.checked = self.serial
         return True
 
-    def _fold(self, entry: Entry) -> None:
-        entry.fold()
-        if entry.vary:
-            if len(self._alike) >= MOST_ALIKE:
-                self._alike.clear()
-            entry.vary = self._alike.setdefault(entry.vary, entry.vary)
+    def _make_way(self, entry: Entry) -> bytes:
+        """Take out whose place a new entry takes among those of its URL; the key that they have in common."""
+        others = self.find(entry.key)
+        for other in others:
+            if other.lane == entry.lane and other.vary == entry.vary:
+                entry.hits = other.hits
+                entry.visited = other.visited
+                entry.main = other.main
+                self.remove(other)
+                break
+        else:
+            if len(others) >= MOST_VARIANTS:
+                self.remove(others[-1])
+        return others[0].key
+
+    def _shared(self, vary: Selecting) -> Selecting:
+        """The same value as another entry has it, if one has."""
+        if len(self._alike) >= MOST_ALIKE:
+            self._alike.clear()
+        return self._alike.setdefault(vary, vary)
 
     def _take_out(self, entry: Entry) -> None:
         key = entry.key
@@ -267,37 +275,6 @@ class Memory:
             while self._receipts and self._receipts[0].serial <= self._passed:
                 self._receipts.popleft().done = True
             self._log.forget(self._passed)
-
-
-# What CPython takes on a 64-bit machine beyond the bytes themselves; `python -m bench.cache_memory` holds it against
-# tracemalloc and against the size of the process.
-_BYTES: Final = 40  # of bytes: their head, and what the allocator rounds up
-_LARGE: Final = 16  # more for a body that is not from the small blocks
-_FIXED: Final = (
-    256  # the entry, with the collector's head
-    + 64  # its place in the dictionary: 24 bytes and an index, of which a part is always free, and its ghost
-    + 4 * 24  # its times
-    + 3 * 32  # its size, when it was modified, how often it was asked for
-    + 4 * _BYTES  # key, lines, encoded head, body
-    + 64  # what the encoded head is in
-)
-
-
-def measured(entry: Entry) -> int:
-    """The bytes that an entry takes, with the head that is encoded of it when it is served for the first time."""
-    size = _FIXED + len(entry.key) + len(entry.line) + 2 * len(entry.lines) + len(entry.body)
-    if size > 512:
-        size += _LARGE
-    tags = entry.tags
-    if tags:
-        size += _BYTES + len(tags) + sum(map(len, tags))
-    for _, value in entry.vary:
-        size += len(value or b"")  # mostly shared with many others
-    for part in (*entry.groups, *entry.lane[2:]):
-        size += 2 * _BYTES + len(part or b"")
-    if entry.encodings:
-        size += 256 + sum([_BYTES + _LARGE + len(body) for body in entry.encodings.values() if body])
-    return size
 
 
 def _make_stale(entry: Entry, at: float) -> None:

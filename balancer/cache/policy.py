@@ -81,32 +81,48 @@ class Policy:
         mark = hash(entry.key)
         if entry.main or ghosts[mark % len(ghosts)] == mark:
             entry.main = True
-            self._main.insert(entry)
+            ring = self._main
         else:
-            self._small.insert(entry)
+            ring = self._small
+        # Ring.insert, written out: every put comes by here.
+        root = entry.previous = ring.root
+        newest = entry.next = root.next
+        newest.previous = root.next = entry  # type: ignore[union-attr]  # the ring is closed
+        ring.bytes += entry.size
         if self.count > len(ghosts):
-            self._ghosts = array("q", bytes(16 * len(ghosts)))
-            for mark in ghosts:
-                self._ghosts[mark % len(self._ghosts)] = mark
+            self._grow()
 
     def remove(self, entry: Entry) -> None:
         """Leave one out."""
         self.count -= 1
         if self.walker is entry:
             self.step()
-        (self._main if entry.main else self._small).remove(entry)
+        ring = self._main if entry.main else self._small
+        # Ring.remove, written out.
+        previous, following = entry.previous, entry.next
+        previous.next = following  # type: ignore[union-attr]  # it is in the ring
+        following.previous = previous  # type: ignore[union-attr]  # it is in the ring
+        entry.previous = entry.next = None
+        ring.bytes -= entry.size
 
     def resize(self, entry: Entry, size: int) -> None:
         """One has become larger, or smaller."""
         (self._main if entry.main else self._small).bytes += size - entry.size
         entry.size = size
 
+    def _grow(self) -> None:
+        ghosts = self._ghosts
+        self._ghosts = array("q", bytes(16 * len(ghosts)))
+        for mark in ghosts:
+            self._ghosts[mark % len(self._ghosts)] = mark
+
     def victim(self) -> Entry | None:
         """Who goes next; it is still in its queue. None when there is none."""
         small, main = self._small, self._main
+        entry: Entry
         for _ in range(LONGEST_SEARCH):
-            if small.bytes * SMALL_SHARE > small.bytes + main.bytes or main.oldest is main.root:
-                entry = small.oldest
+            if small.bytes * SMALL_SHARE > small.bytes + main.bytes or main.root.previous is main.root:
+                entry = small.root.previous  # type: ignore[assignment]  # the ring is closed
                 if not entry.visited:
                     break
                 if self.walker is entry:
@@ -114,7 +130,7 @@ class Policy:
                 small.remove(entry)
                 entry.main = True
             else:
-                entry = main.oldest
+                entry = main.root.previous  # type: ignore[assignment]  # the ring is closed
                 if not entry.visited:
                     break
                 if self.walker is entry:

@@ -30,7 +30,9 @@ from balancer.caching.fill import Fill
 from balancer.caching.follower import Follower
 from balancer.caching.order import Lane, Order
 from balancer.caching.purging import PURGE, Purging
-from balancer.caching.stored import SEPARATE, WITHOUT_CONTENT, answer, connection_line, head_of
+from balancer.caching.stored import SEPARATE, WITHOUT_CONTENT, answer, connection_line, encoded
+from balancer.compression import compress as compressed
+from balancer.compression.coders import SLICE
 from balancer.decision import Decision
 from balancer.http1.fields import FORWARDED, FORWARDED_HOST, FORWARDED_OTHER, FORWARDED_PROTO
 from balancer.http1.head import RequestHead, ResponseHead
@@ -149,6 +151,9 @@ class Desk:
             asks = common.asks = asks_of(common)
         if rule.bypasses and rule.passes(head):
             return self._past(client, head, route, rule, decision, listener, lane_cookie)
+        compress = route.compress
+        if compress is not None and asks.if_none_match is not None:
+            asks = asks_of(compress.restored(head).common)
         lane = rule.lane(route.name, route.pool.name, head)
         if client.trusted:
             key, lane = _behind_proxy(client, head, rule, lane)
@@ -166,7 +171,8 @@ class Desk:
                 and not client.last
                 and rule.status_header
             ):
-                self._hit(client, route, entry, decision, listener, now)
+                wanted = compress.choose(asks.accept_encoding) if compress is not None else None
+                self._hit(client, route, entry, wanted, decision, listener, now)
                 return None
         elif asks.passes:
             return self._past(client, head, route, rule, decision, listener, lane_cookie)
@@ -174,7 +180,14 @@ class Desk:
         return self._find(order, entry)
 
     def _hit(
-        self, client: ClientSide, route: Route, entry: Entry, decision: Decision, listener: ListenerTally, now: float
+        self,
+        client: ClientSide,
+        route: Route,
+        entry: Entry,
+        wanted: bytes | None,
+        decision: Decision,
+        listener: ListenerTally,
+        now: float,
     ) -> None:
         """The usual case of `serve`, and nothing but it: a whole fresh answer to a plain GET."""
         edits = route.edits
@@ -183,10 +196,16 @@ class Desk:
             named = b"%b: %b\r\n" % (edits.request_id, request_id)
         else:
             named = b""
+        told = encoded(entry, edits, route.compress, wanted)
+        head = told.plain
         body = entry.body
+        if told.coding is not None:
+            coded = self._coded(entry, told.coding)
+            if coded is not None:
+                head, body = told.head, coded
         size = len(body)
         sent = b"%bContent-Length: %d\r\nAge: %d\r\nCache-Status: balancer; hit; ttl=%d\r\n%b\r\n" % (
-            head_of(entry, edits),
+            head,
             size,
             now - entry.born,
             entry.fresh_until - now,
@@ -361,7 +380,12 @@ class Desk:
         now = monotonic()
         minor = head.minor
         persistent = head.common.persistent and not client.last
-        sent = answer(entry, order.route.edits, order.asks, part=head.method == b"GET")
+        compress = order.route.compress
+        if compress is not None and (wanted := compress.takes(head)) is not None:
+            told = encoded(entry, order.route.edits, compress, wanted)
+            if told.coding is not None:
+                self._coded(entry, told.coding)
+        sent = answer(entry, order.route.edits, compress, order.asks, head)
         body = sent.body
         parts = [sent.head, order.extra(self.around.rng)]
         if sent.status not in WITHOUT_CONTENT:
@@ -394,6 +418,30 @@ class Desk:
         decision.finished = now
         self.around.over(order)
         client.finished(persistent)
+
+    def _coded(self, entry: Entry, coding: bytes) -> bytes | None:
+        """The body in a coding, made when it is asked for first; a large one is made beside the loop."""
+        encodings = entry.encodings
+        if encodings is None:
+            encodings = entry.encodings = {}
+        elif coding in encodings:
+            return encodings[coding] or None
+        body = entry.body
+        if len(body) > SLICE:
+            encodings[coding] = None  # until it is there it goes as it is
+            task = asyncio.get_running_loop().create_task(self._compress(entry, coding))
+            self._lookups.add(task)
+            task.add_done_callback(self._lookups.discard)
+            return None
+        made = encodings[coding] = compressed(coding, body)
+        self.memory.resize(entry)
+        return made
+
+    async def _compress(self, entry: Entry, coding: bytes) -> None:
+        made = await asyncio.to_thread(compressed, coding, entry.body)
+        if entry.encodings is not None:
+            entry.encodings[coding] = made
+            self.memory.resize(entry)
 
     def settle(self, order: Order, entry: Entry, verdict: str, fwd_status: int) -> None:
         """For one who waited: what is stored will do, if it matches and may be served."""
@@ -554,6 +602,7 @@ class Desk:
             else url_key(client.scheme, head.host, target, route.cache)
         )
         self.tally.invalidated += self.memory.invalidate(key)
+        self._overtake([place for place in self.fills if place[0] == key])
         if self.second is not None:
             self.second.invalidate(key)
 
@@ -602,7 +651,14 @@ class Desk:
         for purge in purges:
             self.tally.purges[purge.kind] += 1
             found.append(self.memory.purge(purge, now))
+        self._overtake(list(self.fills))
         return found
+
+    def _overtake(self, places: list[tuple[bytes, Lane]]) -> None:
+        """What is being fetched there is from before a change: who comes later must not be given it."""
+        for place in places:
+            for fill in self.fills.pop(place):
+                fill.open = False
 
     def may_purge(self, client: str) -> bool:
         """Whether a client is one of those that may steer the cache."""

@@ -305,7 +305,7 @@ class Fetch(Exchange):
             extra += cache_status(fwd=order.why, fwd_status=200, stored=True)
         self.state = ANSWERING
         self.flush()  # interim answers come first
-        self.client.send(b"%b%b\r\n" % (unchanged(entry, order.route.edits), extra))
+        self.client.send(b"%b%b\r\n" % (unchanged(entry, order.route.edits, order.route.compress, head), extra))
         self.decision.status = 304
         client = self.client
         self._detach("ok")
@@ -336,6 +336,7 @@ class Fetch(Exchange):
         self.decision = rest
         self.client = Nobody(self.client)
         self._detached = True
+        self._unpack()
         if self._client_full or self._slow:
             self.client_drained()
 

@@ -40,6 +40,9 @@ class Stock(Protocol):
     def again(self, order: Order) -> None:
         """What this order waited for is not for it, or is stored by now: it begins anew."""
 
+    def serve(self, order: Order, entry: Entry, verdict: str, fwd_status: int = 0) -> None:
+        """Send a stored answer, and count the request."""
+
     def settle(self, order: Order, entry: Entry, verdict: str, fwd_status: int) -> None:
         """What is stored already will do, if it matches; else the order begins anew."""
 
@@ -121,6 +124,11 @@ class Fill:
         """It is not what the follower wants, after all."""
         self.leave(follower)
         self._stock.again(follower.order)
+
+    def serve_whole(self, follower: Follower) -> None:
+        """Give a follower the answer as it is stored now."""
+        assert self.entry is not None
+        self._stock.serve(follower.order, self.entry, "collapsed")
 
     def caught_up(self) -> None:
         """A follower has taken what it was behind with."""

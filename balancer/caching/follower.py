@@ -10,7 +10,8 @@ from balancer.cache.entry import Entry
 from balancer.cache.variants import matches
 from balancer.caching.fill import UNKNOWN, Fill
 from balancer.caching.order import Order
-from balancer.caching.stored import WITHOUT_CONTENT, connection_line, head_of, unchanged
+from balancer.caching.stored import WITHOUT_CONTENT, connection_line, encoded, unchanged
+from balancer.compression.coders import SLICE
 from balancer.decision import Decision
 from balancer.http1.fields import Field
 from balancer.http1.framing import LAST_CHUNK, chunk
@@ -23,13 +24,26 @@ from balancer.tally import ListenerTally
 class Follower:
     """One such request, from the moment it waits to its end; to its client's connection it is an exchange."""
 
-    __slots__ = ("_around", "_behind", "_fill", "_over", "_persistent", "at", "decision", "listener", "order", "route")
+    __slots__ = (
+        "_around",
+        "_behind",
+        "_fill",
+        "_over",
+        "_persistent",
+        "_waits",
+        "at",
+        "decision",
+        "listener",
+        "order",
+        "route",
+    )
 
     def __init__(self, around: Surroundings, order: Order, fill: Fill) -> None:
         self._around = around
         self._fill = fill
         self._behind = False  # the client has not taken what it was sent
         self._over = False
+        self._waits = False
         self._persistent = order.head.common.persistent
         self.at = 0  # the number of the next piece for it
         self.order = order
@@ -62,7 +76,7 @@ class Follower:
 
     def client_drained(self) -> None:
         self._behind = False
-        if not self._over:
+        if not (self._over or self._waits):
             self._catch_up()
             self._fill.caught_up()
 
@@ -88,11 +102,16 @@ class Follower:
         extra += b"Age: %d\r\n" % max(now - entry.born, 0)
         if not order.asks.plain and not_modified(order.asks, entry):
             decision.status = 304
-            sent = unchanged(entry, edits)
+            sent = unchanged(entry, edits, order.route.compress, head)
             bodiless = True
         else:
             decision.status = entry.status
-            sent = head_of(entry, edits)
+            compress = order.route.compress
+            told = encoded(entry, edits, compress, compress.takes(head) if compress is not None else None)
+            if told.coding is not None and UNKNOWN != length <= SLICE and not bodiless:
+                self._waits = True  # for the whole of it, which is compressed once for all
+                return
+            sent = told.plain
             if entry.status in WITHOUT_CONTENT:
                 bodiless = True
             elif length != UNKNOWN:
@@ -111,13 +130,17 @@ class Follower:
 
     def more(self, data: bytes, count: int, size: int) -> None:
         """The next `count` pieces: `size` bytes of body, framed in `data`."""
-        if not self._behind:
+        if not (self._behind or self._waits):
             self.at += count
             self.decision.bytes_out += size
             self.order.client.send(data if self.order.head.minor or self._fill.length != UNKNOWN else self._bare(count))
 
     def finish(self) -> None:
         """The answer is complete: what is left of it is in memory in any case."""
+        if self._waits:
+            self._over = True
+            self._fill.serve_whole(self)
+            return
         self._catch_up()
         if self._fill.length == UNKNOWN and self.order.head.minor:
             self.order.client.send(LAST_CHUNK)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from balancer.cache.asks import Asks
 from balancer.cache.conditions import not_modified
 from balancer.cache.entry import Entry
-from balancer.cache.ranges import UNSATISFIABLE, wanted
+from balancer.cache.ranges import wanted as wanted_part
+from balancer.compression import Compression
 from balancer.http1.edits import Edits
-from balancer.http1.fields import REQUEST_ID, SERVER
+from balancer.http1.fields import SERVER, Field
+from balancer.http1.head import RequestHead, ResponseHead
 
 TOLD_BY_304: Final = frozenset(
     b"cache-control cdn-cache-control content-location date etag expires last-modified vary".split()
@@ -26,12 +29,22 @@ _OF_THE_BODY: Final = frozenset(
 )
 
 
-class _Encoded(NamedTuple):
-    """The head of a stored answer, for one way of editing it."""
+MOST_ENCODED: Final = 6
+"""Heads that are kept of one entry: one for each coding, of each route that leads to it."""
+
+
+class Encoded(NamedTuple):
+    """The head of a stored answer for one way of editing it, and for clients that would have it in one coding."""
 
     edits: Edits
+    wanted: bytes | None
+    """The coding that such clients would rather have."""
     head: bytes
     """From the status line on, without what differs from one answer to the next and without its end."""
+    coding: bytes | None
+    """The coding they get, if a body in it is there."""
+    plain: bytes
+    """The head for the body as it is, where the one in a coding is not there."""
 
 
 class Answer(NamedTuple):
@@ -43,63 +56,95 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def head_of(entry: Entry, edits: Edits) -> bytes:
-    """The head for whom these edits are made, worked out once."""
+def encoded(entry: Entry, edits: Edits, compress: Compression | None, wanted: bytes | None) -> Encoded:
+    """The heads for whom these edits are made and who would have this coding, worked out once."""
     known = entry.encoded
-    if not isinstance(known, _Encoded) or known[0] is not edits:
-        known = entry.encoded = _Encoded(edits, entry.line + _lines(entry, edits, frozenset()))
-    return known[1]
+    if isinstance(known, Encoded) and known[0] is edits and known[1] == wanted:  # mostly there is one
+        return known
+    others: tuple[Encoded, ...] = known if type(known) is tuple else (known,) if isinstance(known, Encoded) else ()
+    for one in others:
+        if one[0] is edits and one[1] == wanted:
+            return one
+    made = _encode(entry, edits, compress, wanted)
+    entry.encoded = (made, *others[: MOST_ENCODED - 1]) if others else made
+    return made
 
 
-def _lines(entry: Entry, edits: Edits, only: frozenset[bytes], but: frozenset[bytes] = frozenset()) -> bytes:
-    """Its fields, edited. `only` the ones that are named here, if any are; none of `but`."""
+def _encode(entry: Entry, edits: Edits, compress: Compression | None, wanted: bytes | None) -> Encoded:
+    fields = entry.fields
+    if compress is None or entry.status in WITHOUT_CONTENT:
+        head = entry.line + _edited(fields, edits)
+        return Encoded(edits, None, head, None, head)
+    response = _response(entry.status, entry.line, fields)
+    suits = compress.suits(response, len(entry.body))
+    plain = entry.line + _edited(compress.edited(response, None).fields if suits else fields, edits)
+    if wanted is None or not suits:
+        return Encoded(edits, wanted, plain, None, plain)
+    head = entry.line + _edited(compress.edited(response, wanted).fields, edits)
+    return Encoded(edits, wanted, head, wanted, plain)
+
+
+def _response(status: int, line: bytes, fields: Iterable[Field]) -> ResponseHead:
+    held = list(fields)
+    return ResponseHead(status, line, 1, held, [field for field in held if field.kind])
+
+
+def _edited(fields: Iterable[Field], edits: Edits, only: frozenset[bytes] | None = None) -> bytes:
+    """The lines of these fields, as the operator wants them; `only` those that are named here."""
     gone = edits.response_drop
     lines = [
         field.line
-        for field in entry.fields
+        for field in fields
         if field.name not in gone
-        and (not only or field.name in only)
-        and field.name not in but
-        and field.kind != REQUEST_ID  # that of another request
+        and (only is None or field.name in only)
         and (field.kind != SERVER or edits.pass_server)
     ]
     lines.append(edits.response_add)
     return b"".join(lines)
 
 
-def unchanged(entry: Entry, edits: Edits) -> bytes:
-    """The head of a 304: the client has it already."""
-    return _UNCHANGED + _lines(entry, edits, TOLD_BY_304)
+def unchanged(entry: Entry, edits: Edits, compress: Compression | None, request: RequestHead) -> bytes:
+    """The head of a 304: the client has it already. `request` is as it came."""
+    fields: Iterable[Field] = [field for field in entry.fields if field.name in TOLD_BY_304]
+    if compress is not None:
+        fields = compress.confirmed(request, _response(304, _UNCHANGED, fields)).fields
+    return _UNCHANGED + _edited(fields, edits)
 
 
-def answer(entry: Entry, edits: Edits, asks: Asks, *, part: bool = True) -> Answer:
+def answer(entry: Entry, edits: Edits, compress: Compression | None, asks: Asks, request: RequestHead) -> Answer:
     """What a request gets: all of it, a part of it (RFC 9110 section 14), or that it has it already (section 13).
 
-    `part`: whether it may be a part, which only a GET may ask for.
+    A body in the client's coding only if that is there.
     """
     if not asks.plain and entry.status == 200:
         if not_modified(asks, entry):
-            return Answer(304, unchanged(entry, edits), b"")
+            return Answer(304, unchanged(entry, edits, compress, request), b"")
         size = len(entry.body)
-        found = wanted(asks, entry, size) if part else None
-        if found is UNSATISFIABLE:
-            head = b"%b%bContent-Range: bytes */%d\r\n" % (
-                _BEYOND,
-                _lines(entry, edits, frozenset(), _OF_THE_BODY),
-                size,
-            )
-            return Answer(416, head, b"")
-        if isinstance(found, tuple):
-            first, last = found
-            head = b"%b%bContent-Range: bytes %d-%d/%d\r\n" % (
-                _PARTIAL,
-                _lines(entry, edits, frozenset()),
-                first,
-                last,
-                size,
-            )
-            return Answer(206, head, entry.body[first : last + 1])
-    return Answer(entry.status, head_of(entry, edits), entry.body)
+        found = wanted_part(asks, entry, size) if request.method == b"GET" else None
+        if found is not None:
+            fields: Iterable[Field] = entry.fields
+            if compress is not None:
+                # It must say what a 200 would have said of who gets what (RFC 9110 section 15.3.7).
+                fields = compress.prepared(request, _response(206, _PARTIAL, fields), size).response.fields
+            if isinstance(found, tuple):
+                first, last = found
+                lines = _edited(fields, edits)
+                head = b"%b%bContent-Range: bytes %d-%d/%d\r\n" % (_PARTIAL, lines, first, last, size)
+                return Answer(206, head, entry.body[first : last + 1])
+            lines = _edited([field for field in fields if field.name not in _OF_THE_BODY], edits)
+            return Answer(416, b"%b%bContent-Range: bytes */%d\r\n" % (_BEYOND, lines, size), b"")
+    told = encoded(entry, edits, compress, compress.takes(request) if compress is not None else None)
+    body = coded_body(entry, told.coding)
+    if body is not None:
+        return Answer(entry.status, told.head, body)
+    return Answer(entry.status, told.plain, entry.body)
+
+
+def coded_body(entry: Entry, coding: bytes | None) -> bytes | None:
+    """The body in a coding, if it is there and worth it."""
+    if coding is None or entry.encodings is None:
+        return None
+    return entry.encodings.get(coding) or None
 
 
 def connection_line(minor: int, persistent: bool) -> bytes:

@@ -229,7 +229,7 @@ def build_table(
 ) -> RouteTable:
     """Compile a configuration. `tallies` keeps the counts of routes by name over reloads; `secret` keys the cookies."""
     routes: dict[str, tuple[Route, Match]] = {}
-    rules: dict[str, Rule] = {}
+    rules: dict[str | None, Rule] = {}
     nowhere = Pool("", rng, secret, lambda *_: None)  # for routes that answer by themselves
     nowhere.configure(PoolSettings(servers={}), (), 0.0)
     for name, settings in config.routes.items():
@@ -253,13 +253,12 @@ def build_table(
     return RouteTable(routes)
 
 
-def _rule(chosen: bool | str | None, cache: Cache, rules: dict[str, Rule]) -> Rule | None:
+def _rule(chosen: bool | str | None, cache: Cache, rules: dict[str | None, Rule]) -> Rule | None:
     """The rule by which a route is cached, compiled once for all routes that have it."""
     if chosen is False or (chosen is None and not cache.enabled):
         return None
-    name = chosen if isinstance(chosen, str) else BY_RFC
-    rule = rules.get(name)
+    named = chosen if isinstance(chosen, str) else None
+    rule = rules.get(named)
     if rule is None:
-        settings = cache.rules[name] if isinstance(chosen, str) else CacheRule()
-        rule = rules[name] = compile_rule(name, settings, cache)
+        rule = rules[named] = compile_rule(named or BY_RFC, CacheRule() if named is None else cache.rules[named], cache)
     return rule

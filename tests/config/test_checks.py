@@ -108,6 +108,67 @@ def test_a_configuration_that_cannot_work_is_refused(text: str, reason: str) -> 
     assert reason in found[0]
 
 
+def rule(text: str) -> str:
+    return f"{SERVERS}cache: {{rules: {{pages: {{{text}}}}}}}\nroutes: {{r: {{pool: default, cache: pages}}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (route("pool: default, cache: pges") + "\ncache: {rules: {pages: {}}}", 'not "pges"; did you mean "pages"?'),
+        (route("pool: default, cache: xyz") + "\ncache: {rules: {pages: {}}}", 'not "xyz"; there is pages'),
+        (route("pool: default, cache: xyz"), "f:2:36: routes.r.cache: must be true, false or the name of one of"),
+        (route("pool: default, cache: 5"), "must be true, false or the name of one of `cache.rules`, not 5"),
+        (route("respond: 410, cache: true"), "must go with pool or split; a respond has nothing that could be cached"),
+        (SERVERS + "cache: {rules: {'a b': {}}}", "must have a name of at most 128 letters"),
+        (SERVERS + "cache: {rules: {'true': {}}}", "must have another name: `cache: true` on a route is a switch"),
+        (
+            SERVERS + "cache: {rules: {a: {negative: {200: 1s}}}}",
+            'must be a status such as 404, or 4xx or 5xx, not "200"',
+        ),
+        (SERVERS + "cache: {memory: 1KiB}", 'cache.memory: must be at least 1MiB, not "1KiB"'),
+        (SERVERS + "cache: {purge_from: here}", "cache.purge_from"),
+        (rule("ignore_query: '?utm_*'"), "must be the name of a query parameter such as fbclid or utm_*"),
+        (rule("ignore_query: 'a b'"), 'not "a b"'),
+        (rule("ignore_query: 'a*b*c*d*e*'"), "must have at most 4 *"),
+        (rule("key: {headers: cookie}"), "must be another field than cookie: name the cookies in key.cookies"),
+        (rule("key: {headers: Host}"), "the host is part of every key"),
+        (rule("key: {headers: If-None-Match}"), "by it a client asks the cache itself"),
+        (rule("key: {headers: TE}"), "it belongs to one connection"),
+        (rule("key: {headers: [X-A, x-a]}"), "is there twice"),
+        (rule("key: {headers: 'a b'}"), 'must look like "Accept-Language", not "a b"'),
+    ],
+)
+def test_what_could_not_be_cached_by_is_refused(text: str, reason: str) -> None:
+    found = problems(text)
+    assert len(found) == 1, found
+    assert reason in found[0]
+
+
+def test_what_a_cache_would_never_do_is_warned_of() -> None:
+    assert (
+        "cache.rules.pages: is used by no route: a route chooses it by `cache: pages`"
+        in (warnings(SERVERS + "cache: {rules: {pages: {}}}")[0])
+    )
+    assert warnings(SERVERS + "cache: {memory: 8MiB}")[0].endswith(
+        "cache.memory: keeps no answer of more than 4MiB, though `max_object` allows it"
+    )
+    assert "cache.max_object: is more than a half of `memory`" in warnings(SERVERS + "cache: {max_object: 40MiB}")[0]
+    assert "ignores every parameter" in warnings(rule("ignore_query: '*'"))[0]
+    assert "requests with it bypass the cache" in warnings(rule("key: {cookies: a}, bypass: {cookies: a}"))[0]
+    assert warnings(rule("key: {headers: X-Country, cookies: a}, bypass: {cookies: b}, ignore_query: utm_*")) == []
+    assert warnings(SERVERS + "cache: true") == []
+
+
+def test_the_switch_of_a_route_may_come_from_a_variable() -> None:
+    text = route("pool: default, cache: '${CACHE}'")
+    assert parse(text, "f", {"CACHE": "true"}).config.routes["r"].cache is True
+    assert parse(text, "f", {"CACHE": "false"}).config.routes["r"].cache is False
+    with pytest.raises(ConfigError) as refused:
+        parse(text, "f", {"CACHE": "secret"})
+    assert "secret" not in str(refused.value)
+
+
 KEY = "{id: %s, hash: 'sha256:" + "0" * 64 + "', expires: %s}"
 
 

@@ -18,7 +18,7 @@ from config.json_schema import schema, schema_text
 from config.load import parse
 from config.nodes import Items, Node, Table, plain
 from config.problems import ConfigError
-from config.schema import Compress, Config, Defaults, Pool
+from config.schema import CacheRule, Compress, Config, Defaults, Pool
 from config.shapes import Shape, fields
 from config.values import WRITTEN, Address
 
@@ -89,6 +89,8 @@ def test_the_shipped_file_tells_true_defaults() -> None:
     for part in ("trusted_proxies", "redis", "admin", "metrics", "logs", "errors", "shutdown", "limits", "timeouts"):
         assert getattr(config, part) == getattr(plainest, part)
     assert config.compress == Compress()
+    assert config.cache.model_copy(update={"rules": {}}) == plainest.cache
+    assert config.cache.rules["plain"] == CacheRule()
     app, default = config.pools["app"], plainest.pools["default"]
     for part in Pool.model_fields.keys() - {"servers"}:
         assert getattr(app, part) == getattr(default, part)

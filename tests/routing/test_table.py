@@ -209,6 +209,59 @@ def test_targets_are_rewritten(rewrite: dict[str, str], pattern: str, target: by
     assert rewriter(Rewrite.model_validate(rewrite), pattern)(target) == result
 
 
+def caching(top: dict[str, Any], **routes: object) -> dict[str, str | None]:
+    """The rule of each route, by what that says of the cache."""
+    config = Config.model_validate({"listeners": {}, "pools": {}, "routes": {}, "cache": top})
+    pools = {name: Pool(name, Random(1), SECRET, lambda *_: None) for name in ("app", "next")}
+    for pool in pools.values():
+        pool.configure(PoolSettings(servers={}), list[Server](), 0.0)
+    described: dict[str, Route] = {}
+    for name, said in routes.items():
+        action: dict[str, Any] = {"split": {"app": 0.5, "next": 0.5}} if name.startswith("split") else {"pool": "app"}
+        if name.startswith("fixed"):
+            action = {"respond": {"status": 410}}
+        described[name] = Route.model_validate({**action, "match": {"path": f"/{name}"}, "cache": said})
+    built = build_table(config.model_copy(update={"routes": described}), pools, {}, Random(1), SECRET)
+    found: dict[str, str | None] = {}
+    for name in routes:
+        route = built.match(parse_request(f"GET /{name} HTTP/1.1\r\nHost: a".encode(), 100, 8000))
+        assert route is not None
+        (rule,) = {one.cache for one in (route.lanes or {"": route}).values()}
+        found[name] = rule.name if rule is not None else None
+    return found
+
+
+def test_a_route_is_cached_by_its_rule_by_the_rfc_or_not_at_all() -> None:
+    rules = {"rules": {"pages": {"ttl": 60}, "default": {"ttl": 1}}}
+    off = caching(rules, a=None, b=False, c=True, d="pages", split="pages", fixed=None)
+    assert off == {"a": None, "b": None, "c": "default", "d": "pages", "split": "pages", "fixed": None}
+    on = caching({"enabled": True, **rules}, a=None, b=False, split=None, fixed=None)
+    assert on == {"a": "default", "b": None, "split": "default", "fixed": None}
+
+
+def test_routes_with_the_same_rule_share_it_and_one_named_default_is_another_than_that_of_the_rfc() -> None:
+    config = Config.model_validate(
+        {"listeners": {}, "pools": {}, "routes": {}, "cache": {"rules": {"default": {"ttl": 1}}}}
+    )
+    pool = Pool("app", Random(1), SECRET, lambda *_: None)
+    pool.configure(PoolSettings(servers={}), list[Server](), 0.0)
+    said = {"/a": True, "/b": True, "/c": "default"}
+    described = {
+        path: Route.model_validate({"pool": "app", "match": {"path": path}, "cache": cache})
+        for path, cache in said.items()
+    }
+    built = build_table(config.model_copy(update={"routes": described}), {"app": pool}, {}, Random(1), SECRET)
+    rules = []
+    for path in said:
+        route = built.match(parse_request(f"GET {path} HTTP/1.1\r\nHost: h".encode(), 100, 8000))
+        assert route is not None
+        assert route.cache is not None
+        rules.append(route.cache)
+    assert rules[0] is rules[1]
+    assert [rule.ttl for rule in rules] == [None, None, 1.0]
+    assert built.caches
+
+
 def location(to: str, pattern: str, target: str) -> bytes:
     route = Route.model_validate({"match": {"path": pattern}, "redirect": {"to": to}})
     head = parse_request(f"GET {target} HTTP/1.1\r\nHost: here".encode(), 100, 8000)
