@@ -55,10 +55,14 @@ class Rule:
         self._lanes: dict[tuple[str, str], Lane] = {}  # bounded: by routes and pools
 
     def ignored(self, query: bytes) -> bytes:
-        """A query, with its question mark, without the parameters that make no other page."""
+        """A query, with its question mark, without the parameters that make no other page.
+
+        To some servers `;` separates as `&` does, and may hide a parameter behind an ignored one.
+        """
         if self._ignored is None or not query:
             return query
-        kept = [part for part in query[1:].split(b"&") if self._ignored.fullmatch(part.partition(b"=")[0]) is None]
+        ignored = self._ignored.fullmatch
+        kept = [part for part in query[1:].split(b"&") if b";" in part or ignored(part.partition(b"=")[0]) is None]
         return b"?" + b"&".join(kept) if kept else b""
 
     def lane(self, route: str, pool: str, request: RequestHead) -> Lane:
@@ -102,11 +106,11 @@ def _patterns(patterns: tuple[str, ...]) -> re.Pattern[bytes] | None:
 
 
 def _cookies(request: RequestHead) -> dict[bytes, bytes]:
-    """The cookies of a request; of one that comes twice the first, which is the one for the closest path."""
+    """The cookies of a request. Of one that comes twice both count, since servers differ in which they take."""
     found: dict[bytes, bytes] = {}
     for field in request.common.fields:
         if field[0] == b"cookie":
             for part in field[1].split(b";"):
                 name, _, value = part.strip(b" \t").partition(b"=")
-                found.setdefault(name, value)
+                found[name] = b"%b;%b" % (found[name], value) if name in found else value
     return found
