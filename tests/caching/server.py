@@ -77,6 +77,7 @@ class Answer:
     trailers: tuple[str, ...] = ()
     interim: tuple[str, ...] = ()
     """Status and fields of interim answers."""
+    line: str = "HTTP/1.1 {status} Said"
     silent: bool = False
     """The connection ends without an answer."""
     before: Gate | None = None
@@ -238,7 +239,7 @@ class Server:
             lines.append(f"Content-Length: {len(body)}")
         elif answer.framing == "close":
             lines.append("Connection: close")
-        head = "".join(f"{line}\r\n" for line in [f"HTTP/1.1 {status} Said", *lines])
+        head = "".join(f"{line}\r\n" for line in [answer.line.format(status=status), *lines])
         writer.write(head.encode("latin-1") + b"\r\n")
         if not bodiless:
             await self._send(writer, answer, body)
