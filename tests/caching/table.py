@@ -13,7 +13,15 @@ from tests.tree import ROOT
 PAGE: Final = ROOT / "docs" / "caching.md"
 BEGIN: Final = "<!-- The table: written by `python -m tests.caching.table` -->\n"
 END: Final = "<!-- The end of the table -->\n"
-OTHERS: Final = ("test_collapsing", "test_bodies", "test_poisoning", "test_compressed", "test_house", "test_oracle")
+OTHERS: Final = (
+    "test_collapsing",
+    "test_bodies",
+    "test_poisoning",
+    "test_compressed",
+    "test_house",
+    "test_oracle",
+    "test_storm",
+)
 """Modules whose tests are functions of their own."""
 
 
