@@ -137,7 +137,7 @@ def figures(
         listeners={name: _listener(name, tally, recent) for name, tally in report.listeners.items()},
         routes={name: _route(name, tally, recent) for name, tally in report.routes.items()},
         pools={name: _pool(pool, recent, health) for name, pool in report.pools.items()},
-        cache=_cache(report, recent),
+        cache=cache_figures(report, recent),
         process=process,
         last_errors=[_failed(error, wall - timedelta(seconds=report.now)) for error in errors],
     )
@@ -227,7 +227,8 @@ def _server(pool: str, server: ServerReport, recent: Recent, health: Health | No
     )
 
 
-def _cache(report: Report, recent: Recent) -> CacheFigures | None:
+def cache_figures(report: Report, recent: Recent) -> CacheFigures | None:
+    """None without a cache."""
     cache = report.cache
     if cache is None:
         return None
