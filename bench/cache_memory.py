@@ -19,7 +19,7 @@ from typing import Final
 from balancer.cache.entry import Entry
 from balancer.cache.memory import Memory
 from balancer.cache.purges import Purge
-from balancer.caching.stored import head_of
+from balancer.caching.stored import encoded
 from balancer.http1.edits import Edits
 from balancer.http1.fields import learn, parse_line, recall
 from config.schema import Headers
@@ -83,7 +83,7 @@ def measure(count: int, body: int, *, traced: bool, served: bool) -> None:
         urls += len(entry.key)
         memory.put(entry, memory.moment)
         if served:
-            heads += len(head_of(entry, edits))
+            heads += len(encoded(entry, edits, None, None))
     taken = tracemalloc.get_traced_memory()[0] if traced else resident() - before
     tracemalloc.stop()
     counted = memory.figures().bytes

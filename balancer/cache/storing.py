@@ -172,7 +172,7 @@ def _lifetime(
         return (0.0 if said.no_cache else rule.ttl), says
     if not says and status in rule.negative:
         return rule.negative[status], False
-    if not says and (said.no_cache or said.public or status in HEURISTIC):
+    if not says and (said.public or status in HEURISTIC):
         modified = parse_date(told[b"last-modified"]) if b"last-modified" in told else None
         lifetime = 0.0
         if modified is not None and rule.heuristic_share and modified <= date:
