@@ -192,6 +192,8 @@ class Fetch(Exchange):
             desk.refused(order, verdict.reason)
         elif length < 0 and length != CHUNKED:
             desk.refused(order, "until-close")  # where it ends cannot be told from where it was cut
+        elif verdict.vary and self._varies_by_ours(verdict):
+            desk.refused(order, "vary")
         else:
             entry = verdict
         if entry is None or now >= entry.fresh_until:
@@ -209,6 +211,13 @@ class Fetch(Exchange):
         else:
             super()._answer_with(response, length)
         self.fill.begin(entry, length if length >= 0 else UNKNOWN)
+
+    def _varies_by_ours(self, entry: Entry) -> bool:
+        """Whether it varies by what the balancer has told the server: what a client sent there selects nothing."""
+        ours = {self.route.edits.request_id.lower()}
+        if self.client.vouched is not None:
+            ours.add(self.client.vouched[0].lower())
+        return any(name in ours for name, _ in entry.vary)
 
     def _status(self, status: int, *, stored: bool) -> bytes:
         """What the cache did, as a line."""
