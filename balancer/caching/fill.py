@@ -178,6 +178,7 @@ class Fill:
         """The body is complete."""
         if self.kept and self.entry is not None:
             self.entry.body = b"".join(self.pieces)
+            self.entry.encoded = None  # its heads were made for a body of which nobody knew the length
             self._stock.keep(self)
         for follower in self._end():
             follower.finish()

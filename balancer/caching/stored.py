@@ -61,7 +61,7 @@ def encoded(
 ) -> Encoded:
     """The heads for whom these edits are made and who would have this coding, worked out once.
 
-    `length` of the body as it is known (negative: not at all) before that is there.
+    `length` is that of the body where it is not there yet; negative: nobody knows it.
     """
     known = entry.encoded
     if isinstance(known, Encoded) and known[0] is edits and known[1] == wanted:  # mostly there is one
