@@ -144,6 +144,26 @@ async def test_a_herd_whose_answer_cannot_be_shared_does_not_queue_up(tmp_path: 
         leave(herd)
 
 
+async def test_a_herd_of_as_many_variants_does_not_queue_up(tmp_path: Path) -> None:
+    """Each waits for the first answer, which is then for one of them."""
+    said = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nVary: X-Kind\r\nContent-Length: 2\r\n\r\nok"
+    async with cached(tmp_path, slow_then(said, PAUSE)) as (origin, (balancer,)):
+        first = await askers(balancer.port, 1, more=b"X-Kind: first\r\n")
+        await until(lambda: origin.asked["/"] == 1, balancer)
+        asking = (askers(balancer.port, 1, more=b"X-Kind: %d\r\n" % number) for number in range(FEW))
+        herd = [asker for found in await asyncio.gather(*asking) for asker in found]
+        await until(lambda: _connections(balancer, FEW + 1), balancer)
+        start = perf_counter()
+        origin.release.set()
+        await all_whole(herd, balancer)
+        took = perf_counter() - start
+        print(f"\n{FEW} variants in {took:.2f} s, {origin.asked['/']} requests, {origin.most} at a time")
+        assert status_lines(herd) == {200}
+        assert origin.asked["/"] == FEW + 1
+        assert took < FEW * PAUSE / 4
+        leave(first + herd)
+
+
 @pytest.mark.parametrize("kind", ["private", "500"])
 async def test_nor_does_it_with_two_processes_and_a_redis(
     tmp_path: Path, redis_server: RedisServer, kind: str
