@@ -267,7 +267,7 @@ class Desk:
     def _fetch(self, order: Order, stale: Entry | None) -> Serving:
         """Ask a server, or wait with those who wait for it already."""
         asks = order.asks
-        together = order.rule.collapse and not (self._alone and self._is_alone(order))
+        together = order.rule.collapse and not self._is_alone(order)
         if not asks.plain and together:
             wishes = asks.wishes
             part = asks.range is not None and stale is None
@@ -517,7 +517,9 @@ class Desk:
         self._alone[order.place] = monotonic() + ALONE
 
     def _is_alone(self, order: Order) -> bool:
-        until = self._alone.get(order.place)
+        if order.alone:
+            return True
+        until = self._alone.get(order.place) if self._alone else None
         if until is None:
             return False
         if monotonic() < until:

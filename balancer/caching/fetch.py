@@ -199,7 +199,7 @@ class Fetch(Exchange):
         if entry is None or now >= entry.fresh_until:
             if status < 500:
                 desk.alone(order)
-            self.fill.release()
+            self.fill.release(alone=True)
         if order.rule.status_header:
             self.extra = self._status(status, stored=entry is not None)
         if entry is None:
@@ -253,7 +253,7 @@ class Fetch(Exchange):
                 self.fill.settle(renewed, "revalidated", 304)
             else:
                 self._desk.alone(self.order)
-                self.fill.release()
+                self.fill.release(alone=True)
             if not self._detached:
                 self._desk.serve(self.order, renewed, "revalidated", 304)
 
