@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from balancer.cache.contents import Contents, Survey
+from balancer.cache.purges import Purge
+from balancer.cache.receipts import PurgeReceipt
 from balancer.ewma import PeakEwma
 from balancer.http1.error_page import OWN, ErrorPage
 from balancer.limits.crowd import Crowd
@@ -48,6 +51,9 @@ class PlaneError(Exception):
         super().__init__("; ".join(problems))
         self.problems = problems
 
+
+SURVEYED = 1000
+"""URLs of the cache that are looked at in one go: about a millisecond."""
 
 KEPT_FREE = 64
 """Descriptors for files, the admin API, probes, and connections to servers that are being opened."""
@@ -323,9 +329,21 @@ class Plane:
 
     # Figures.
 
+    async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
+        """Put purges in force on every level of the cache."""
+        return await self.reception.desk.purge_all(purges)
+
+    async def contents(self, most: int) -> Contents:
+        """The URLs and tags that take most of the cache, by going through all of it."""
+        survey = Survey(self.reception.desk.memory, most)
+        for _ in survey.steps(SURVEYED):
+            await asyncio.sleep(0)
+        return survey.contents(monotonic())
+
     def report(self) -> Report:
         """How things stand, with the live tallies in it."""
         now = monotonic()
+        desk = self.reception.desk
         return Report(
             generation=self.snapshot.generation if self.snapshot else 0,
             started=self.started,
@@ -339,6 +357,7 @@ class Plane:
                 if listener.credentials is not None
                 for certificate in listener.credentials.current.certificates
             ),
+            cache=desk.report() if self.reception.table.caches or desk.memory.figures().stored else None,
         )
 
     def _past(self, pool: str) -> ServerTally | None:

@@ -6,19 +6,19 @@ from typing import Final
 
 from balancer.cache.dates import parse_date
 from balancer.cache.directives import NO_WISHES, of_request
+from balancer.cache.entry import Selecting
 from balancer.http1.head import RequestFields
 
-NAMES: Final = frozenset(
-    b"""
-    cache-control pragma if-none-match if-modified-since if-match if-unmodified-since range if-range authorization
-    accept-encoding balancer-debug x-http-method-override x-http-method x-method-override
-    """.split()
-)
-_PASSING: Final = frozenset(
+PASSING: Final = frozenset(
     (b"if-match", b"if-unmodified-since", b"x-http-method-override", b"x-http-method", b"x-method-override")
 )
 """With a precondition only a server can judge the request (RFC 9111 section 4.3.2). With another method in a field, a
 GET may be answered as if it were none."""
+NAMES: Final = PASSING | frozenset(
+    b"""
+    cache-control pragma if-none-match if-modified-since range if-range authorization accept-encoding balancer-debug
+    """.split()
+)
 
 
 class Asks:
@@ -33,6 +33,8 @@ class Asks:
         "passes",
         "plain",
         "range",
+        "says",
+        "selected",
         "wants_key",
         "wishes",
     )
@@ -48,6 +50,9 @@ class Asks:
         self.authorization = False
         self.accept_encoding: bytes | None = None
         self.wants_key = False  # Balancer-Debug: key
+        # Owner: variants.
+        self.says: dict[bytes, bytes | None] | None = None  # values that answers varied by
+        self.selected: dict[bytes, Selecting] | None = None  # all of them, by the Vary that named them
 
 
 def asks_of(common: RequestFields) -> Asks:
@@ -57,21 +62,25 @@ def asks_of(common: RequestFields) -> Asks:
         asks.passes = True
         asks.plain = False
     told: dict[bytes, bytes] = {}
+    names = NAMES
     for field in common.fields:
-        name = field[0]
-        if name in NAMES:
-            told[name] = b"%b, %b" % (told[name], field[1]) if name in told else field[1]
+        name = field[5]
+        if name in names:
+            if name == field[0]:
+                told[name] = b"%b, %b" % (told[name], field[1]) if name in told else field[1]
+            elif name in PASSING:  # for some servers it is the one that it looks like
+                told[name] = field[1]
     if not told:
         return asks
     asks.accept_encoding = told.pop(b"accept-encoding", None)
     if not told:
         return asks
     asks.plain = False
-    asks.passes = asks.passes or not _PASSING.isdisjoint(told)
+    asks.passes = asks.passes or not PASSING.isdisjoint(told)
     if b"cache-control" in told or b"pragma" in told:
-        asks.wishes = of_request(told.get(b"cache-control", b""), told.get(b"pragma", b""))
+        asks.wishes = of_request(told.get(b"cache-control"), told.get(b"pragma", b""))
     asks.if_none_match = told.get(b"if-none-match")
-    if asks.if_none_match is None and b"if-modified-since" in told:
+    if asks.if_none_match is None and b"if-modified-since" in told:  # RFC 9110 section 13.1.3
         asks.if_modified_since = parse_date(told[b"if-modified-since"])
     asks.range = told.get(b"range")
     asks.if_range = told.get(b"if-range")

@@ -18,27 +18,31 @@ _ELEMENT: Final = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*+"?)++', re.DOTALL)
 _NUMBER: Final = re.compile(rb"[0-9]+")
 _WORDS: Final = re.compile(rb"[^a-z0-9-]+")
 _NAMES: Final = re.compile(rb"[\t ,]+")
+_NAME: Final = re.compile(TOKEN)
+LONGEST_REMEMBERED: Final = 256
+"""Bytes of a value that is parsed once: memories of values are bounded by number, so that their values have to be."""
 NO_FIELDS: Final[frozenset[bytes]] = frozenset()
 
 
 class Directives:
-    """What an answer says of its caching.
+    """What an answer says of its caching (RFC 9111 section 5.2.2).
 
-    Said twice, the shorter lifetime holds, and what forbids holds in any case. A number that is none counts as 0: who
-    tried to say how long must not be taken to have said nothing (RFC 9111 section 4.2.1).
+    Said twice, the shorter lifetime holds: as long as that lasts the answer is fresh by the first one too, and then it
+    may be taken for stale (section 4.2.1). What forbids holds in any case, also with an argument that it has not; what
+    allows does not count with one. A number that is none counts as 0: who tried to say how long must not be taken to
+    have said nothing.
     """
 
     __slots__ = (
+        "hidden",
         "immutable",
         "max_age",
         "must_revalidate",
         "must_understand",
         "no_cache",
-        "no_cache_fields",
         "no_store",
         "no_transform",
         "private",
-        "private_fields",
         "proxy_revalidate",
         "public",
         "s_maxage",
@@ -48,10 +52,9 @@ class Directives:
 
     def __init__(self) -> None:
         self.no_store = False
-        self.no_cache = False  # of the whole answer
-        self.no_cache_fields = NO_FIELDS  # or of these only
+        self.no_cache = False  # the whole answer, not only some fields
         self.private = False
-        self.private_fields = NO_FIELDS
+        self.hidden = NO_FIELDS  # those that are private, or not to be used unasked
         self.public = False
         self.must_revalidate = False
         self.proxy_revalidate = False
@@ -63,19 +66,12 @@ class Directives:
         self.stale_while_revalidate: int | None = None
         self.stale_if_error: int | None = None
 
-    @property
-    def strict(self) -> bool:
-        """Never to be served stale, whoever has said how long it is fresh."""
-        return self.must_revalidate or self.proxy_revalidate or self.no_cache
-
-    @property
-    def lifetime(self) -> int | None:
-        """Seconds for a shared cache; None when it is not said."""
-        return self.max_age if self.s_maxage is None else self.s_maxage
-
 
 class Wishes:
-    """What a request asks of caches (RFC 9111 section 5.2.1)."""
+    """What a request asks of caches (RFC 9111 section 5.2.1).
+
+    Of what is said twice, or with a number that is none, holds what leaves the cache the least.
+    """
 
     __slots__ = ("max_age", "max_stale", "min_fresh", "no_cache", "no_store", "only_if_cached", "stale_if_error")
 
@@ -112,8 +108,12 @@ _LIFETIMES: Final = frozenset((b"max-age", b"s-maxage"))
 _FORBIDDING: Final = frozenset((b"no-store", b"private", b"no-cache", b"must-revalidate", b"proxy-revalidate"))
 
 
+def _is_number(argument: bytes | None) -> bool:
+    return argument is not None and _NUMBER.fullmatch(argument) is not None
+
+
 def seconds(argument: bytes | None) -> int:
-    """A number of seconds; 0 for what is none."""
+    """A number of seconds, no more than LONGEST; 0 for what is none."""
     if argument is None or _NUMBER.fullmatch(argument) is None:
         return 0
     digits = argument.lstrip(b"0")
@@ -127,7 +127,7 @@ def _least(before: int | None, argument: bytes | None) -> int:
 
 def of_answer(value: bytes) -> Directives:
     """The directives of an answer, by all its Cache-Control lines joined."""
-    return _of_answer(value) if len(value) <= 256 else _of_answer.__wrapped__(value)
+    return _of_answer(value) if len(value) <= LONGEST_REMEMBERED else _of_answer.__wrapped__(value)
 
 
 @lru_cache(1024)
@@ -141,54 +141,61 @@ def _of_answer(value: bytes) -> Directives:
         elif name == b"no-store":
             found.no_store = True
         elif name == b"no-cache":
-            fields = _fields(argument)
+            fields = names_in(argument)
             found.no_cache = found.no_cache or not fields
-            found.no_cache_fields |= fields
+            found.hidden |= fields
         elif name == b"private":
-            fields = _fields(argument)
+            fields = names_in(argument)
             found.private = found.private or not fields
-            found.private_fields |= fields
+            found.hidden |= fields
         elif name == b"stale-while-revalidate":
             found.stale_while_revalidate = _least(found.stale_while_revalidate, argument)
         elif name == b"stale-if-error":
             found.stale_if_error = _least(found.stale_if_error, argument)
         else:
-            attribute = _FLAGS.get(name)
+            attribute = _FLAGS.get(name) or (_ALLOWING.get(name) if argument is None else None)
             if attribute is not None:
                 setattr(found, attribute, True)
     return found
 
 
 _FLAGS: Final = {
-    b"public": "public",
     b"must-revalidate": "must_revalidate",
     b"proxy-revalidate": "proxy_revalidate",
-    b"must-understand": "must_understand",
     b"no-transform": "no_transform",
+}
+_ALLOWING: Final = {
+    b"public": "public",
+    b"must-understand": "must_understand",  # it takes no-store back
     b"immutable": "immutable",
 }
 
 
-def _fields(argument: bytes | None) -> frozenset[bytes]:
-    """Names of fields in an argument such as "Set-Cookie, X-Id"; none means the whole answer."""
-    if not argument or argument == b"?":
+def names_in(argument: bytes | None) -> frozenset[bytes]:
+    """Names of fields in an argument such as "Set-Cookie, X-Id"; none means the whole answer.
+
+    So does an argument with anything that is no name: which fields were meant cannot be told.
+    """
+    if not argument:
         return NO_FIELDS
-    return frozenset(name.lower() for name in _NAMES.split(argument) if name)
+    names = frozenset(name.lower() for name in _NAMES.split(argument) if name)
+    return names if all(map(_NAME.fullmatch, names)) else NO_FIELDS
 
 
-def of_request(value: bytes, pragma: bytes = b"") -> Wishes:
+def of_request(value: bytes | None, pragma: bytes = b"") -> Wishes:
     """The wishes of a request; Pragma counts where there is no Cache-Control (RFC 9111 section 5.4)."""
-    return _of_request(value, pragma) if len(value) + len(pragma) <= 256 else _of_request.__wrapped__(value, pragma)
+    if value is None:
+        if not pragma:
+            return NO_WISHES
+        found = Wishes()
+        found.no_cache = any(name == b"no-cache" for name, _ in split(pragma))
+        return found
+    return _of_request(value) if len(value) <= LONGEST_REMEMBERED else _of_request.__wrapped__(value)
 
 
 @lru_cache(256)
-def _of_request(value: bytes, pragma: bytes) -> Wishes:
-    if not value and not pragma:
-        return NO_WISHES
+def _of_request(value: bytes) -> Wishes:
     found = Wishes()
-    if not value:
-        found.no_cache = any(name == b"no-cache" for name, _ in split(pragma))
-        return found
     for name, argument in split(value):
         if name == b"no-cache":
             found.no_cache = True
@@ -199,7 +206,8 @@ def _of_request(value: bytes, pragma: bytes) -> Wishes:
         elif name == b"max-age":
             found.max_age = _least(found.max_age, argument)
         elif name == b"min-fresh":
-            found.min_fresh = max(found.min_fresh or 0, seconds(argument))
+            asked = LONGEST if not _is_number(argument) else seconds(argument)
+            found.min_fresh = max(found.min_fresh or 0, asked)
         elif name == b"max-stale":
             allowed = float("inf") if argument is None else float(seconds(argument))
             found.max_stale = allowed if found.max_stale is None else min(found.max_stale, allowed)

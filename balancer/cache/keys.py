@@ -8,10 +8,12 @@ from typing import Final
 from balancer.cache.rules import Rule
 
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_BROKEN: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 _memory: dict[tuple[bytes, bytes], bytes] = {}
 MEMORY: Final = 1024
+_LONGEST_HOST: Final = 255  # RFC 1035 section 2.3.4
 
 
 def url_key(scheme: bytes, host: bytes, target: bytes, rule: Rule | None = None) -> bytes:
@@ -25,11 +27,19 @@ def url_key(scheme: bytes, host: bytes, target: bytes, rule: Rule | None = None)
     if start is None:
         start = _start(scheme, host)
     if b"%" in target:
-        target = _PERCENT.sub(_decode_unreserved, target)
+        target = normal(target)
     if rule is not None and rule.ignores and b"?" in target:
         path, _, query = target.partition(b"?")
         target = path + rule.ignored(b"?" + query)
     return start + target
+
+
+def normal(target: bytes) -> bytes:
+    """A target without needless percent-encoding, and with the rest of it in capitals.
+
+    What is broken stays as it is, all of it: decoded, "%4%31" would pass for "%%34%31".
+    """
+    return target if _BROKEN.search(target) is not None else _PERCENT.sub(_decode_unreserved, target)
 
 
 def _start(scheme: bytes, host: bytes) -> bytes:
@@ -41,9 +51,9 @@ def _start(scheme: bytes, host: bytes) -> bytes:
     elif port is not None and name.endswith(port):
         name = name[: -len(port)]
     start = b"%b://%b" % (lower, name)
-    if len(_memory) >= MEMORY:
-        _memory.clear()
-    if len(host) <= 255:
+    if len(host) <= _LONGEST_HOST:
+        if len(_memory) >= MEMORY:
+            _memory.clear()
         _memory[scheme, host] = start
     return start
 

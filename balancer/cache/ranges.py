@@ -8,9 +8,11 @@ from typing import Final
 from balancer.cache.asks import Asks
 from balancer.cache.dates import parse_date
 from balancer.cache.entry import Entry
-from balancer.http1.head import value_of
+from balancer.cache.storing import made_at
 
-_RANGE: Final = re.compile(rb"(?i:bytes)=[\t ]*([0-9]{0,18})-([0-9]{0,18})[\t ]*")
+_RANGE: Final = re.compile(rb"(?i:bytes)=[\t ,]*([0-9]*)-([0-9]*)[\t ,]*")
+_DIGITS: Final = 18
+"""Positions with more of them are beyond the end of anything."""
 
 
 class Unsatisfiable:
@@ -21,23 +23,31 @@ UNSATISFIABLE: Final = Unsatisfiable()
 
 
 def wanted(asks: Asks, entry: Entry, size: int) -> tuple[int, int] | Unsatisfiable | None:
-    """First and last byte; None for the whole answer, which is also what several ranges get (section 14.2)."""
-    if asks.range is None or (asks.if_range is not None and not _same(asks.if_range, entry)):
+    """First and last byte; None for the whole answer, which is also what several ranges get (section 14.2).
+
+    So does what is no range, and a range of anything but a 200. `size` is that of the body as it is sent.
+    """
+    if asks.range is None or entry.status != 200 or (asks.if_range is not None and not _same(asks.if_range, entry)):
         return None
     match = _RANGE.fullmatch(asks.range)
     if match is None or not (match[1] or match[2]):
         return None
+    last = _position(match[2])
     if not match[1]:
-        length = int(match[2])
-        if not length or not size:
+        if not last:
             return UNSATISFIABLE
-        return max(size - length, 0), size - 1
-    first = int(match[1])
-    if match[2] and int(match[2]) < first:
+        return (max(size - last, 0), size - 1) if size else None  # the last bytes of nothing: no 206 could say it
+    first = _position(match[1])
+    if match[2] and last < first:
         return None
     if first >= size:
         return UNSATISFIABLE
-    return first, min(int(match[2]), size - 1) if match[2] else size - 1
+    return first, min(last, size - 1) if match[2] else size - 1
+
+
+def _position(digits: bytes) -> int:
+    digits = digits.lstrip(b"0")
+    return int(digits or b"0") if len(digits) <= _DIGITS else 10**_DIGITS + len(digits)
 
 
 def _same(condition: bytes, entry: Entry) -> bool:
@@ -49,6 +59,5 @@ def _same(condition: bytes, entry: Entry) -> bool:
     stamp = parse_date(condition)
     if stamp is None or entry.last_modified != stamp:
         return False
-    date = value_of(list(entry.fields), b"date")
-    made = parse_date(date) if date else None
+    made = made_at(entry.fields)
     return made is not None and made - stamp >= 1  # else it may have changed within the same second (8.8.2.2)

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
 
+from balancer.cache.roles import ROLES, TAG
+from balancer.http1.fields import usual
 from balancer.http1.head import RequestHead
 from config.schema import Cache, CacheRule
 
 Lane = tuple[bytes | None, ...]
 BY_RFC: Final = "default"
 """The name of the rule that says nothing: everything is as RFC 9111 has it."""
-
-
-LOOKED_AT: Final = 1
-DROPPED: Final = 2
-TAG: Final = 3
-ROLES: Final = {
-    **dict.fromkeys(
-        b"""
-        cache-control expires vary etag last-modified set-cookie cache-groups balancer-cache-control cdn-cache-control
-        """.split(),
-        LOOKED_AT,
-    ),
-    **dict.fromkeys(b"age proxy-authenticate proxy-authentication-info proxy-authorization".split(), DROPPED),
-}
-"""What the fields of an answer are to a cache: looked at, looked at and not stored, or names to purge by."""
+NOT_NEGATIVE: Final = frozenset((400, 401, 407, 408, *range(411, 414), *range(415, 418), 421, 425, 426, 428, 429, 431))
+"""What 4xx does not stand for: errors of one request, or of one client. Who makes one must not make it for all."""
 
 
 class Rule:
@@ -46,7 +36,7 @@ class Rule:
         self.tag_fields = tuple(name.lower().encode("ascii") for name in cache.tags)
         self.key_headers = tuple(name.lower().encode("ascii") for name in settings.key.headers)
         self.key_cookies = tuple(name.encode("ascii") for name in settings.key.cookies)
-        self.roles = {**ROLES, **dict.fromkeys(self.tag_fields, TAG)}
+        self.roles = dict.fromkeys(self.tag_fields, TAG) | ROLES
         self.bypass_headers = frozenset(name.lower().encode("ascii") for name in settings.bypass.headers)
         self.bypass_cookies = tuple(name.encode("ascii") for name in settings.bypass.cookies)
         self.bypasses = bool(self.bypass_headers or self.bypass_cookies)
@@ -55,10 +45,14 @@ class Rule:
         self._lanes: dict[tuple[str, str], Lane] = {}  # bounded: by routes and pools
 
     def ignored(self, query: bytes) -> bytes:
-        """A query, with its question mark, without the parameters that make no other page."""
+        """A query, with its question mark, without the parameters that make no other page.
+
+        To some servers `;` separates as `&` does, and may hide a parameter behind an ignored one.
+        """
         if self._ignored is None or not query:
             return query
-        kept = [part for part in query[1:].split(b"&") if self._ignored.fullmatch(part.partition(b"=")[0]) is None]
+        ignored = self._ignored.fullmatch
+        kept = [part for part in query[1:].split(b"&") if b";" in part or ignored(part.partition(b"=")[0]) is None]
         return b"?" + b"&".join(kept) if kept else b""
 
     def lane(self, route: str, pool: str, request: RequestHead) -> Lane:
@@ -70,7 +64,7 @@ class Rule:
             cookies = _cookies(request) if self.key_cookies else {}
             return (
                 *lane,
-                *(request.value(name) for name in self.key_headers),
+                *(_said(request, name) for name in self.key_headers),
                 *(cookies.get(name) for name in self.key_cookies),
             )
         return lane
@@ -89,24 +83,41 @@ def compile_rule(name: str, settings: CacheRule, cache: Cache) -> Rule:
 def _statuses(negative: dict[str, float]) -> dict[int, float]:
     found: dict[int, float] = {}
     for status, ttl in sorted(negative.items(), key=lambda pair: "x" not in pair[0]):  # 404 says it closer than 4xx
-        codes = range(int(status[0]) * 100, int(status[0]) * 100 + 100) if status.endswith("xx") else (int(status),)
-        found.update(dict.fromkeys(codes, ttl))
+        if status.endswith("xx"):
+            first = int(status[0]) * 100
+            found.update((code, ttl) for code in range(first, first + 100) if code not in NOT_NEGATIVE)
+        else:
+            found[int(status)] = ttl
     return found
 
 
 def _patterns(patterns: tuple[str, ...]) -> re.Pattern[bytes] | None:
-    if not patterns:
-        return None
-    escaped = (re.escape(pattern).replace(r"\*", ".*") for pattern in patterns)
-    return re.compile("|".join(escaped).encode("utf-8"), re.DOTALL)
+    """One expression for all: it takes a time proportional to the name, as no part is ever looked for twice."""
+    return re.compile(b"|".join(map(_pattern, patterns))) if patterns else None
+
+
+def _pattern(text: str) -> bytes:
+    """As names stand in keys: percent-encoded where they have to be."""
+    first, *others = (re.escape(quote(part, safe="%!$'()+,/:;?@").encode("ascii")) for part in text.split("*"))
+    if not others:
+        return first
+    *middle, last = others
+    return first + b"".join(b"(?>.*?" + part + b")" for part in middle if part) + b".*" + last
+
+
+def _said(request: RequestHead, name: bytes) -> bytes | None:
+    """What a request says in a field, in all that some servers cannot tell from it."""
+    name = usual(name)
+    values = [field[1] for field in request.common.fields if field[5] == name]
+    return b", ".join(values) if values else None
 
 
 def _cookies(request: RequestHead) -> dict[bytes, bytes]:
-    """The cookies of a request; of one that comes twice the first, which is the one for the closest path."""
+    """The cookies of a request; of one that comes more than once all values, as servers differ in which they take."""
     found: dict[bytes, bytes] = {}
     for field in request.common.fields:
         if field[0] == b"cookie":
             for part in field[1].split(b";"):
                 name, _, value = part.strip(b" \t").partition(b"=")
-                found.setdefault(name, value)
+                found[name] = b"%b;%b" % (found[name], value) if name in found else value
     return found

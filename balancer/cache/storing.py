@@ -3,40 +3,87 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from http_sf import parse
 
 from balancer.cache.asks import Asks
 from balancer.cache.dates import parse_date
-from balancer.cache.directives import NO_DIRECTIVES, NO_FIELDS, Directives, of_answer
+from balancer.cache.directives import NO_DIRECTIVES, Directives, of_answer, seconds
 from balancer.cache.entry import Entry
-from balancer.cache.rules import DROPPED, TAG, Lane, Rule
+from balancer.cache.roles import (
+    AGE,
+    CACHE_CONTROL,
+    DATE,
+    ETAG,
+    EXPIRES,
+    GROUPS,
+    LAST_MODIFIED,
+    NOT_STORED,
+    NOTHING,
+    SET_COOKIE,
+    TAG,
+    TARGETED,
+    VARY,
+)
+from balancer.cache.rules import Lane, Rule
 from balancer.cache.targeted import TARGETS, targeted
-from balancer.cache.variants import selecting, vary_names
-from balancer.http1.fields import DATE, EXPECT, REQUEST_ID, TRAILER, nominated
+from balancer.cache.variants import selection
+from balancer.http1.fields import EXPECT, REQUEST_ID, TRAILER, Field, nominated
 from balancer.http1.head import RequestHead, ResponseHead
 
 HEURISTIC: Final = frozenset((200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501))
 """Statuses that may be stored without being told to (RFC 9110 section 15.1), but for 206."""
-UNDERSTOOD: Final = frozenset((*range(200, 206), 207, 208, 226, *range(300, 304), 307, 308, *range(400, 418), 421, 422))
-UNDERSTOOD_TOO: Final = frozenset((423, 424, 425, 426, 428, 429, 431, 451, *range(500, 509), 510, 511))
+UNDERSTOOD: Final = frozenset(
+    (
+        *(200, 201, 202, 203, 204, 205, 207, 208, 226, 300, 301, 302, 303, 307, 308),
+        *range(400, 418),
+        *(421, 422, 423, 424, 425, 426, 428, 429, 431, 451),
+        *range(500, 509),
+        *(510, 511),
+    )
+)
 """Statuses whose rules for caching are known, for must-understand (RFC 9111 section 5.2.2.3)."""
-MOST_TAGS: Final = 128
+MOST_TAGS: Final = 256
 LONGEST_TAG: Final = 256
+"""An answer with more tags, or with longer ones, is not stored: the purge of a tag has to reach all that have it."""
 MOST_GROUPS: Final = 32
-"""Names that are looked at in Cache-Groups (RFC 9875 section 2.1 asks for at least 32)."""
-UNBOUNDED: Final = 365 * 86400.0
-"""Seconds for which an answer is kept to be validated or served where no server can be reached."""
+"""Names that are looked at in Cache-Groups (RFC 9875 section 2 asks for at least 32)."""
+LONGEST_GROUP: Final = 128  # it asks for at least 32
+
+_FIRST_COUNTS: Final = frozenset((AGE, DATE))  # RFC 9111 section 5.1; a second Date is not stored
+_ESSENTIAL: Final = frozenset(
+    (b"content-encoding", b"content-range", b"content-type", b"date", b"vary", b"cache-control", *TARGETS)
+)
+"""Fields without which a stored answer would be another one, or would be used otherwise."""
+_DATED: Final = frozenset((b"date",))
 _TAG: Final = re.compile(rb"[^\s,]+")
-_DIGITS: Final = re.compile(rb"[0-9]+")
+_ETAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
 class Refused(NamedTuple):
     """Why an answer is not stored: a word for figures."""
 
     reason: str
+
+
+METHOD: Final = Refused("method")
+STATUS: Final = Refused("status")
+PARTIAL: Final = Refused("partial")
+TOO_LARGE: Final = Refused("too-large")
+VARIES: Final = Refused("vary")
+TAGS: Final = Refused("tags")
+PRIVATE: Final = Refused("private")
+COOKIE: Final = Refused("set-cookie")
+NO_LIFETIME: Final = Refused("no-lifetime")
+OLD: Final = Refused("old")  # no longer fresh when it came, and with nothing to check it by
+NO_STORE: Final = Refused("no-store")
+ASKED_NOT_TO: Final = Refused("request-no-store")
+NOT_UNDERSTOOD: Final = Refused("must-understand")
+AUTHORIZATION: Final = Refused("authorization")
 
 
 def judge(
@@ -56,157 +103,230 @@ def judge(
     `request` is the client's own. `asked` and `now` are the monotonic times when the request was sent and when the
     head of the answer came, `wall` the Unix time of the latter.
     """
-    status = response.status
     if request.method != b"GET":
-        return Refused("method")
-    if status == 206 or status == 304 or status < 200:
-        return Refused("partial" if status == 206 else "status")
-    roles = rule.roles
-    told: dict[bytes, bytes] = {}
+        return METHOD
+    return entry_for(request, asks, response, rule, key, lane, asked, now, wall)
+
+
+def entry_for(
+    request: RequestHead,
+    asks: Asks,
+    response: ResponseHead,
+    rule: Rule,
+    key: bytes,
+    lane: Lane,
+    asked: float,
+    now: float,
+    wall: float,
+) -> Entry | Refused:
+    """The same for a request of any method that what is stored may answer."""
+    status = response.status
+    if status < 200 or status == 304:
+        return STATUS
+    if status == 206 or status == 416:  # of a part, not of the URL
+        return PARTIAL
+    role_of = rule.roles.get
+    told = list(NOTHING)
     lines: list[bytes] = []
-    tags: list[bytes] = []
-    date: int | None = None
     for name, value, _, kind, line, _ in response.fields:
-        role = roles.get(name)
-        if role is not None:
-            if role == TAG:
-                tags += _TAG.findall(value)
-            elif name not in told:
-                told[name] = value
-            elif name != b"expires":  # of which the first counts
-                told[name] = b"%b, %b" % (told[name], value)
-            if role == DROPPED:
-                continue
-        elif kind:
-            if kind == DATE:
-                date = parse_date(value)
-                if date is None:
-                    continue
-            elif kind < EXPECT or kind in (TRAILER, REQUEST_ID):
-                continue
-        lines.append(line)
-    targeted_says = targeted(response.fields) if TARGETS[0] in told or TARGETS[1] in told else None
-    if targeted_says is not None:
-        said = targeted_says
-    else:
-        control = told.get(b"cache-control")
-        said = of_answer(control) if control else NO_DIRECTIVES
+        role = role_of(name)
+        if role is None:
+            if not kind or (kind >= EXPECT and kind != TRAILER and kind != REQUEST_ID):
+                lines.append(line)
+            continue
+        if role == NOT_STORED:
+            continue
+        before = told[role]
+        if before is None:
+            told[role] = value
+        elif role in _FIRST_COUNTS:
+            continue
+        elif before != value:
+            told[role] = b"%b, %b" % (before, value)
+        if role != AGE:
+            lines.append(line)
+    control = told[CACHE_CONTROL]
+    said = of_answer(control) if control is not None else NO_DIRECTIVES
+    expires = told[EXPIRES]
+    if told[TARGETED] is not None and (aimed := targeted(response.fields)) is not None:
+        said, expires = aimed, None  # RFC 9213 section 2.2
     refused = _forbidden(asks, status, said)
     if refused is not None:
-        return Refused(refused)
-    names = vary_names(response.fields) if b"vary" in told else ()
-    if names is None:
-        return Refused("vary")
+        return refused
     if response.length > rule.max_object:
-        return Refused("too-large")
-    if date is None:
-        lines.append(b"Date: %b\r\n" % formatdate(wall, usegmt=True).encode("ascii"))
-    lifetime, explicit = _lifetime(
-        status, said, told, rule, wall if date is None else date, targeted_says=targeted_says is not None
-    )
-    if lifetime is None or (lifetime <= 0 and not (b"etag" in told or b"last-modified" in told)):
-        return Refused("no-lifetime")
-    gone = said.no_cache_fields | said.private_fields if said is not NO_DIRECTIVES else NO_FIELDS
-    if b"set-cookie" in told and b"set-cookie" not in gone and (rule.store_set_cookie == "never" or not explicit):
-        return Refused("set-cookie")
+        return TOO_LARGE
+    gone = said.hidden
+    if gone and not gone.isdisjoint(_ESSENTIAL):
+        return PRIVATE
+    vary = told[VARY]
+    selected = selection(vary, request) if vary is not None else ()
+    if selected is None:
+        return VARIES
+    stamp = told[DATE]
+    date = parse_date(stamp, wall) if stamp is not None else None
+    stamp = told[LAST_MODIFIED]
+    modified = parse_date(stamp, wall) if stamp is not None else None
+    made = date if date is not None else int(wall)
+    lifetime, explicit = _lifetime(status, said, expires, modified, rule, made, wall)
+    if lifetime is None:
+        return NO_LIFETIME
+    if (
+        told[SET_COOKIE] is not None
+        and (rule.store_set_cookie == "never" or not (explicit or said.public))
+        and b"set-cookie" not in gone
+    ):
+        return COOKIE
+    etag = told[ETAG]
+    if etag is not None and _ETAG.fullmatch(etag) is None:
+        etag = None
     if response.names:
         gone |= nominated(response.names)
+    if date is None:
+        gone |= _DATED  # what it says is no date
     if gone:
         lines = [line for line in lines if line.partition(b":")[0].lower() not in gone]
-    entry = Entry(key, lane, selecting(names, request) if names else (), status, response.line, b"".join(lines))
-    born = entry.born = now - initial_age(told.get(b"age"), date, asked, now, wall)
-    fresh_until = born + lifetime if rule.ttl is None else now + lifetime
-    if said.no_cache:
-        fresh_until = min(fresh_until, now)
-    entry.fresh_until = fresh_until
-    if said.strict or (said.s_maxage is not None and rule.ttl is None):
-        entry.strict = True
-        entry.revalidate_until = entry.error_until = fresh_until
-    else:
-        revalidate: float | None = said.stale_while_revalidate
-        on_error: float | None = said.stale_if_error
-        if revalidate is None:
-            revalidate = rule.stale_while_revalidate
-        if on_error is None:
-            on_error = rule.stale_if_error
-        entry.revalidate_until = fresh_until + revalidate if revalidate else fresh_until
-        entry.error_until = fresh_until + on_error if on_error else fresh_until
-    if b"etag" in told:
-        entry.etag = told[b"etag"]
-    if b"last-modified" in told:
-        entry.last_modified = parse_date(told[b"last-modified"])
-    if tags:
-        entry.tags = tuple(dict.fromkeys(tag for tag in tags if len(tag) <= LONGEST_TAG))[:MOST_TAGS]
-    if b"cache-groups" in told:
-        entry.groups = groups(told[b"cache-groups"])
+    if date is None:
+        lines.append(_dated(made))
+    entry = Entry(key, lane, selected, status, response.line, b"".join(lines))
+    entry.born = born = now - initial_age(told[AGE], date, asked, now, wall)
+    _set_times(entry, said, lifetime + (born if rule.ttl is None else now), rule, now)
+    # With nothing to check it by, only what may be served is of any use.
+    if etag is None and modified is None and now >= max(entry.fresh_until, entry.revalidate_until, entry.error_until):
+        return NO_LIFETIME if lifetime <= 0 else OLD
+    entry.etag = etag
+    entry.last_modified = modified
+    tagged = told[TAG]
+    if tagged is not None:
+        tags = tuple(dict.fromkeys(_TAG.findall(tagged)))
+        if len(tags) > MOST_TAGS or max(map(len, tags), default=0) > LONGEST_TAG:
+            return TAGS
+        entry.tags = tags
+    grouped = told[GROUPS]
+    if grouped is not None:
+        entry.groups = groups(grouped)
     return entry
 
 
-def _forbidden(asks: Asks, status: int, said: Directives) -> str | None:
+def _forbidden(asks: Asks, status: int, said: Directives) -> Refused | None:
     """Why this may not be stored, whatever its lifetime (RFC 9111 section 3)."""
     if said.must_understand:
-        if status not in UNDERSTOOD and status not in UNDERSTOOD_TOO:
-            return "must-understand"
+        if status not in UNDERSTOOD:
+            return NOT_UNDERSTOOD
     elif said.no_store:
-        return "no-store"
-    if asks.wishes.no_store:
-        return "request-no-store"
+        return NO_STORE
     if said.private:
-        return "private"
+        return PRIVATE
+    if asks.wishes.no_store:
+        return ASKED_NOT_TO
     if asks.authorization and not (said.public or said.must_revalidate or said.s_maxage is not None):
-        return "authorization"  # section 3.5
+        return AUTHORIZATION  # section 3.5
     return None
 
 
 def _lifetime(
-    status: int, said: Directives, told: dict[bytes, bytes], rule: Rule, date: float, *, targeted_says: bool
+    status: int,
+    said: Directives,
+    expires: bytes | None,
+    modified: int | None,
+    rule: Rule,
+    made: int,
+    wall: float,
 ) -> tuple[float | None, bool]:
-    """Seconds of freshness (section 4.2.1), and whether the answer has said so; None: it may not be stored."""
-    explicit = said.lifetime
-    lifetime: float | None = explicit
-    if explicit is None and not targeted_says and b"expires" in told:
-        until = parse_date(told[b"expires"])
-        lifetime = until - date if until is not None else 0.0
-    says = lifetime is not None
-    if rule.ttl is not None and (status in HEURISTIC or says or said.public):
-        return (0.0 if said.no_cache else rule.ttl), says
-    if not says and status in rule.negative:
-        return rule.negative[status], False
-    if not says and (said.public or status in HEURISTIC):
-        modified = parse_date(told[b"last-modified"]) if b"last-modified" in told else None
-        lifetime = 0.0
-        if modified is not None and rule.heuristic_share and modified <= date:
-            lifetime = min((date - modified) * rule.heuristic_share, rule.heuristic_longest)
+    """Seconds of freshness (section 4.2.1), and whether the answer itself says so; None: it may not be stored.
+
+    What has to be checked each time (no-cache) has none, whatever it says or the rule does. The rule's `ttl` is not for
+    errors: one that is made to last by it would go on when what was wrong has been put right; see `negative` for them.
+    """
+    lifetime: float | None = said.max_age if said.s_maxage is None else said.s_maxage
+    if lifetime is None and expires is not None:
+        until = parse_date(expires, wall)
+        lifetime = until - made if until is not None else 0.0  # section 5.3
+    explicit = lifetime is not None
     if lifetime is None:
-        return None, False
-    return (0.0 if said.no_cache else lifetime), says
+        if status in rule.negative:
+            lifetime = rule.negative[status]
+        elif status in HEURISTIC or said.public:
+            lifetime = 0.0
+            if modified is not None and modified < made:  # section 4.2.2
+                lifetime = min((made - modified) * rule.heuristic_share, rule.heuristic_longest)
+        else:
+            return None, False
+    if rule.ttl is not None and status < 400:
+        lifetime = rule.ttl
+    return (0.0 if said.no_cache else lifetime), explicit
 
 
-def initial_age(age: bytes | None, date: float | None, asked: float, now: float, wall: float) -> float:
-    """The age in seconds with which an answer came (section 4.2.3): what it says, or by its date, or its way here."""
-    apparent = max(0.0, wall - date) if date is not None else 0.0
-    return max(apparent, _age(age) + now - asked)
+def initial_age(age: bytes | None, date: int | None, asked: float, now: float, wall: float) -> float:
+    """The age in seconds with which an answer came (section 4.2.3): what it says, or by its date, or its way here.
+
+    Dates are whole seconds, so the clock is read as such beside them: what was made within this second is new.
+    """
+    corrected = now - asked if now > asked else 0.0
+    if age is not None:
+        corrected += _age(age)
+    if date is None:
+        return corrected
+    apparent = int(wall) - date
+    return apparent if apparent > corrected else corrected
 
 
-def _age(value: bytes | None) -> float:
+def _age(value: bytes) -> int:
     """Of several ages the first counts; what is no number says nothing (section 5.1)."""
-    if value is None:
-        return 0.0
-    first = value.partition(b",")[0].strip(b"\t ")
-    return float(min(int(first[:12]), 2**31)) if _DIGITS.fullmatch(first) else 0.0
+    return seconds(value.partition(b",")[0].strip(b"\t "))
+
+
+def _set_times(entry: Entry, said: Directives, fresh_until: float, rule: Rule, now: float) -> None:
+    """Until when it may be used how: fresh, and stale as RFC 5861 has it unless that is forbidden (section 4.2.4)."""
+    if said.no_cache:
+        fresh_until = min(fresh_until, now)
+    entry.fresh_until = entry.revalidate_until = entry.error_until = fresh_until
+    if (
+        said.must_revalidate
+        or said.proxy_revalidate
+        or said.no_cache
+        or (said.s_maxage is not None and rule.ttl is None)
+    ):
+        entry.strict = True
+        return
+    window = rule.stale_while_revalidate if said.stale_while_revalidate is None else said.stale_while_revalidate
+    if window:
+        entry.revalidate_until = fresh_until + window
+    window = rule.stale_if_error if said.stale_if_error is None else said.stale_if_error
+    if window:
+        entry.error_until = fresh_until + window
+
+
+@lru_cache(16)
+def _dated(wall: int) -> bytes:
+    """The Date that an answer without one is given when it comes (RFC 9110 section 6.6.1)."""
+    return b"Date: %b\r\n" % formatdate(wall, usegmt=True).encode("ascii")
 
 
 def groups(value: bytes) -> tuple[bytes, ...]:
-    """The names in Cache-Groups or Cache-Group-Invalidation: a list of strings (RFC 9875 section 2)."""
+    """The names in Cache-Groups or Cache-Group-Invalidation: a list of strings (RFC 9875 sections 2 and 3).
+
+    A field with anything else in it is no such list, and says nothing. What is more, or longer, than has to be
+    supported is left out.
+    """
     try:
         members = parse(value, tltype="list")
     except (ValueError, KeyError, IndexError, UnicodeError, OverflowError):
         return ()
+    names: list[bytes] = []
     if not isinstance(members, list):
         return ()
-    names = []
-    for item in members[:MOST_GROUPS]:
+    for item in members:
         name = item[0] if isinstance(item, tuple) else item
-        if type(name) is str:
+        if type(name) is not str:
+            return ()
+        if len(name) <= LONGEST_GROUP:
             names.append(name.encode("ascii"))
-    return tuple(names)
+    return tuple(dict.fromkeys(names[:MOST_GROUPS]))
+
+
+def made_at(fields: Sequence[Field]) -> int | None:
+    """Date as Unix seconds."""
+    for field in fields:
+        if field[0] == b"date":
+            return parse_date(field[1])
+    return None

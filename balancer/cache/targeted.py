@@ -8,7 +8,7 @@ from typing import Final
 
 from http_sf import parse
 
-from balancer.cache.directives import LONGEST, NO_FIELDS, Directives
+from balancer.cache.directives import LONGEST, LONGEST_REMEMBERED, Directives, names_in
 from balancer.http1.fields import Field
 
 TARGETS: Final = (b"balancer-cache-control", b"cdn-cache-control")
@@ -38,7 +38,8 @@ def targeted(fields: Sequence[Field]) -> Directives | None:
     for target in TARGETS:
         values = [field[1] for field in fields if field[0] == target]
         if values:
-            found = _parsed(b", ".join(values))
+            value = values[0] if len(values) == 1 else b", ".join(values)
+            found = _parsed(value) if len(value) <= LONGEST_REMEMBERED else _parsed.__wrapped__(value)
             if found is not None:
                 return found
     return None
@@ -46,8 +47,11 @@ def targeted(fields: Sequence[Field]) -> Directives | None:
 
 @lru_cache(256)
 def _parsed(value: bytes) -> Directives | None:
-    """None for what is no dictionary or is empty. A directive with a value of another type is ignored (RFC 9213
-    section 2.1), unless it forbids something: that holds however it is written."""
+    """None for what is no dictionary or is empty (RFC 9213 section 2.1).
+
+    A directive with a value of another type than it has is not taken for what it does not say: a time is 0, what allows
+    does not allow; what forbids does, however it is written. Parameters mean nothing, nor do unknown directives.
+    """
     try:
         members = parse(value, tltype="dictionary")
     except (ValueError, KeyError, IndexError, UnicodeError, OverflowError):
@@ -58,16 +62,13 @@ def _parsed(value: bytes) -> Directives | None:
     for name, item in members.items():
         value_of = item[0] if isinstance(item, tuple) else item
         if name in _SECONDS:
-            if isinstance(value_of, bool) or not isinstance(value_of, int) or value_of < 0:
-                continue
-            setattr(found, _SECONDS[name], min(value_of, LONGEST))
+            proper = isinstance(value_of, int) and not isinstance(value_of, bool) and value_of >= 0
+            setattr(found, _SECONDS[name], min(value_of, LONGEST) if proper else 0)
         elif name in _FLAGS:
             if name in ("no-cache", "private") and isinstance(value_of, str):
-                fields = frozenset(
-                    part.strip().lower().encode("latin-1") for part in value_of.split(",") if part.strip()
-                )
-                setattr(found, f"{_FLAGS[name]}_fields", fields or NO_FIELDS)
+                fields = names_in(value_of.encode("latin-1", "replace"))
                 if fields:
+                    found.hidden |= fields
                     continue
                 value_of = True
             if value_of is not False:

@@ -54,6 +54,7 @@ SITES: Final[dict[str, dict[str, Any]]] = {
                 },
             },
             "rewritten": {"match": "/rewritten/**", "pool": "app", "rewrite": {"strip_prefix": "/rewritten"}},
+            "squeezed": {"match": "/squeezed/**", "pool": "app", "compress": True},
             "written": {"match": "/written/**", "pool": "app"},
             "writes": {"match": {"path": "/written/**", "methods": ["POST"]}, "pool": "app", "cache": False},
             "sticky": {"match": "/sticky/**", "pool": "sticky"},

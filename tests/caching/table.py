@@ -13,7 +13,15 @@ from tests.tree import ROOT
 PAGE: Final = ROOT / "docs" / "caching.md"
 BEGIN: Final = "<!-- The table: written by `python -m tests.caching.table` -->\n"
 END: Final = "<!-- The end of the table -->\n"
-OTHERS: Final = ("test_collapsing", "test_bodies", "test_poisoning", "test_house")
+OTHERS: Final = (
+    "test_collapsing",
+    "test_bodies",
+    "test_poisoning",
+    "test_compressed",
+    "test_house",
+    "test_oracle",
+    "test_storm",
+)
 """Modules whose tests are functions of their own."""
 
 
@@ -28,7 +36,8 @@ def rows() -> list[Row]:
     for name in OTHERS:
         import_module(f"tests.caching.{name}")
     cases = [Row(case.theme, case.rule, case.ref, f"`{case.id}`") for case in CASES]
-    proofs = [Row(proof.theme, proof.rule, proof.ref, f"`{proof.id}`") for proof in PROOFS]
+    ranked = sorted(PROOFS, key=lambda proof: OTHERS.index(proof.id.partition("::")[0]))
+    proofs = [Row(proof.theme, proof.rule, proof.ref, f"`{proof.id}`") for proof in ranked]
     return cases + proofs
 
 

@@ -239,3 +239,41 @@ case(
     own(403, method="PURGE"),
     hit(),
 )
+case(
+    "a-parameter-behind-an-ignored-one",
+    "poisoning",
+    "A parameter that some servers find behind a semicolon is not ignored with the one before it.",
+    fetch(KEPT),
+    fetch(KEPT, tail="?utm_source=x;a=2"),
+    hit(of=1),
+    hit(tail="?utm_source=x;a=2", of=2),
+    **ruled("ignore"),
+)
+case(
+    "a-cookie-that-comes-twice",
+    "poisoning",
+    "A cookie in the key that comes twice is neither of the two: servers differ in which they take.",
+    fetch(KEPT, "Cookie: theme=light; theme=dark"),
+    fetch(KEPT, "Cookie: theme=light"),
+    fetch(KEPT, "Cookie: theme=dark"),
+    hit("Cookie: theme=light", of=2),
+    **ruled("cookie"),
+)
+case(
+    "a-field-that-comes-twice",
+    "poisoning",
+    "So is a field.",
+    fetch(KEPT, "X-Lang: de", "X-Lang: en"),
+    fetch(KEPT, "X-Lang: de"),
+    fetch(KEPT, "X-Lang: en"),
+    **ruled("header"),
+)
+case(
+    "a-cookie-that-bypasses-on-a-second-line",
+    "rules.bypass.cookies",
+    "A cookie bypasses wherever it stands, whatever it says.",
+    fetch(KEPT),
+    fetch(KEPT, "Cookie: a=1", "Cookie: session="),
+    hit("Cookie: a=session", of=1),
+    **ruled("bypass"),
+)
