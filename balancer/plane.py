@@ -30,6 +30,7 @@ from balancer.reception import UNROUTED, Reception, Views
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey
 from balancer.server_tls import BadPools, Contexts, way
+from balancer.shared_level import SharedLevel
 from balancer.snapshot import Snapshot
 from balancer.strategy import StrategyError, load_strategy
 from balancer.tally import ListenerTally, RouteTally, ServerTally
@@ -96,6 +97,7 @@ class Plane:
         self._looking: asyncio.Future[list[tuple[Watched, Credentials | Unusable | None]]] | None = None
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
+        self._shared = SharedLevel(self.reception.desk)
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
 
@@ -125,6 +127,7 @@ class Plane:
         self.dialer.most_fields = snapshot.config.limits.header_count
         self._set_limits(snapshot.config.limits)
         self.reception.desk.configure(snapshot.config.cache)
+        await self._shared.change(snapshot.config, caches=self.reception.table.caches)
         self.snapshot = snapshot
         await self._change_listeners(snapshot.config, opened, credentials)
 
@@ -357,8 +360,14 @@ class Plane:
                 if listener.credentials is not None
                 for certificate in listener.credentials.current.certificates
             ),
-            cache=desk.report() if self.reception.table.caches or desk.memory.figures().stored else None,
+            cache=desk.report(self._shared.report())
+            if self.reception.table.caches or desk.memory.figures().stored
+            else None,
         )
+
+    def _is_cache_used(self) -> bool:
+        desk = self.reception.desk
+        return self.reception.table.caches or desk.memory.figures().stored > 0
 
     def _past(self, pool: str) -> ServerTally | None:
         """What servers had counted that have left the pool, or are leaving it."""
@@ -395,6 +404,7 @@ class Plane:
         for connection in list(self.dialer.connections):
             connection.cut()
         self._sweeper.stop()
+        await self._shared.close()
         if self._looking is not None:
             await asyncio.wait([self._looking])
         await asyncio.sleep(0)

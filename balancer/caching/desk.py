@@ -40,7 +40,7 @@ from balancer.proxy.exchange import Exchange
 from balancer.proxy.sides import ClientSide, Serving, Surroundings
 from balancer.routing import Route
 from balancer.tally import CacheTally, ListenerTally
-from balancer.telemetry.cache_report import CacheReport
+from balancer.telemetry.cache_report import CacheReport, SecondReport
 from config.schema import Cache
 from config.values import Network
 
@@ -267,7 +267,7 @@ class Desk:
     def _fetch(self, order: Order, stale: Entry | None) -> Serving:
         """Ask a server, or wait with those who wait for it already."""
         asks = order.asks
-        together = order.rule.collapse and not (self._alone and self._is_alone(order))
+        together = order.rule.collapse and not self._is_alone(order)
         if not asks.plain and together:
             wishes = asks.wishes
             part = asks.range is not None and stale is None
@@ -517,7 +517,9 @@ class Desk:
         self._alone[order.place] = monotonic() + ALONE
 
     def _is_alone(self, order: Order) -> bool:
-        until = self._alone.get(order.place)
+        if order.alone:
+            return True
+        until = self._alone.get(order.place) if self._alone else None
         if until is None:
             return False
         if monotonic() < until:
@@ -629,8 +631,8 @@ class Desk:
         purge = Purge("url", self._key(client, head, rule), soft)
         return Purging(self.around, client, head, route, decision, listener, purge, self.purge_all)
 
-    def report(self) -> CacheReport:
-        """How full it is and what it did; what is in it takes longer to tell."""
+    def report(self, second: SecondReport | None = None) -> CacheReport:
+        """How full it is and what it did; what is in it takes longer to tell. `second` is the level below."""
         fills = [fill for there in self.fills.values() for fill in there]
         return CacheReport(
             memory=self.memory.figures(),
@@ -638,7 +640,13 @@ class Desk:
             fills=len(fills),
             followers=sum(len(fill.followers) for fill in fills),
             uncacheable=len(self._alone),
+            second=second,
         )
+
+    def forget(self) -> None:
+        """Nothing in memory is to be believed any more: purges of others may have been missed."""
+        self.memory.clear()
+        self._overtake(list(self.fills))
 
     async def purge_all(self, purges: Iterable[Purge]) -> list[PurgeReceipt]:
         """Put purges in force on every level, and count what they met. A level that does not take it says so."""

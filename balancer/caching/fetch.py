@@ -192,12 +192,14 @@ class Fetch(Exchange):
             desk.refused(order, verdict.reason)
         elif length < 0 and length != CHUNKED:
             desk.refused(order, "until-close")  # where it ends cannot be told from where it was cut
+        elif verdict.vary and self._varies_by_ours(verdict):
+            desk.refused(order, "vary")
         else:
             entry = verdict
         if entry is None or now >= entry.fresh_until:
             if status < 500:
                 desk.alone(order)
-            self.fill.release()
+            self.fill.release(alone=True)
         if order.rule.status_header:
             self.extra = self._status(status, stored=entry is not None)
         if entry is None:
@@ -209,6 +211,13 @@ class Fetch(Exchange):
         else:
             super()._answer_with(response, length)
         self.fill.begin(entry, length if length >= 0 else UNKNOWN)
+
+    def _varies_by_ours(self, entry: Entry) -> bool:
+        """Whether it varies by what the balancer has told the server: what a client sent there selects nothing."""
+        ours = {self.route.edits.request_id.lower()}
+        if self.client.vouched is not None:
+            ours.add(self.client.vouched[0].lower())
+        return any(name in ours for name, _ in entry.vary)
 
     def _status(self, status: int, *, stored: bool) -> bytes:
         """What the cache did, as a line."""
@@ -244,7 +253,7 @@ class Fetch(Exchange):
                 self.fill.settle(renewed, "revalidated", 304)
             else:
                 self._desk.alone(self.order)
-                self.fill.release()
+                self.fill.release(alone=True)
             if not self._detached:
                 self._desk.serve(self.order, renewed, "revalidated", 304)
 

@@ -178,13 +178,19 @@ class Fill:
         """The body is complete."""
         if self.kept and self.entry is not None:
             self.entry.body = b"".join(self.pieces)
+            self.entry.encoded = None  # its heads were made for a body of which nobody knew the length
             self._stock.keep(self)
         for follower in self._end():
             follower.finish()
 
-    def release(self) -> None:
-        """There is nothing to read along: what is stored will do, or each has to ask for itself."""
+    def release(self, *, alone: bool = False) -> None:
+        """There is nothing to read along: what is stored will do, or they wait for one of them.
+
+        `alone`: the answer was for one of them only, and each has to ask for itself. The next one would be, too, and
+        they would be answered one after the other.
+        """
         for follower in self._end():
+            follower.order.alone = alone
             self._stock.again(follower.order)
 
     def settle(self, entry: Entry, verdict: str, fwd_status: int) -> None:

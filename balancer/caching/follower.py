@@ -107,7 +107,7 @@ class Follower:
         else:
             decision.status = entry.status
             compress = order.route.compress
-            told = encoded(entry, edits, compress, compress.takes(head) if compress is not None else None)
+            told = encoded(entry, edits, compress, compress.takes(head) if compress is not None else None, length)
             if told.coding is not None and UNKNOWN != length <= SLICE and not bodiless:
                 self._waits = True  # for the whole of it, which is compressed once for all
                 return

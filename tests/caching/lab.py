@@ -43,7 +43,7 @@ SITES: Final[dict[str, dict[str, Any]]] = {
         "routes": {
             "all": {"pool": "app"},
             "off": {"match": "/off/**", "pool": "app", "cache": False},
-            "slow": {"match": "/slow/**", "pool": "app", "timeouts": {"first_byte": "300ms"}},
+            "slow": {"match": "/slow/**", "pool": "app", "timeouts": {"first_byte": "300ms", "idle": "400ms"}},
             "chosen": {"match": "/chosen/**", "pool": "app"},
             "edited": {
                 "match": "/edited/**",
