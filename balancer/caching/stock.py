@@ -27,6 +27,8 @@ REAPED: Final = 1000
 """Entries that a tick of a tenth of a second looks at for those that were purged."""
 MOST_PASSES: Final = 10_000
 """Turns in which the store is gone through for a receipt; ten million entries are more than fit into any memory."""
+TOGETHER: Final = 32
+"""Purges that the level below is told of at once: with a thousand it would miss its deadlines, and be taken for dead."""
 
 
 class Second(Protocol):
@@ -127,7 +129,10 @@ class Stock:
             self.second.put(after, fill.mark)
 
     def spoiled(self, order: Order, entry: Entry) -> None:
+        """What is stored is not what the server has any more, or not for everybody."""
         self.memory.remove(entry)
+        if self.second is not None:
+            self.second.invalidate(entry.key)
 
     def room(self, fill: Fill, size: int) -> bool:
         entry = fill.entry
@@ -207,7 +212,12 @@ class Stock:
     async def purge_below(self, purges: Iterable[Purge]) -> list[LevelReceipt]:
         """Put purges in force in the level below; nothing where there is none."""
         second = self.second
-        return [] if second is None else list(await asyncio.gather(*map(second.purge, purges)))
+        wanted = list(purges)
+        receipts: list[LevelReceipt] = []
+        if second is not None:
+            for start in range(0, len(wanted), TOGETHER):
+                receipts += await asyncio.gather(*map(second.purge, wanted[start : start + TOGETHER]))
+        return receipts
 
     def _overtake(self, places: list[tuple[bytes, Lane]]) -> None:
         """What is being fetched there is from before a change: who comes later must not be given it."""
