@@ -183,10 +183,12 @@ class Fill:
 
     def complete(self) -> None:
         """The body is complete."""
-        if self.kept and self.entry is not None:
-            self.entry.body = b"".join(self.pieces)
-            self.entry.encoded = None  # its heads were made for a body of which nobody knew the length
-            self._stock.keep(self)
+        entry = self.entry
+        if entry is not None and not self._dropped:
+            entry.body = b"".join(self.pieces)
+            entry.encoded = None  # its heads were made for a body of which nobody knew the length
+            if self.kept:
+                self._stock.keep(self)
         for follower in self._end():
             follower.finish()
 
