@@ -133,6 +133,8 @@ def test_a_purge_at_one_balancer_is_one_at_all_and_says_so_when_it_is_not(
         while other.reads("/b") and len(one.place.asked) == asked_before:
             assert monotonic() < end, "the other balancer has not heard of it within five seconds"
             sleep(0.02)
+        many = asked(here, "/api/infrastructure/cache/purge", {"urls": [f"/none/{number}" for number in range(1000)]})
+        assert many["ok"] is True
         assert asked(here, "/api/infrastructure/cache/stats")["redis"]["state"] == "up"
 
         one.fill("/a")
