@@ -73,18 +73,21 @@ SITES: Final[dict[str, dict[str, Any]]] = {
 class Site:
     """One running balancer."""
 
-    def __init__(self, folder: Path, name: str, server: int, more: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, server: int, more: Mapping[str, Any] | None = None, label: str = ""
+    ) -> None:
         self.name = name
+        label = label or name
         self.port = free_port()
         self.admin = free_port()
-        self.log = folder / f"{name}.log"
-        self._file = folder / f"{name}.yaml"
+        self.log = folder / f"{label}.log"
+        self._file = folder / f"{label}.yaml"
         servers = {"a": f"http://127.0.0.1:{server}"}
         self._file.write_text(
             yaml.safe_dump(
                 {
                     "listen": f"127.0.0.1:{self.port}",
-                    "admin": {"listen": f"127.0.0.1:{self.admin}", "state": str(folder / f"{name}.overlay.yaml")},
+                    "admin": {"listen": f"127.0.0.1:{self.admin}", "state": str(folder / f"{label}.overlay.yaml")},
                     "logs": {"access": False},
                     "pools": {
                         "app": {"servers": servers, "health": UNCHECKED},
@@ -149,6 +152,23 @@ class Lab:
             self._sites[name] = site
         assert self._sites[name].running, f"the balancer has ended; it said:\n{self._sites[name].said()}"
         return self._sites[name]
+
+    def pair(self, name: str, redis: str) -> tuple[Site, Site]:
+        """Two balancers of one configuration that share what they store, by the URL of a Redis."""
+        found = []
+        for which in ("first", "second"):
+            label = f"{name}-{which}"
+            if label not in self._sites:
+                site = Site(self._folder, name, self.server.port, {"redis": {"url": redis}}, label)
+                site.start()
+                self._sites[label] = site
+            found.append(self._sites[label])
+        return found[0], found[1]
+
+    def client_of(self, site: Site) -> Client:
+        client = Client(site.port)
+        self._clients.append(client)
+        return client
 
     def client(self, site: str = "plain", address: str = "127.0.0.1") -> Client:
         """A client, whose connection ends with the test."""
