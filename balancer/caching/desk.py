@@ -589,7 +589,7 @@ class Desk:
             self._forget(exchange.client, head, target)
         named_groups = response.value(b"cache-group-invalidation")
         if named_groups:
-            key = url_key(exchange.client.scheme, head.host, head.target)
+            key = self._key(exchange.client, head, None)
             self.purge([of_group(key, group) for group in groups(named_groups)])
 
     def _forget(self, client: ClientSide, head: RequestHead, target: bytes) -> None:
@@ -599,15 +599,18 @@ class Desk:
         route = self.around.route_for(asked)
         if route is None or route.cache is None:
             return
-        key = (
-            _behind_proxy(client, asked, route.cache, ())[0]
-            if client.trusted
-            else url_key(client.scheme, head.host, target, route.cache)
-        )
+        key = self._key(client, asked, route.cache)
         self.tally.invalidated += self.memory.invalidate(key)
         self._overtake([place for place in self.fills if place[0] == key])
         if self.second is not None:
             self.second.invalidate(key)
+
+    @staticmethod
+    def _key(client: ClientSide, head: RequestHead, rule: Rule | None) -> bytes:
+        """Where the answers of a request's URL are."""
+        if client.trusted:
+            return _behind_proxy(client, head, rule, ())[0]
+        return url_key(client.scheme, head.host, head.target, rule)
 
     def _purging(
         self,
@@ -625,7 +628,7 @@ class Desk:
             exchange.fail(403, "PURGE is for the addresses in cache.purge_from", "refused")
             return None
         soft = (head.value(b"cache-purge") or b"").lower() == b"soft"
-        purge = Purge("url", url_key(client.scheme, head.host, head.target, rule), soft)
+        purge = Purge("url", self._key(client, head, rule), soft)
         return Purging(self.around, client, head, route, decision, listener, purge, self.purge_all)
 
     def report(self, second: SecondReport | None = None) -> CacheReport:
@@ -698,7 +701,7 @@ class Desk:
         return ()
 
 
-def _behind_proxy(client: ClientSide, head: RequestHead, rule: Rule, lane: Lane) -> tuple[bytes, Lane]:
+def _behind_proxy(client: ClientSide, head: RequestHead, rule: Rule | None, lane: Lane) -> tuple[bytes, Lane]:
     """The place of a request of a trusted proxy: what that says of the client's request, servers may go by.
 
     It says for which host and by which scheme it was made, and perhaps more that tells answers apart. What it says of

@@ -203,7 +203,10 @@ class Fetch(Exchange):
         if order.rule.status_header:
             self.extra = self._status(status, stored=entry is not None)
         if entry is None:
-            super()._answer_with(response, length)
+            if self._detached:
+                self.unwanted()
+            else:
+                super()._answer_with(response, length)
             return
         self._feeds = True
         if not order.asks.plain and status == 200 and not_modified(order.asks, entry):
@@ -350,10 +353,19 @@ class Fetch(Exchange):
             self.client_drained()
 
     def unwanted(self) -> None:
-        if self._detached and self.state != OVER and not self.fill.kept:
+        if self._is_for_nobody and self.state != OVER:
             self._drop_attempt()
             self.fill.release()
             self._over("client-abort")
+
+    @property
+    def _is_for_nobody(self) -> bool:
+        return self._detached and not self.fill.kept and not self.fill.followers
+
+    def flush(self) -> None:
+        super().flush()
+        if self._feeds and self._upstream is not None and self._is_for_nobody:
+            self.unwanted()  # it has turned out to be too large, and its client has left long since
 
     def throttle(self, behind: bool) -> None:
         if self._slow and not self._client_full:

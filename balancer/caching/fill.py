@@ -135,9 +135,16 @@ class Fill:
         if not self.kept:
             self._trim()
 
-    def since(self, at: int) -> list[bytes]:
-        """The pieces from number `at` on."""
-        return self.pieces[at - self._dropped :]
+    def since(self, at: int, most: int | None = None) -> list[bytes]:
+        """The pieces from number `at` on: all, or as many as make `most` bytes."""
+        pieces, first = self.pieces, at - self._dropped
+        if most is None:
+            return pieces[first:]
+        end, size = first, 0
+        while end < len(pieces) and size < most:
+            size += len(pieces[end])
+            end += 1
+        return pieces[first:end]
 
     # What comes of it.
 
@@ -176,10 +183,12 @@ class Fill:
 
     def complete(self) -> None:
         """The body is complete."""
-        if self.kept and self.entry is not None:
-            self.entry.body = b"".join(self.pieces)
-            self.entry.encoded = None  # its heads were made for a body of which nobody knew the length
-            self._stock.keep(self)
+        entry = self.entry
+        if entry is not None and not self._dropped:
+            entry.body = b"".join(self.pieces)
+            entry.encoded = None  # its heads were made for a body of which nobody knew the length
+            if self.kept:
+                self._stock.keep(self)
         for follower in self._end():
             follower.finish()
 

@@ -62,7 +62,11 @@ SITES: Final[dict[str, dict[str, Any]]] = {
             **{name: {"match": f"/{name}/**", "pool": "app", "cache": name} for name in RULES},
         },
     },
-    "trusting": {"cache": True, "trusted_proxies": ["127.0.0.1"], "routes": {"all": {"pool": "app"}}},
+    "trusting": {
+        "cache": {"enabled": True, "purge_from": ["192.0.2.7"]},
+        "trusted_proxies": ["127.0.0.1"],
+        "routes": {"all": {"pool": "app"}},
+    },
     "quiet": {
         "cache": {"enabled": False, "status_header": False, "collapse": False},
         "routes": {"all": {"pool": "app"}, "on": {"match": "/on/**", "pool": "app", "cache": True}},

@@ -116,7 +116,7 @@ async def test_all_clients_may_leave_and_the_answer_is_stored_all_the_same(tmp_p
 ANSWERS = {
     "private": b"HTTP/1.1 200 OK\r\nCache-Control: private\r\nContent-Length: 2\r\n\r\nok",
     "no-store": b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\nok",
-    "stale at once": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=0\r\nETag: \"a\"\r\nContent-Length: 2\r\n\r\nok",
+    "stale at once": b'HTTP/1.1 200 OK\r\nCache-Control: max-age=0\r\nETag: "a"\r\nContent-Length: 2\r\n\r\nok',
     "every variant": b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nVary: *\r\nContent-Length: 2\r\n\r\nok",
     "404": b"HTTP/1.1 404 Not Found\r\nCache-Control: no-store\r\nContent-Length: 2\r\n\r\nno",
     "500": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\nno",
@@ -165,9 +165,7 @@ async def test_a_herd_of_as_many_variants_does_not_queue_up(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["private", "500"])
-async def test_nor_does_it_with_two_processes_and_a_redis(
-    tmp_path: Path, redis_server: RedisServer, kind: str
-) -> None:
+async def test_nor_does_it_with_two_processes_and_a_redis(tmp_path: Path, redis_server: RedisServer, kind: str) -> None:
     said = ANSWERS[kind]
     async with cached(tmp_path, slow_then(said, PAUSE), 2, redis_server) as (origin, balancers):
         halves = await asyncio.gather(*(askers(balancer.port, FEW // 2) for balancer in balancers))

@@ -44,8 +44,13 @@ def ratios(seconds: int, seen: Report, start: float = 0.0, into: HitRatios | Non
 def test_a_ratio_is_not_known_before_something_was_asked_for():
     found = HitRatios()
     assert found.ratio("now") is None
-    quiet = ratios(3, cached(hit=100))
+    quiet = ratios(3, cached(bypass=100))
     assert [quiet.ratio(window) for window in ("now", "five_minutes", "hour")] == [None, None, None]
+
+
+def test_what_came_before_the_first_sample_counts_too():
+    found = ratios(1, cached(hit=3, miss=1))
+    assert [found.ratio(window) for window in ("now", "five_minutes", "hour")] == [None, 0.75, 0.75]
 
 
 def test_a_steady_ratio_is_told_in_every_window():
