@@ -534,6 +534,8 @@ class Desk:
 
     def spoiled(self, order: Order, entry: Entry) -> None:
         self.memory.remove(entry)
+        if self.second is not None:
+            self.second.invalidate(entry.key)
 
     def room(self, fill: Fill, size: int) -> bool:
         entry = fill.entry
@@ -590,7 +592,16 @@ class Desk:
         named_groups = response.value(b"cache-group-invalidation")
         if named_groups:
             key = self._key(exchange.client, head, None)
-            self.purge([of_group(key, group) for group in groups(named_groups)])
+            purges = [of_group(key, group) for group in groups(named_groups)]
+            self.purge(purges)
+            if self.second is not None and purges:
+                task = asyncio.get_running_loop().create_task(self._purge_below(self.second, purges))
+                self._lookups.add(task)
+                task.add_done_callback(self._lookups.discard)
+
+    async def _purge_below(self, second: Second, purges: list[Purge]) -> None:
+        """Nobody waits: what Redis does not take at once it is told later, and nothing is taken from it before."""
+        await asyncio.gather(*map(second.purge, purges))
 
     def _forget(self, client: ClientSide, head: RequestHead, target: bytes) -> None:
         """Invalidate what is stored of a URL for GET."""

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 OWN_CONDITIONS: Final = frozenset((b"if-none-match", b"if-modified-since", b"if-range", b"range"))
 """What a request asks of its own answer. The one that is fetched for the cache is to be whole."""
 _STORED: Final = cache_status(fwd=URI_MISS, stored=True)
+OF_THE_REQUEST: Final = ("authorization", "request-no-store")
+"""Reasons for which an answer is not stored that say nothing of other requests."""
+GONE: Final = (404, 410)
 ERRORS: Final = frozenset((500, 502, 503, 504))
 """Answers that a stale one may stand in for (RFC 5861 section 4)."""
 
@@ -196,6 +199,16 @@ class Fetch(Exchange):
             desk.refused(order, "vary")
         else:
             entry = verdict
+        stale = self._stale
+        # The server's newest word is that nobody else may have it: what was stored is for nobody else either, unless
+        # this answer is about who asked.
+        if (
+            stale is not None
+            and isinstance(verdict, Refused)
+            and (status < 400 or status in GONE)
+            and verdict.reason not in OF_THE_REQUEST
+        ):
+            desk.spoiled(order, stale)
         if entry is None or now >= entry.fresh_until:
             if status < 500:
                 desk.alone(order)
