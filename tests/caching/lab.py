@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
@@ -18,7 +19,7 @@ from tests.caching.server import Place, Server
 from tests.system.process import KEY, free_port
 from tests.tree import ROOT
 
-START: Final = 20.0
+START: Final = 60.0
 UNCHECKED: Final = {"active": False, "passive": False}
 MOST: Final = 64 * 1024
 """`max_object` of the site `ruled`."""
@@ -159,15 +160,13 @@ class Lab:
 
     def pair(self, name: str, redis: str) -> tuple[Site, Site]:
         """Two balancers of one configuration that share what they store, by the URL of a Redis."""
-        found = []
-        for which in ("first", "second"):
-            label = f"{name}-{which}"
-            if label not in self._sites:
-                site = Site(self._folder, name, self.server.port, {"redis": {"url": redis}}, label)
-                site.start()
-                self._sites[label] = site
-            found.append(self._sites[label])
-        return found[0], found[1]
+        labels = (f"{name}-first", f"{name}-second")
+        if labels[0] not in self._sites:
+            sites = [Site(self._folder, name, self.server.port, {"redis": {"url": redis}}, label) for label in labels]
+            self._sites.update(zip(labels, sites, strict=True))
+            with ThreadPoolExecutor(len(sites)) as at_once:
+                list(at_once.map(Site.start, sites))
+        return self._sites[labels[0]], self._sites[labels[1]]
 
     def client_of(self, site: Site) -> Client:
         client = Client(site.port)

@@ -22,7 +22,13 @@ pytestmark = pytest.mark.slow
 _HEAD: Final = "HEAD is answered from memory alone"
 _ANEW: Final = "a request with no-cache does not ask Redis, and is no check where memory has nothing"
 _LOCAL: Final = "each has what it fetched itself until that is stale"
+_BEHIND: Final = "each fetches for itself what it serves stale meanwhile"
 OTHERWISE: Final[dict[str, str]] = {
+    "stale-while-it-is-fetched": _BEHIND,
+    "the-fetch-behind-is-a-check": _BEHIND,
+    "the-window-of-a-rule": _BEHIND,
+    "a-part-while-it-is-fetched": _BEHIND,
+    "a-condition-while-it-is-fetched": _BEHIND,
     "head-from-get": _HEAD,
     "head-of-a-variant": _HEAD,
     "head-is-checked": _HEAD,
@@ -80,9 +86,7 @@ def pairs(lab: Lab, redis: RedisServer) -> dict[str, tuple[Site, Site]]:
     """Two balancers of each site, once they share what they store."""
     found = {}
     for name in ("plain", "ruled"):
-        print(monotonic())
         pair = found[name] = lab.pair(name, redis.url)
-        print(monotonic())
         for _ in range(200):
             place = lab.place("shared")
             place.always = says("Cache-Control: max-age=60")
@@ -90,7 +94,6 @@ def pairs(lab: Lab, redis: RedisServer) -> dict[str, tuple[Site, Site]]:
                 lab.client_of(site).ask(f"/{place.name}")
                 sleep(0.02)
             if len(place.asked) == 1:
-                print(name, _, monotonic())
                 break
         else:
             pytest.fail(f"the two of {name} do not share: {pair[0].said()}")
