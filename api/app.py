@@ -12,6 +12,7 @@ from aiohttp import web
 
 import balancer
 from api.auth import CHALLENGE, Caller
+from api.cache import Cache
 from api.configuration import Configuration
 from api.door import DOOR, PATIENCE, Door, Patience
 from api.guard import LIMIT, check_browser, check_host, check_size
@@ -64,6 +65,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
     operations = [
         *Monitoring(services).operations(),
         *Infrastructure(services).operations(),
+        *Cache(services).operations(),
         *Servers(services).operations(),
         *Configuration(services).operations(),
     ]

@@ -160,6 +160,7 @@ class Infrastructure:
             bytes=figures.bytes,
             listeners=figures.listeners,
             routes=figures.routes,
+            cache=figures.cache,
             process=figures.process,
             redis=redis_figures(services),
             configuration=ReloadFigures(

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from api.answers import Status
 from api.operation import Model
 from balancer.telemetry.figures import (
+    CacheFigures,
     Errors,
     FailedRequest,
     Figures,
@@ -114,6 +115,8 @@ class Stats(Model):
     bytes: Volume
     listeners: dict[str, ListenerFigures]
     routes: dict[str, Traffic]
+    cache: CacheFigures | None
+    """null while no route is cached, and none was."""
     process: ProcessUse
     redis: DatabaseFigures
     configuration: ReloadFigures

@@ -13,6 +13,9 @@ from typing import Protocol
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from balancer.cache.contents import Contents
+from balancer.cache.purges import Purge
+from balancer.cache.receipts import PurgeReceipt
 from balancer.changes import Edit, Standing
 from balancer.health.monitor import CheckResult, Monitor, OnChange
 from balancer.health.target import Target, targets
@@ -56,6 +59,12 @@ class Fleet(Protocol):
 
     async def report(self) -> Report:
         """The sum over planes."""
+
+    async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
+        """Put purges in force on every level of every cache; a level that does not take one says so in its receipt."""
+
+    async def contents(self, most: int) -> Contents:
+        """The URLs and tags that take most of the caches."""
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
         """What strategies would pick now; the pool's own comes first, and no turn is spent."""
@@ -152,6 +161,10 @@ class Control:
     async def report(self) -> Report:
         return await self._fleet.report()
 
+    async def contents(self, most: int) -> Contents:
+        """The URLs and tags that take most of the caches; it takes a look at everything in them."""
+        return await self._fleet.contents(most)
+
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
         """What strategies would pick now; Unknown when the pool is not there."""
         self.standing.pool(question.pool)
@@ -241,6 +254,16 @@ class Control:
             except PublishError:
                 await self._memory.keep(self.overlay)
                 raise
+
+    async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
+        """Put purges in force. There is nothing of them in a snapshot: what is gone is gone."""
+        receipts = await self._fleet.purge(purges)
+        failed = [receipt for receipt in receipts if not receipt.ok]
+        log.info("cache_purged", purges=len(receipts))
+        if failed:
+            reasons = {f"{level.level}: {level.reason}" for one in failed for level in one.levels if not level.ok}
+            log.error("cache_not_purged", purges=len(failed), reasons=sorted(reasons))
+        return receipts
 
     # Becoming.
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from time import monotonic
 
+from balancer.cache.contents import Contents
+from balancer.cache.purges import Purge
+from balancer.cache.receipts import PurgeReceipt
 from balancer.control import PublishError
 from balancer.http1.fields import parse_line
 from balancer.http1.head import RequestFields, RequestHead
@@ -31,6 +35,12 @@ class LocalFleet:
 
     async def report(self) -> Report:
         return self._plane.report()
+
+    async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
+        return await self._plane.purge(purges)
+
+    async def contents(self, most: int) -> Contents:
+        return await self._plane.contents(most)
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
         """The pool's own strategy first, then the built-in ones, unless one was asked for."""

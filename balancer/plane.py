@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from balancer.cache.contents import Contents, Survey
+from balancer.cache.purges import Purge
+from balancer.cache.receipts import PurgeReceipt
 from balancer.ewma import PeakEwma
 from balancer.http1.error_page import OWN, ErrorPage
 from balancer.limits.crowd import Crowd
@@ -27,6 +30,7 @@ from balancer.reception import UNROUTED, Reception, Views
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey
 from balancer.server_tls import BadPools, Contexts, way
+from balancer.shared_level import SharedLevel
 from balancer.snapshot import Snapshot
 from balancer.strategy import StrategyError, load_strategy
 from balancer.tally import ListenerTally, RouteTally, ServerTally
@@ -48,6 +52,9 @@ class PlaneError(Exception):
         super().__init__("; ".join(problems))
         self.problems = problems
 
+
+SURVEYED = 1000
+"""URLs of the cache that are looked at in one go: about a millisecond."""
 
 KEPT_FREE = 64
 """Descriptors for files, the admin API, probes, and connections to servers that are being opened."""
@@ -90,6 +97,7 @@ class Plane:
         self._looking: asyncio.Future[list[tuple[Watched, Credentials | Unusable | None]]] | None = None
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
+        self._shared = SharedLevel(self.reception.desk)
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
 
@@ -119,6 +127,7 @@ class Plane:
         self.dialer.most_fields = snapshot.config.limits.header_count
         self._set_limits(snapshot.config.limits)
         self.reception.desk.configure(snapshot.config.cache)
+        await self._shared.change(snapshot.config, caches=self.reception.table.caches)
         self.snapshot = snapshot
         await self._change_listeners(snapshot.config, opened, credentials)
 
@@ -323,9 +332,21 @@ class Plane:
 
     # Figures.
 
+    async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
+        """Put purges in force on every level of the cache."""
+        return await self.reception.desk.purge_all(purges)
+
+    async def contents(self, most: int) -> Contents:
+        """The URLs and tags that take most of the cache, by going through all of it."""
+        survey = Survey(self.reception.desk.memory, most)
+        for _ in survey.steps(SURVEYED):
+            await asyncio.sleep(0)
+        return survey.contents(monotonic())
+
     def report(self) -> Report:
         """How things stand, with the live tallies in it."""
         now = monotonic()
+        desk = self.reception.desk
         return Report(
             generation=self.snapshot.generation if self.snapshot else 0,
             started=self.started,
@@ -339,7 +360,14 @@ class Plane:
                 if listener.credentials is not None
                 for certificate in listener.credentials.current.certificates
             ),
+            cache=desk.report(self._shared.report())
+            if self.reception.table.caches or desk.memory.figures().stored
+            else None,
         )
+
+    def _is_cache_used(self) -> bool:
+        desk = self.reception.desk
+        return self.reception.table.caches or desk.memory.figures().stored > 0
 
     def _past(self, pool: str) -> ServerTally | None:
         """What servers had counted that have left the pool, or are leaving it."""
@@ -376,6 +404,7 @@ class Plane:
         for connection in list(self.dialer.connections):
             connection.cut()
         self._sweeper.stop()
+        await self._shared.close()
         if self._looking is not None:
             await asyncio.wait([self._looking])
         await asyncio.sleep(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
 from random import Random
 
 from balancer.limits.crowd import Crowd
@@ -40,31 +41,67 @@ class _Transport(asyncio.Transport):
 
 def exchange(request: bytes, answer: bytes) -> Callable[[], object]:
     """A call that takes a request through the proxy and its answer back, on connections that are kept."""
-    with asyncio.Runner() as runner:  # a plane needs a loop to be made, and none for what is measured
-        plane, server, listener = runner.run(_plane())
-    client = ClientConnection(listener)
-    upstream = UpstreamConnection(plane.dialer, server)
-    to_client, to_server = _Transport(), _Transport()
-    client.connection_made(to_client)
-    upstream.connection_made(to_server)
-    plane.dialer.idle(upstream)
+    stage = _Stage(caches=False)
 
     def once() -> None:
-        before = to_client.taken
-        client.data_received(request)
-        upstream.data_received(answer)
-        if to_client.taken == before:
-            raise RuntimeError("the request was not answered")
+        stage.ask(request, answer)
 
     return once
 
 
-async def _plane() -> tuple[Plane, Server, Listener]:
+def hit(request: bytes, answer: bytes) -> Callable[[], object]:
+    """A call that has a request answered from memory: `answer` is stored."""
+    stage = _Stage(caches=True)
+    stage.ask(request, answer)
+
+    def once() -> None:
+        stage.ask(request, None)
+
+    return once
+
+
+def miss(request: Callable[[int], bytes], answer: bytes, *, caches: bool) -> Callable[[], object]:
+    """A call that has a server asked for what it was never asked for; `request` makes them by their number."""
+    stage = _Stage(caches=caches)
+    turns = count()
+
+    def once() -> None:
+        stage.ask(request(next(turns)), answer)
+
+    return once
+
+
+class _Stage:
+    """A plane between a client and a server, whose connections are kept."""
+
+    def __init__(self, *, caches: bool) -> None:
+        with asyncio.Runner() as runner:  # a plane needs a loop to be made, and none for what is measured
+            plane, server, listener = runner.run(_plane(caches=caches))
+        self._client = ClientConnection(listener)
+        self._upstream = UpstreamConnection(plane.dialer, server)
+        self._to_client, self._to_server = _Transport(), _Transport()
+        self._client.connection_made(self._to_client)
+        self._upstream.connection_made(self._to_server)
+        plane.dialer.idle(self._upstream)
+
+    def ask(self, request: bytes, answer: bytes | None) -> None:
+        """One request; None: no server is to be asked."""
+        before, asked = self._to_client.taken, self._to_server.taken
+        self._client.data_received(request)
+        if (self._to_server.taken == asked) != (answer is None):
+            raise RuntimeError("the server was asked" if answer is None else "the server was not asked")
+        if answer is not None:
+            self._upstream.data_received(answer)
+        if self._to_client.taken == before:
+            raise RuntimeError("the request was not answered")
+
+
+async def _plane(*, caches: bool) -> tuple[Plane, Server, Listener]:
     settings = Pool.model_validate(
         {"servers": {"a": ServerSettings(url="http://127.0.0.1:80")}, "health": {"active": None}}
     )
     plane = Plane(Views(), b"a secret of thirty-two bytes....", Random(1))
-    config = Config(listeners={}, pools={"app": settings}, routes={"all": Route(pool="app")})
+    config = Config(listeners={}, pools={"app": settings}, routes={"all": Route(pool="app", cache=caches)})
     await plane.apply(Snapshot(1, config))
     address = ListenerSettings(address=Address.of("127.0.0.1:80"))  # it is not opened
     listener = Listener("main", address, config, ListenerTally(), plane.reception, Crowd(1, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from email.utils import formatdate
 from functools import partial
 from itertools import cycle
 from random import Random
@@ -21,7 +22,7 @@ from balancer.tally import Histogram
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.redaction import Redaction
 from balancer.telemetry.sink import Sink
-from bench.exchange_case import exchange
+from bench.exchange_case import exchange, hit, miss
 from bench.request import SMALL, SMALL_BODY, encoded
 from config.schema import Headers, Limits
 
@@ -30,8 +31,9 @@ Call = Callable[[], object]
 CASES: dict[str, Callable[[], Call]] = {}
 """By name, what prepares a case. The prepared call is repeated, so it must not wear out."""
 
+_DATE = b"Mon, 01 Jan 2024 00:00:00 GMT"
 _ANSWER = (
-    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: " + _DATE + b"\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n"
     b"Cache-Control: private, no-cache" % len(SMALL_BODY)
 )
@@ -147,6 +149,35 @@ def _encode_response() -> Call:
 def _exchange() -> Call:
     """On connections that are kept, over transports that cost nothing."""
     return exchange(encoded(8080, SMALL), b"%b\r\n\r\n%b" % (_ANSWER, SMALL_BODY))
+
+
+def _new(number: int) -> bytes:
+    return _NEW % number
+
+
+_NEW = encoded(8080, SMALL).replace(SMALL.encode(), b"/new/%d", 1)
+
+
+def _storable() -> bytes:
+    """Made now: an old one would be stale for its age."""
+    head = _ANSWER.replace(b"private, no-cache", b"public, max-age=86400")
+    head = head.replace(_DATE, formatdate(usegmt=True).encode("ascii"))
+    return b"%b\r\n\r\n%b" % (head, SMALL_BODY)
+
+
+@case("cache: a request answered from memory")
+def _hit() -> Call:
+    return hit(encoded(8080, SMALL), _storable())
+
+
+@case("cache: a miss, stored")
+def _miss() -> Call:
+    return miss(_new, _storable(), caches=True)
+
+
+@case("cache: the same without a cache")
+def _uncached() -> Call:
+    return miss(_new, _storable(), caches=False)
 
 
 @case("telemetry: AccessLog.observe")

@@ -111,7 +111,7 @@ def _startable(sitting: Sitting) -> list[str]:
     return good
 
 
-def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
+def some_of(known: Sequence[str]) -> Callable[[str], list[str]]:
     """For argparse: some of these names, separated by commas; they come back in the order of `known`."""
 
     def names(text: str) -> list[str]:
@@ -124,7 +124,7 @@ def _names(known: Sequence[str]) -> Callable[[str], list[str]]:
     return names
 
 
-def _at_least(least: int) -> Callable[[str], int]:
+def at_least(least: int) -> Callable[[str], int]:
     """For argparse: a whole number."""
 
     def number(text: str) -> int:
@@ -140,15 +140,15 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.proxy", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="turns of 1 s, 200,000 requests for memory: about 2 minutes")
-    add("--only", type=_names(list(PROXIES)), default=list(PROXIES), metavar="NAMES", help=",".join(PROXIES))
-    add("--cases", type=_names(list(CASES)), default=list(CASES), metavar="NAMES", help=",".join(CASES))
+    add("--only", type=some_of(list(PROXIES)), default=list(PROXIES), metavar="NAMES", help=",".join(PROXIES))
+    add("--cases", type=some_of(list(CASES)), default=list(CASES), metavar="NAMES", help=",".join(CASES))
     add("--json", type=Path, metavar="FILE", help="write all figures, with each round's, to a file")
     add("--python", default=sys.executable, metavar="PATH", help="runs the balancer and the floor")
     add("--own", action="store_true", help="our own load maker and server, as without wrk and nginx")
-    add("--rounds", type=_at_least(1), default=5, metavar="N", help="turns each proxy has (5)")
-    add("--seconds", type=_at_least(1), metavar="N", help="length of a turn (3; 1 with --quick)")
-    add("--idle", type=_at_least(1), default=2000, metavar="N", help="idle connections (2000)")
-    add("--requests", type=_at_least(10), metavar="N", help="for the memory case (1,000,000)")
+    add("--rounds", type=at_least(1), default=5, metavar="N", help="turns each proxy has (5)")
+    add("--seconds", type=at_least(1), metavar="N", help="length of a turn (3; 1 with --quick)")
+    add("--idle", type=at_least(1), default=2000, metavar="N", help="idle connections (2000)")
+    add("--requests", type=at_least(10), metavar="N", help="for the memory case (1,000,000)")
     arguments = parser.parse_args(given)
     arguments.seconds = arguments.seconds or (1 if arguments.quick else 3)
     arguments.requests = arguments.requests or (200_000 if arguments.quick else 1_000_000)

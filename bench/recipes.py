@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.machine import most_connections
 from bench.program import Recipe, free_port
-from bench.request import LARGE, LARGE_SIZE, SMALL, SMALL_BODY
+from bench.request import LARGE, LARGE_SIZE, MEDIUM, MEDIUM_SIZE, SMALL, SMALL_BODY, STORABLE
 
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
 """Debian's and Ubuntu's packages of the programs that are not ours."""
@@ -49,6 +49,16 @@ _NGINX_SERVER = """
             return 200 '{small_body}';
         }}
         location = {large} {{ alias {folder}/large.bin; default_type application/octet-stream; }}
+        location {storable} {{
+            default_type application/json;
+            add_header Cache-Control "public, max-age=3600";
+            return 200 '{small_body}';
+        }}
+        location = {medium} {{
+            alias {folder}/medium.bin;
+            default_type application/octet-stream;
+            add_header Cache-Control "public, max-age=3600";
+        }}
     }}
 """
 
@@ -130,10 +140,17 @@ def server(place: Place, nginx: str | None) -> Recipe:
     if nginx is None:
         return Recipe("server", (place.python, "-m", "bench.canned_server", str(port)), port, folder)
     (folder / "large.bin").write_bytes(bytes(LARGE_SIZE))
+    (folder / "medium.bin").write_bytes(bytes(MEDIUM_SIZE))
     http = _NGINX_SERVER.format(
-        port=port, small=SMALL, small_body=SMALL_BODY.decode(), large=LARGE, folder=folder.as_posix()
+        port=port,
+        small=SMALL,
+        small_body=SMALL_BODY.decode(),
+        large=LARGE,
+        storable=STORABLE,
+        medium=MEDIUM,
+        folder=folder.as_posix(),
     )
-    return Recipe("server", _nginx_command(nginx, folder, http), port, folder)
+    return Recipe("server", nginx_command(nginx, folder, http), port, folder)
 
 
 def nginx(place: Place, *, log: bool = False) -> Recipe:
@@ -142,10 +159,10 @@ def nginx(place: Place, *, log: bool = False) -> Recipe:
     file = folder / "access.log" if log else None
     to = f"{file} line buffer=64k flush=1s" if file else "off"
     http = _NGINX_PROXY.format(port=port, upstream=place.upstream, log=to)
-    return Recipe("nginx", _nginx_command(where("nginx") or "nginx", folder, http), port, folder, log=file)
+    return Recipe("nginx", nginx_command(where("nginx") or "nginx", folder, http), port, folder, log=file)
 
 
-def _nginx_command(nginx: str, folder: Path, http: str) -> tuple[str, ...]:
+def nginx_command(nginx: str, folder: Path, http: str) -> tuple[str, ...]:
     (folder / "nginx.conf").write_text(_NGINX.format(http=http, connections=most_connections()))
     return nginx, "-p", f"{folder}/", "-c", f"{folder}/nginx.conf"
 

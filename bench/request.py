@@ -7,9 +7,13 @@ import socket
 
 SMALL = "/small"
 LARGE = "/large"
+STORABLE = "/storable/"
+"""Whatever begins so is the small answer, and may be stored by a cache."""
+MEDIUM = "/storable-64k"
 
 SMALL_BODY = b'{"id":1042,"name":"Ada","member":true,"communities":[3,7,12]}'
 LARGE_SIZE = 1024 * 1024
+MEDIUM_SIZE = 64 * 1024
 
 # What Chrome sends with fetch(), in its order; Host comes before them.
 FIELDS = {

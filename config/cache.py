@@ -116,7 +116,7 @@ class Cache(Model):
 class Compress(Model):
     """Answers that are compressed on the way to clients that take it (RFC 9110 section 12.5.3)."""
 
-    codings: Annotated[tuple[Coding, ...], Field(min_length=1)] = ("zstd", "br", "gzip")
+    codings: tuple[Coding, ...] = ("zstd", "br", "gzip")
     """Those offered, the best first. br and zstd need the extra `balancer[compression]`."""
     min_size: Size = 1024
     """Bytes of a body; smaller ones are sent as they are."""

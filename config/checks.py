@@ -113,6 +113,8 @@ def _check_compression(config: Config, found: Findings) -> None:
     for path, settings in places:
         if settings is None or (settings == config.compress and len(path) > 1):
             continue
+        if not settings.codings and not found.lost((*path, "codings")):
+            found.add((*path, "codings"), "must have one at least; `compress: false` switches it off")
         missing = [coding for coding in settings.codings if coding in OPTIONAL and not _installed(coding)]
         if missing:
             message = f"cannot offer {listed(missing, 'and')} here: install balancer[compression]"

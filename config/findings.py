@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from config.masking import came as what_came
-from config.nodes import Scalar, Table, at, scalars, variables
+from config.nodes import Items, Scalar, Table, at, scalars, variables
 from config.problems import Path, Place, Problem, path_text
 
 
@@ -74,4 +74,6 @@ class Findings:
     def lost(self, path: Path) -> bool:
         """Whether there was something at the path that has been left out."""
         node = at(self._whole, path)
+        if isinstance(node, Items):
+            return bool(node.items)
         return node is not None and not (isinstance(node, Table) and not node.entries)

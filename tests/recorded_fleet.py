@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import get_args
 
+from balancer.cache.contents import Contents, Survey
+from balancer.cache.memory import Memory
+from balancer.cache.purges import Purge
+from balancer.cache.receipts import LevelReceipt, PurgeReceipt
 from balancer.control import PublishError
 from balancer.preview import Candidate, Preview, PreviewAnswer
 from balancer.server import ServerKey
 from balancer.snapshot import Snapshot
-from balancer.tally import ListenerTally, PoolTally, RouteTally, ServerTally
+from balancer.tally import CacheTally, ListenerTally, PoolTally, RouteTally, ServerTally
+from balancer.telemetry.cache_report import CacheReport
 from balancer.telemetry.report import CertificateReport, PoolReport, Report, ServerReport
 from config.schema import StrategyName
 
@@ -36,6 +41,12 @@ class RecordedFleet:
         self.asked: list[Preview] = []
         self.tallies: defaultdict[ServerKey, ServerTally] = defaultdict(ServerTally)
         self.certificates: list[CertificateReport] = []
+        self.store = Memory(1 << 20)
+        """What `purge` and `contents` are about."""
+        self.below: tuple[LevelReceipt, ...] = ()
+        """What further levels say of every purge."""
+        self.cache_tally: CacheTally | None = None
+        """Set, there is a cache to report of."""
         self._changed = asyncio.Condition()
         self._clock = clock
         self._started = clock()
@@ -80,7 +91,22 @@ class RecordedFleet:
             routes=dict.fromkeys(snapshot.config.routes, self._route),
             pools={name: self._pool(name) for name in snapshot.config.pools},
             certificates=tuple(self.certificates),
+            cache=CacheReport(self.store.figures(), self.cache_tally) if self.cache_tally is not None else None,
         )
+
+    async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
+        """The store is a real one; what the level below says is for tests to set."""
+        receipts = [self.store.purge(purge, self._clock()) for purge in purges]
+        while self.store.reap(100):
+            pass
+        own = [LevelReceipt("memory", True, receipt.entries, 0.0) for receipt in receipts]
+        return [PurgeReceipt(purge, (level, *self.below)) for purge, level in zip(purges, own, strict=True)]
+
+    async def contents(self, most: int) -> Contents:
+        survey = Survey(self.store, most)
+        for _ in survey.steps(100):
+            pass
+        return survey.contents(self._clock())
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
         self.asked.append(question)

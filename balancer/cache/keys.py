@@ -26,13 +26,20 @@ def url_key(scheme: bytes, host: bytes, target: bytes, rule: Rule | None = None)
     start = _memory.get((scheme, host))
     if start is None:
         start = _start(scheme, host)
-    if b"%" in target and _BROKEN.search(target) is None:
-        # What is broken stays as it is, all of it: decoded, "%4%31" would pass for "%%34%31".
-        target = _PERCENT.sub(_decode_unreserved, target)
+    if b"%" in target:
+        target = normal(target)
     if rule is not None and rule.ignores and b"?" in target:
         path, _, query = target.partition(b"?")
         target = path + rule.ignored(b"?" + query)
     return start + target
+
+
+def normal(target: bytes) -> bytes:
+    """A target without needless percent-encoding, and with the rest of it in capitals.
+
+    What is broken stays as it is, all of it: decoded, "%4%31" would pass for "%%34%31".
+    """
+    return target if _BROKEN.search(target) is not None else _PERCENT.sub(_decode_unreserved, target)
 
 
 def _start(scheme: bytes, host: bytes) -> bytes:

@@ -78,6 +78,10 @@ class Memory:
             return ()
         return found if isinstance(found, tuple) else (found,)
 
+    def urls(self) -> list[bytes]:
+        """All of which something is stored, purged or not."""
+        return list(self._urls)
+
     def current(self, entry: Entry) -> bool:
         """Whether no purge has met the entry; if not, it is gone from the store. A soft purge makes it stale."""
         return entry.checked == self.serial or self._settle(entry)

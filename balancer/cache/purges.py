@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 from balancer.cache.entry import Entry
+from balancer.cache.keys import normal
 
 Kind = Literal["url", "prefix", "pattern", "tag", "group", "host", "everything"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -17,8 +18,9 @@ LONGEST: Final = 8192
 """Characters of what is to be purged: as long as a target may be."""
 _VISIBLE: Final = re.compile(r"[^\x00-\x20\x7f#]+")
 _HOST: Final = re.compile(r"[a-z0-9._~-]+(?::[0-9]{1,5})?|\[[0-9a-f:.]+\](?::[0-9]{1,5})?")
+_WILD_HOST: Final = re.compile(r"[][a-z0-9._~:*?-]+")
 _TAG: Final = re.compile(r"[^\x00-\x20\x7f,]+")
-_ORIGIN: Final = re.compile(r"https?://[^/]+")
+_DEFAULT_PORT: Final = re.compile(r":(?:80|443)\Z")
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _EXPECTED: Final = {
     "url": "https://example.com/path, example.com/path for both schemes, or /path for every host",
@@ -153,7 +155,7 @@ def _tag(text: str) -> bytes | None:
 
 
 def _host(text: str) -> bytes | None:
-    text = text.lower()
+    text = _DEFAULT_PORT.sub("", text.lower())
     return text.encode() if _HOST.fullmatch(text.removeprefix("*.")) else None
 
 
@@ -181,14 +183,17 @@ def _url(text: str, wild: bool = False) -> bytes | None:
     if not slash or (head and not host):
         return None
     host = host.lower()
-    if host and not _HOST.fullmatch(host.replace("*", "x").replace("?", "x") if wild else host):
+    if host and not (_WILD_HOST if wild else _HOST).fullmatch(host):
         return None
     if head:
         head = head.lower()
         if head not in _DEFAULT_PORTS:
             return None
         host = f"{head}://{host.removesuffix(_DEFAULT_PORTS[head])}"
-    return f"{host}/{quote(path, safe=_SAFE)}".encode()
+    else:
+        # Of one scheme it is the default, of the other hardly what is meant: rather too much than nothing.
+        host = _DEFAULT_PORT.sub("", host)
+    return normal(f"{host}/{quote(path, safe=_SAFE)}".encode())
 
 
 _SAFE: Final = "".join(map(chr, range(0x21, 0x7F)))  # what is not ASCII is written as browsers write it

@@ -45,10 +45,14 @@ class Rule:
         self._lanes: dict[tuple[str, str], Lane] = {}  # bounded: by routes and pools
 
     def ignored(self, query: bytes) -> bytes:
-        """A query, with its question mark, without the parameters that make no other page."""
+        """A query, with its question mark, without the parameters that make no other page.
+
+        To some servers `;` separates as `&` does, and may hide a parameter behind an ignored one.
+        """
         if self._ignored is None or not query:
             return query
-        kept = [part for part in query[1:].split(b"&") if self._ignored.fullmatch(part.partition(b"=")[0]) is None]
+        ignored = self._ignored.fullmatch
+        kept = [part for part in query[1:].split(b"&") if b";" in part or ignored(part.partition(b"=")[0]) is None]
         return b"?" + b"&".join(kept) if kept else b""
 
     def lane(self, route: str, pool: str, request: RequestHead) -> Lane:

@@ -40,6 +40,7 @@ from balancer.proxy.exchange import Exchange
 from balancer.proxy.sides import ClientSide, Serving, Surroundings
 from balancer.routing import Route
 from balancer.tally import CacheTally, ListenerTally
+from balancer.telemetry.cache_report import CacheReport, SecondReport
 from config.schema import Cache
 from config.values import Network
 
@@ -266,7 +267,7 @@ class Desk:
     def _fetch(self, order: Order, stale: Entry | None) -> Serving:
         """Ask a server, or wait with those who wait for it already."""
         asks = order.asks
-        together = order.rule.collapse and not (self._alone and self._is_alone(order))
+        together = order.rule.collapse and not self._is_alone(order)
         if not asks.plain and together:
             wishes = asks.wishes
             part = asks.range is not None and stale is None
@@ -516,7 +517,9 @@ class Desk:
         self._alone[order.place] = monotonic() + ALONE
 
     def _is_alone(self, order: Order) -> bool:
-        until = self._alone.get(order.place)
+        if order.alone:
+            return True
+        until = self._alone.get(order.place) if self._alone else None
         if until is None:
             return False
         if monotonic() < until:
@@ -586,7 +589,7 @@ class Desk:
             self._forget(exchange.client, head, target)
         named_groups = response.value(b"cache-group-invalidation")
         if named_groups:
-            key = url_key(exchange.client.scheme, head.host, head.target)
+            key = self._key(exchange.client, head, None)
             self.purge([of_group(key, group) for group in groups(named_groups)])
 
     def _forget(self, client: ClientSide, head: RequestHead, target: bytes) -> None:
@@ -596,15 +599,18 @@ class Desk:
         route = self.around.route_for(asked)
         if route is None or route.cache is None:
             return
-        key = (
-            _behind_proxy(client, asked, route.cache, ())[0]
-            if client.trusted
-            else url_key(client.scheme, head.host, target, route.cache)
-        )
+        key = self._key(client, asked, route.cache)
         self.tally.invalidated += self.memory.invalidate(key)
         self._overtake([place for place in self.fills if place[0] == key])
         if self.second is not None:
             self.second.invalidate(key)
+
+    @staticmethod
+    def _key(client: ClientSide, head: RequestHead, rule: Rule | None) -> bytes:
+        """Where the answers of a request's URL are."""
+        if client.trusted:
+            return _behind_proxy(client, head, rule, ())[0]
+        return url_key(client.scheme, head.host, head.target, rule)
 
     def _purging(
         self,
@@ -622,8 +628,25 @@ class Desk:
             exchange.fail(403, "PURGE is for the addresses in cache.purge_from", "refused")
             return None
         soft = (head.value(b"cache-purge") or b"").lower() == b"soft"
-        purge = Purge("url", url_key(client.scheme, head.host, head.target, rule), soft)
+        purge = Purge("url", self._key(client, head, rule), soft)
         return Purging(self.around, client, head, route, decision, listener, purge, self.purge_all)
+
+    def report(self, second: SecondReport | None = None) -> CacheReport:
+        """How full it is and what it did; what is in it takes longer to tell. `second` is the level below."""
+        fills = [fill for there in self.fills.values() for fill in there]
+        return CacheReport(
+            memory=self.memory.figures(),
+            tally=self.tally,
+            fills=len(fills),
+            followers=sum(len(fill.followers) for fill in fills),
+            uncacheable=len(self._alone),
+            second=second,
+        )
+
+    def forget(self) -> None:
+        """Nothing in memory is to be believed any more: purges of others may have been missed."""
+        self.memory.clear()
+        self._overtake(list(self.fills))
 
     async def purge_all(self, purges: Iterable[Purge]) -> list[PurgeReceipt]:
         """Put purges in force on every level, and count what they met. A level that does not take it says so."""
@@ -678,7 +701,7 @@ class Desk:
         return ()
 
 
-def _behind_proxy(client: ClientSide, head: RequestHead, rule: Rule, lane: Lane) -> tuple[bytes, Lane]:
+def _behind_proxy(client: ClientSide, head: RequestHead, rule: Rule | None, lane: Lane) -> tuple[bytes, Lane]:
     """The place of a request of a trusted proxy: what that says of the client's request, servers may go by.
 
     It says for which host and by which scheme it was made, and perhaps more that tells answers apart. What it says of

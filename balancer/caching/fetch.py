@@ -192,16 +192,21 @@ class Fetch(Exchange):
             desk.refused(order, verdict.reason)
         elif length < 0 and length != CHUNKED:
             desk.refused(order, "until-close")  # where it ends cannot be told from where it was cut
+        elif verdict.vary and self._varies_by_ours(verdict):
+            desk.refused(order, "vary")
         else:
             entry = verdict
         if entry is None or now >= entry.fresh_until:
             if status < 500:
                 desk.alone(order)
-            self.fill.release()
+            self.fill.release(alone=True)
         if order.rule.status_header:
             self.extra = self._status(status, stored=entry is not None)
         if entry is None:
-            super()._answer_with(response, length)
+            if self._detached:
+                self.unwanted()
+            else:
+                super()._answer_with(response, length)
             return
         self._feeds = True
         if not order.asks.plain and status == 200 and not_modified(order.asks, entry):
@@ -209,6 +214,13 @@ class Fetch(Exchange):
         else:
             super()._answer_with(response, length)
         self.fill.begin(entry, length if length >= 0 else UNKNOWN)
+
+    def _varies_by_ours(self, entry: Entry) -> bool:
+        """Whether it varies by what the balancer has told the server: what a client sent there selects nothing."""
+        ours = {self.route.edits.request_id.lower()}
+        if self.client.vouched is not None:
+            ours.add(self.client.vouched[0].lower())
+        return any(name in ours for name, _ in entry.vary)
 
     def _status(self, status: int, *, stored: bool) -> bytes:
         """What the cache did, as a line."""
@@ -244,7 +256,7 @@ class Fetch(Exchange):
                 self.fill.settle(renewed, "revalidated", 304)
             else:
                 self._desk.alone(self.order)
-                self.fill.release()
+                self.fill.release(alone=True)
             if not self._detached:
                 self._desk.serve(self.order, renewed, "revalidated", 304)
 
@@ -341,10 +353,19 @@ class Fetch(Exchange):
             self.client_drained()
 
     def unwanted(self) -> None:
-        if self._detached and self.state != OVER and not self.fill.kept:
+        if self._is_for_nobody and self.state != OVER:
             self._drop_attempt()
             self.fill.release()
             self._over("client-abort")
+
+    @property
+    def _is_for_nobody(self) -> bool:
+        return self._detached and not self.fill.kept and not self.fill.followers
+
+    def flush(self) -> None:
+        super().flush()
+        if self._feeds and self._upstream is not None and self._is_for_nobody:
+            self.unwanted()  # it has turned out to be too large, and its client has left long since
 
     def throttle(self, behind: bool) -> None:
         if self._slow and not self._client_full:

@@ -135,9 +135,16 @@ class Fill:
         if not self.kept:
             self._trim()
 
-    def since(self, at: int) -> list[bytes]:
-        """The pieces from number `at` on."""
-        return self.pieces[at - self._dropped :]
+    def since(self, at: int, most: int | None = None) -> list[bytes]:
+        """The pieces from number `at` on: all, or as many as make `most` bytes."""
+        pieces, first = self.pieces, at - self._dropped
+        if most is None:
+            return pieces[first:]
+        end, size = first, 0
+        while end < len(pieces) and size < most:
+            size += len(pieces[end])
+            end += 1
+        return pieces[first:end]
 
     # What comes of it.
 
@@ -176,15 +183,23 @@ class Fill:
 
     def complete(self) -> None:
         """The body is complete."""
-        if self.kept and self.entry is not None:
-            self.entry.body = b"".join(self.pieces)
-            self._stock.keep(self)
+        entry = self.entry
+        if entry is not None and not self._dropped:
+            entry.body = b"".join(self.pieces)
+            entry.encoded = None  # its heads were made for a body of which nobody knew the length
+            if self.kept:
+                self._stock.keep(self)
         for follower in self._end():
             follower.finish()
 
-    def release(self) -> None:
-        """There is nothing to read along: what is stored will do, or each has to ask for itself."""
+    def release(self, *, alone: bool = False) -> None:
+        """There is nothing to read along: what is stored will do, or they wait for one of them.
+
+        `alone`: the answer was for one of them only, and each has to ask for itself. The next one would be, too, and
+        they would be answered one after the other.
+        """
         for follower in self._end():
+            follower.order.alone = alone
             self._stock.again(follower.order)
 
     def settle(self, entry: Entry, verdict: str, fwd_status: int) -> None:

@@ -19,7 +19,7 @@ USUAL = frozenset(("ok", "answered"))
 """Outcomes of which a sample will do."""
 FIELDS = (
     *("ts", "listener", "client", "method", "host", "path", "version", "status", "route", "pool", "server"),
-    *("attempts", "outcome", "request_id", "bytes_in", "bytes_out", "dur", "queued", "ttfb", "ua"),
+    *("attempts", "outcome", "request_id", "bytes_in", "bytes_out", "dur", "queued", "ttfb", "ua", "cache"),
 )
 """What each line has, in this order; `tls`, `reasons` and `sample_rate` follow where they apply."""
 
@@ -78,6 +78,7 @@ class AccessLog:
         line["queued"] = decision.queued
         line["ttfb"] = (first_byte - started) * 1e6 // 1 / 1e6 if first_byte else None
         line["ua"] = decision.user_agent.decode("ascii", "backslashreplace")
+        line["cache"] = decision.cache
         if sampled or decision.tls or decision.reasons is not None:
             line = self._extended(decision, sampled)
         # The one control character that JSON lets through.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from balancer.cache.purges import KINDS
 from balancer.telemetry.families import Family, Things
 from balancer.telemetry.report import STATES, PoolReport
 
@@ -32,6 +33,19 @@ CERTIFICATES = Things(
             for it in sorted(scrape.report.certificates, key=lambda it: it.not_after, reverse=True)
         }.items()
     ],
+)
+
+CACHE = Things((), lambda scrape: [((), scrape.report.cache)] if scrape.report.cache is not None else [])
+SECOND = Things(
+    (),
+    lambda scrape: (
+        [((), scrape.report.cache.second)]
+        if scrape.report.cache is not None and scrape.report.cache.second is not None
+        else []
+    ),
+)
+SECOND_TIMES = Things(
+    (), lambda scrape: [((), level.seconds) for _, level in SECOND.find(scrape) if level.seconds is not None]
 )
 
 FAILURES = ("connect", "connect-timeout", "reset", "timeout", "malformed")
@@ -158,6 +172,59 @@ CATALOGUE: tuple[Family, ...] = (
     LISTENERS.counter("balancer_listener_received_bytes", lambda it: it.bytes_in, "Request bodies."),
     LISTENERS.counter("balancer_listener_sent_bytes", lambda it: it.bytes_out, "Response bodies."),
     LISTENERS.counters("balancer_listener_requests", ("method", "code"), lambda it: it.requests, "Requests answered."),
+    # The cache.
+    SECOND.gauge("balancer_cache_redis_up", lambda it: int(it.up), "1 when the cache's level in Redis is in use."),
+    CACHE.gauge("balancer_cache_bytes", lambda it: it.memory.bytes, "Memory that stored answers take."),
+    CACHE.gauge("balancer_cache_limit_bytes", lambda it: it.memory.limit, "Memory that they may take."),
+    CACHE.gauge("balancer_cache_entries", lambda it: it.memory.entries, "Stored answers."),
+    ROUTES.counters(
+        "balancer_cache_requests",
+        ("result",),
+        lambda it: it.cache,
+        "Requests of cached routes by what the cache did.",
+    ),
+    CACHE.counter("balancer_cache_stored", lambda it: it.memory.stored, "Answers stored."),
+    CACHE.counter(
+        "balancer_cache_evictions", lambda it: it.memory.evicted, "Stored answers that others took the place of."
+    ),
+    CACHE.counters(
+        "balancer_cache_refused",
+        ("reason",),
+        lambda it: it.tally.refused,
+        "Answers to requests of cached routes that might not be stored.",
+    ),
+    CACHE.counter(
+        "balancer_cache_store_refused",
+        lambda it: it.memory.refused,
+        "Answers that the store did not take: too large for it, or purged while they were fetched.",
+    ),
+    CACHE.gauge("balancer_cache_fills_under_way", lambda it: it.fills, "Answers being fetched for the cache now."),
+    CACHE.gauge("balancer_cache_waiting_requests", lambda it: it.followers, "Requests that wait for them now."),
+    CACHE.counter("balancer_cache_fills", lambda it: it.tally.fills, "Answers that were fetched for the cache."),
+    CACHE.counter("balancer_cache_collapsed", lambda it: it.tally.collapsed, "Requests that waited for one of them."),
+    CACHE.counter(
+        "balancer_cache_refreshes",
+        lambda it: it.tally.refreshes,
+        "Answers fetched in the background, as a stale one was served meanwhile.",
+    ),
+    CACHE.counters("balancer_cache_purges", ("kind",), lambda it: it.tally.purges, "Purges.", always=KINDS),
+    CACHE.counter(
+        "balancer_cache_purged_entries",
+        lambda it: it.memory.purged,
+        "Stored answers given back of those that purges met.",
+    ),
+    CACHE.counter(
+        "balancer_cache_purge_overflows",
+        lambda it: it.memory.overflows,
+        "Times that everything was purged, as more purges came at once than can be kept in mind.",
+    ),
+    CACHE.counter(
+        "balancer_cache_invalidated",
+        lambda it: it.tally.invalidated,
+        "Stored answers that were dropped since a request had changed what they tell.",
+    ),
+    SECOND.counters("balancer_cache_redis_commands", ("result",), lambda it: it.commands, "Commands to Redis."),
+    SECOND.counters("balancer_cache_redis_lookups", ("result",), lambda it: it.lookups, "Answers looked for in Redis."),
     # Servers.
     SERVERS.gauge("balancer_server_up", lambda it: int(it.state == "up"), "1 when nothing keeps it out of rotation."),
     SERVERS.gauge(
@@ -226,6 +293,11 @@ CATALOGUE: tuple[Family, ...] = (
         "balancer_route_request_duration_seconds",
         lambda it: it.latency,
         "From a request's complete head to its response's last byte.",
+    ),
+    SECOND_TIMES.histogram(
+        "balancer_cache_redis_command_duration_seconds",
+        lambda it: it,
+        "Commands to Redis that were answered.",
     ),
     SERVERS.histogram(
         "balancer_server_response_duration_seconds",

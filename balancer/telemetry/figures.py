@@ -145,6 +145,75 @@ class ListenerFigures(Part):
     bytes: Volume
 
 
+class HitRatio(Part):
+    """The share of what the cache was asked for that it had, or got along with another request."""
+
+    now: float | None
+    """Over the last second or so; null, as the others, when nothing was asked for in this time."""
+    five_minutes: float | None
+    hour: float | None
+    since_start: float | None
+
+
+class SecondLevelFigures(Part):
+    """The level of the cache that is shared with other balancers, in Redis."""
+
+    state: str
+    """up, or why it is not used."""
+    up: bool
+    reason: str | None
+    """Why it is not up; null when it is."""
+    latency: float | None
+    """Seconds of the last command that was answered."""
+    commands: dict[str, int]
+    """By result."""
+    lookups: dict[str, int]
+    """By result."""
+
+
+class CacheFigures(Part):
+    """The cache. All counts are since the start."""
+
+    entries: int
+    """Stored answers."""
+    bytes: int
+    """What they take, with what it takes to find them."""
+    limit: int
+    hit_ratio: HitRatio
+    requests: dict[str, int]
+    """Requests of cached routes by what the cache did."""
+    routes: dict[str, dict[str, int]]
+    """The same by route."""
+    fills: int
+    """Answers that servers were asked for on behalf of the cache."""
+    fills_under_way: int
+    collapsed: int
+    """Requests that waited for one of them."""
+    waiting: int
+    """Requests that wait now."""
+    refreshes: int
+    """Fills for what was served stale meanwhile."""
+    uncacheable: int
+    """Places whose requests do not wait for each other for a while, as an answer was for one of them only."""
+    stored: int
+    not_stored: dict[str, int]
+    """Answers that might not be stored, by reason."""
+    evicted: int
+    """Stored answers that made room for others."""
+    invalidated: int
+    """Stored answers that a request has changed."""
+    purges: dict[str, int]
+    """By kind."""
+    purges_pending: int
+    """Purges in force whose answers have not all been given back yet."""
+    purged: int
+    """Stored answers that purges have met, as far as they have been given back."""
+    overflows: int
+    """Times that everything was purged, as more purges came at once than can be kept in mind."""
+    redis: SecondLevelFigures | None
+    """null: there is no second level."""
+
+
 class ProcessUse(Part):
     """What the process uses."""
 
@@ -197,6 +266,8 @@ class Figures(Traffic):
     listeners: dict[str, ListenerFigures]
     routes: dict[str, Traffic]
     pools: dict[str, PoolFigures]
+    cache: CacheFigures | None
+    """null while no route is cached, and none was."""
     process: ProcessUse
     last_errors: list[FailedRequest]
     """The latest first."""

@@ -9,6 +9,7 @@ from operator import add, gt, sub
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from balancer.tally import BOUNDS, ListenerTally, ServerTally
+from balancer.telemetry.hit_ratio import HitRatios
 from balancer.telemetry.report import Report
 
 Number = TypeVar("Number", int, float)
@@ -106,9 +107,11 @@ class Recent:
         # Latencies are larger than counts, and asked for over one minute only.
         self._buckets: deque[tuple[float, Buckets]] = deque(maxlen=int(SECONDS["minute"] / STEP) + 1)
         self._live: Buckets = {}
+        self.cache = HitRatios()
 
     def sample(self, now: float, report: Report) -> None:
         """Take in the counts of this moment: once a second."""
+        self.cache.sample(now, report)
         self._before = self._last
         self._last = Mark(now, _counts(report))
         self._live = _latencies(report)

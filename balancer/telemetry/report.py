@@ -9,6 +9,8 @@ from datetime import datetime
 from balancer.pool import Pool
 from balancer.server import Server, ServerKey
 from balancer.tally import Histogram, ListenerTally, PoolTally, RouteTally, ServerTally
+from balancer.telemetry import cache_report
+from balancer.telemetry.cache_report import CacheReport
 from balancer.telemetry.sums import Tally, add_up, merge
 from balancer.tls.certificates import Certificate
 
@@ -107,6 +109,8 @@ class Report:
     routes: dict[str, RouteTally]
     pools: dict[str, PoolReport]
     certificates: tuple[CertificateReport, ...] = ()
+    cache: CacheReport | None = None
+    """None while no route is cached, and none was."""
 
     def servers(self) -> Iterator[tuple[ServerKey, ServerReport]]:
         for pool in self.pools.values():
@@ -185,6 +189,7 @@ def add(reports: Sequence[Report]) -> Report:
             for name in _names(report.pools for report in reports)
         },
         certificates=first.certificates,  # all planes read the same files
+        cache=cache_report.add([report.cache for report in reports if report.cache is not None]),
     )
 
 

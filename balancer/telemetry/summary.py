@@ -8,18 +8,22 @@ from typing import Protocol
 
 from balancer.server import ServerKey
 from balancer.tally import Histogram, ListenerTally, RouteTally
+from balancer.telemetry.cache_report import SecondReport, hits, lookups
 from balancer.telemetry.figures import (
+    CacheFigures,
     Checks,
     ErrorKinds,
     Errors,
     FailedRequest,
     Figures,
+    HitRatio,
     Latency,
     ListenerFigures,
     PoolFigures,
     ProcessUse,
     Quantiles,
     Rate,
+    SecondLevelFigures,
     ServerFigures,
     Traffic,
     Volume,
@@ -29,7 +33,7 @@ from balancer.telemetry.process import LoopLag, ProcessFigures
 from balancer.telemetry.quantiles import quantiles
 from balancer.telemetry.rates import SECONDS, Counts, Key, Recent, of_codes, of_listener, of_server, total
 from balancer.telemetry.report import PoolReport, Report, ServerReport
-from balancer.telemetry.sums import merge
+from balancer.telemetry.sums import add_up, merge
 
 TOO_EARLY = "it takes two samples, one each second"
 QUIET = "no answer in this time"
@@ -133,6 +137,7 @@ def figures(
         listeners={name: _listener(name, tally, recent) for name, tally in report.listeners.items()},
         routes={name: _route(name, tally, recent) for name, tally in report.routes.items()},
         pools={name: _pool(pool, recent, health) for name, pool in report.pools.items()},
+        cache=cache_figures(report, recent),
         process=process,
         last_errors=[_failed(error, wall - timedelta(seconds=report.now)) for error in errors],
     )
@@ -219,6 +224,56 @@ def _server(pool: str, server: ServerReport, recent: Recent, health: Health | No
         retries=dict(tally.retries),
         ejections=tally.ejections,
         checks=_checks(health),
+    )
+
+
+def cache_figures(report: Report, recent: Recent) -> CacheFigures | None:
+    """None without a cache."""
+    cache = report.cache
+    if cache is None:
+        return None
+    memory, tally = cache.memory, cache.tally
+    results = add_up([route.cache for route in report.routes.values()])
+    asked = lookups(results)
+    refused = add_up([tally.refused, {"store": memory.refused} if memory.refused else {}])
+    return CacheFigures(
+        entries=memory.entries,
+        bytes=memory.bytes,
+        limit=memory.limit,
+        hit_ratio=HitRatio(
+            now=recent.cache.ratio("now"),
+            five_minutes=recent.cache.ratio("five_minutes"),
+            hour=recent.cache.ratio("hour"),
+            since_start=hits(results) / asked if asked else None,
+        ),
+        requests=results,
+        routes={name: dict(route.cache) for name, route in report.routes.items() if route.cache},
+        fills=tally.fills,
+        fills_under_way=cache.fills,
+        collapsed=tally.collapsed,
+        waiting=cache.followers,
+        refreshes=tally.refreshes,
+        uncacheable=cache.uncacheable,
+        stored=memory.stored,
+        not_stored=refused,
+        evicted=memory.evicted,
+        invalidated=tally.invalidated,
+        purges=dict(tally.purges),
+        purges_pending=memory.pending,
+        purged=memory.purged,
+        overflows=memory.overflows,
+        redis=_second(cache.second) if cache.second is not None else None,
+    )
+
+
+def _second(level: SecondReport) -> SecondLevelFigures:
+    return SecondLevelFigures(
+        state=level.state,
+        up=level.up,
+        reason=level.reason,
+        latency=level.latency,
+        commands=dict(level.commands),
+        lookups=dict(level.lookups),
     )
 
 

@@ -15,6 +15,7 @@ from api.app import all_operations
 from tests.api.desk import BALANCER, SERVERS, Answer, Desk
 
 POOL = f"{BALANCER}/pools/{{pool}}/servers"
+PURGE = "/api/infrastructure/cache/purge"
 ROLES = {
     ("GET", "/livez"): None,
     ("GET", "/readyz"): None,
@@ -24,6 +25,8 @@ ROLES = {
     ("GET", "/api/monitoring/metrics"): "viewer",
     ("GET", "/api/infrastructure/stats"): "viewer",
     ("GET", "/api/infrastructure/certificates"): "viewer",
+    ("GET", "/api/infrastructure/cache/stats"): "viewer",
+    ("POST", "/api/infrastructure/cache/purge"): "operator",
     ("GET", f"{BALANCER}/status"): "viewer",
     ("GET", f"{BALANCER}/next-server"): "viewer",
     ("POST", f"{BALANCER}/health-check"): "operator",
@@ -60,6 +63,9 @@ RIGHT = [
     Case("GET", f"{BALANCER}/next-server", f"{BALANCER}/next-server?pool=web&client=::1&path=/x&header=A:b"),
     Case("POST", f"{BALANCER}/health-check", f"{BALANCER}/health-check"),
     Case("POST", f"{BALANCER}/health-check", f"{BALANCER}/health-check", b'{"pool": "web", "server": "a"}'),
+    Case("GET", "/api/infrastructure/cache/stats", "/api/infrastructure/cache/stats?top=3"),
+    Case("POST", PURGE, PURGE, b'{"urls": ["/a"], "patterns": ["/posts/*"], "tags": ["a"], "soft": true}'),
+    Case("POST", PURGE, PURGE, b'{"everything": true}'),
     Case("GET", POOL, SERVERS),
     Case("GET", POOL + "/{server}", f"{SERVERS}/a"),
     Case("PATCH", POOL + "/{server}", f"{SERVERS}/a", b'{"weight": 2, "backup": false}'),

@@ -23,6 +23,7 @@ class Seen:
     whole: bool = False
     interim: list[int] = field(default_factory=list)
     fault: str = ""
+    version: str = ""
 
     def values(self, name: str) -> list[str]:
         return [value for field_name, value in self.fields if field_name == name.lower()]
@@ -101,6 +102,7 @@ class Client:
                     seen.interim.append(event.status_code)
                 elif isinstance(event, h11.Response):
                     seen.status = event.status_code
+                    seen.version = event.http_version.decode()
                     seen.fields = [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in event.headers]
                 elif isinstance(event, h11.Data):
                     seen.body += event.data

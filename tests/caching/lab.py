@@ -43,7 +43,7 @@ SITES: Final[dict[str, dict[str, Any]]] = {
         "routes": {
             "all": {"pool": "app"},
             "off": {"match": "/off/**", "pool": "app", "cache": False},
-            "slow": {"match": "/slow/**", "pool": "app", "timeouts": {"first_byte": "300ms"}},
+            "slow": {"match": "/slow/**", "pool": "app", "timeouts": {"first_byte": "300ms", "idle": "400ms"}},
             "chosen": {"match": "/chosen/**", "pool": "app"},
             "edited": {
                 "match": "/edited/**",
@@ -54,6 +54,7 @@ SITES: Final[dict[str, dict[str, Any]]] = {
                 },
             },
             "rewritten": {"match": "/rewritten/**", "pool": "app", "rewrite": {"strip_prefix": "/rewritten"}},
+            "squeezed": {"match": "/squeezed/**", "pool": "app", "compress": True},
             "written": {"match": "/written/**", "pool": "app"},
             "writes": {"match": {"path": "/written/**", "methods": ["POST"]}, "pool": "app", "cache": False},
             "sticky": {"match": "/sticky/**", "pool": "sticky"},
@@ -61,7 +62,11 @@ SITES: Final[dict[str, dict[str, Any]]] = {
             **{name: {"match": f"/{name}/**", "pool": "app", "cache": name} for name in RULES},
         },
     },
-    "trusting": {"cache": True, "trusted_proxies": ["127.0.0.1"], "routes": {"all": {"pool": "app"}}},
+    "trusting": {
+        "cache": {"enabled": True, "purge_from": ["192.0.2.7"]},
+        "trusted_proxies": ["127.0.0.1"],
+        "routes": {"all": {"pool": "app"}},
+    },
     "quiet": {
         "cache": {"enabled": False, "status_header": False, "collapse": False},
         "routes": {"all": {"pool": "app"}, "on": {"match": "/on/**", "pool": "app", "cache": True}},

@@ -83,6 +83,8 @@ def _judge(step: Step, seen: Seen, place: Place, before: int, current: int) -> t
     if not seen.whole:
         wrong.append(f"the client got no whole answer: {seen.status}, {seen.body[:60]!r}, {seen.fault}")
         return current, wrong
+    if seen.version != "1.1":
+        wrong.append(f"the client got an answer of HTTP/{seen.version}")
     if seen.status != step.status:
         wrong.append(f"the client got {seen.status} with {seen.body[:80]!r}, not {step.status}")
     else:

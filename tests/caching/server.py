@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from random import Random
 from typing import Final
 
 PATIENCE: Final = 10.0
@@ -77,8 +78,11 @@ class Answer:
     trailers: tuple[str, ...] = ()
     interim: tuple[str, ...] = ()
     """Status and fields of interim answers."""
+    line: str = "HTTP/1.1 {status} Said"
     silent: bool = False
     """The connection ends without an answer."""
+    lag: tuple[float, float] = (0.0, 0.0)
+    """Seconds from when the body is what it is to when it is sent, at random between these."""
     before: Gate | None = None
     between: Gate | None = None
     """In the middle of the body."""
@@ -142,6 +146,7 @@ class Server:
         self._numbers: Iterator[int] = count(1)
         self._places: dict[bytes, Place] = {}
         self._loop = asyncio.new_event_loop()
+        self._rng = Random(1)
         self._writers: set[asyncio.StreamWriter] = set()
         self._listening: asyncio.Server | None = None
         self.port = 0
@@ -227,6 +232,8 @@ class Server:
         if callable(body):
             body = body(asked)
         body = own if body is None else body
+        if answer.lag[1]:
+            await asyncio.sleep(self._rng.uniform(*answer.lag))
         if answer.honest:
             status, body, lines = _honest(asked, status, body, lines)
         if answer.date is not None and not any(line.lower().startswith("date:") for line in lines):
@@ -238,7 +245,7 @@ class Server:
             lines.append(f"Content-Length: {len(body)}")
         elif answer.framing == "close":
             lines.append("Connection: close")
-        head = "".join(f"{line}\r\n" for line in [f"HTTP/1.1 {status} Said", *lines])
+        head = "".join(f"{line}\r\n" for line in [answer.line.format(status=status), *lines])
         writer.write(head.encode("latin-1") + b"\r\n")
         if not bodiless:
             await self._send(writer, answer, body)

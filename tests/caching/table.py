@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.caching.case import PROOFS
@@ -13,8 +14,8 @@ from tests.tree import ROOT
 PAGE: Final = ROOT / "docs" / "caching.md"
 BEGIN: Final = "<!-- The table: written by `python -m tests.caching.table` -->\n"
 END: Final = "<!-- The end of the table -->\n"
-OTHERS: Final = ("test_collapsing", "test_bodies", "test_poisoning", "test_house")
-"""Modules whose tests are functions of their own."""
+OTHERS: Final = sorted(path.stem for path in Path(__file__).parent.glob("test_*.py"))
+"""Modules whose tests may be functions of their own."""
 
 
 class Row(NamedTuple):
@@ -28,7 +29,8 @@ def rows() -> list[Row]:
     for name in OTHERS:
         import_module(f"tests.caching.{name}")
     cases = [Row(case.theme, case.rule, case.ref, f"`{case.id}`") for case in CASES]
-    proofs = [Row(proof.theme, proof.rule, proof.ref, f"`{proof.id}`") for proof in PROOFS]
+    ranked = sorted(PROOFS, key=lambda proof: OTHERS.index(proof.id.partition("::")[0]))
+    proofs = [Row(proof.theme, proof.rule, proof.ref, f"`{proof.id}`") for proof in ranked]
     return cases + proofs
 
 

@@ -131,3 +131,48 @@ def test_an_answer_with_thousands_of_tags_is_not_stored(lab: Lab) -> None:
     client = lab.client()
     assert client.ask(f"/{place.name}").body == place.body_of(1)
     assert client.ask(f"/{place.name}").body == place.body_of(2)
+
+
+@pytest.mark.parametrize("lines", [("Cache-Control: no-store",), ("Cache-Control: max-age=60",)])
+@proves(THEME, "cache.max_object", "What is not stored is fetched for its clients only: when they leave it ends.")
+def test_what_is_not_stored_ends_with_its_client(lab: Lab, lines: tuple[str, ...]) -> None:
+    place = lab.place("ends")
+    between = Gate()
+    place.plan(says(*lines, framing="chunked", body=b"x" * 40_000_000, between=between))
+    client = lab.client("ruled")
+    client.send(f"/{place.name}")
+    assert client.answer(stop_after=1_000_000).status == 200
+    client.close()
+    between.open()
+    assert place.wait_left(), "the server could send all of it"
+
+
+@pytest.mark.parametrize(
+    "head", ["GET /{0} HTTP/1.0\r\n\r\n", "GET /{0} HTTP/1.0\r\nHost: \r\n\r\n", "GET /{0} HTTP/1.1\r\nHost:\r\n\r\n"]
+)
+@proves(
+    THEME,
+    "RFC 9112 section 3.2",
+    "Requests without a host are answered or refused, and share nothing with those that have one.",
+)
+def test_no_host_is_no_other_host(lab: Lab, head: str) -> None:
+    place = lab.place("hostless")
+    place.always = says("Cache-Control: max-age=60", body=lambda asked: ",".join(asked.values("host")).encode())
+    for _ in range(2):
+        client = lab.client()
+        client.send_bytes(head.format(place.name).encode())
+        seen = client.answer()
+        assert seen.status in (200, 400), seen
+    assert lab.client().ask(f"/{place.name}").body == b"site.test"
+
+
+@proves(THEME, "RFC 9112 section 9.3", "A stored answer is sent whole to a client that reads it a byte at a time.")
+def test_a_slow_client_gets_all_of_a_hit(lab: Lab) -> None:
+    place = lab.place("slow")
+    body = bytes(range(256)) * 8192
+    place.plan(says("Cache-Control: max-age=60", body=body))
+    client = lab.client()
+    assert client.ask(f"/{place.name}").body == body
+    for _ in range(3):
+        client.send(f"/{place.name}")
+    assert [client.answer().body == body for _ in range(3)] == [True] * 3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from config.load import Loaded, load, parse
 from config.problems import ConfigError
-from config.schema import Config, HeaderEdits, Server
+from config.schema import Compress, Config, HeaderEdits, Server
 from config.values import Address
 
 SERVERS = "servers: [http://a:1]\n"
@@ -690,3 +690,53 @@ def test_without_looking_a_default_holds_and_what_is_missing_or_misspelt_is_told
         parse(f"{SERVERS}shutdown: {{grace: '${{NOT}}'}}", "f", {}, look=False)
     with pytest.raises(ConfigError, match="must be \\$"):
         parse(f"{SERVERS}shutdown: {{grace: '${{1}}'}}", "f", {}, look=False)
+
+
+# Compression -------------------------------------------------------------------------------------------------
+
+
+def test_compression_at_the_top_holds_for_all_routes_that_go_to_servers() -> None:
+    text = """
+servers: [http://a:1]
+compress: {min_size: 10, codings: [gzip]}
+routes:
+  plain: {match: /plain, pool: default}
+  own: {match: /own, pool: default, compress: {min_size: 20}}
+  same: {match: /same, pool: default, compress: true}
+  none: {match: /none, pool: default, compress: false}
+  away: {match: /away, redirect: /plain}
+"""
+    found = config(text)
+    top = Compress(min_size=10, codings=("gzip",))
+    assert found.compress == top
+    assert {name: route.compress for name, route in found.routes.items()} == {
+        "plain": top,
+        "own": Compress(min_size=20, codings=("gzip",)),
+        "same": top,
+        "none": None,
+        "away": None,
+    }
+
+
+@pytest.mark.parametrize("value", ["true", "{}"])
+def test_one_word_switches_compression_on(value: str) -> None:
+    assert config(SERVERS + f"compress: {value}").routes["default"].compress == Compress()
+
+
+@pytest.mark.parametrize("text", ["", "compress: false", "compress: null", "compress:"])
+def test_compression_is_off_until_it_is_switched_on(text: str) -> None:
+    found = config(SERVERS + text)
+    assert found.compress is None
+    assert found.routes["default"].compress is None
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        ("{codings: []}", "codings: must have one at least"),
+        ("{codings: [deflate]}", 'codings[0]: must be gzip, br or zstd, not "deflate"'),
+        ("{types: [html]}", "types[0]"),
+    ],
+)
+def test_compression_by_what_is_not_known_is_refused(value: str, where: str) -> None:
+    assert f"compress.{where}" in only_problem(SERVERS + f"compress: {value}")

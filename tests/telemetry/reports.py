@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from balancer.tally import Histogram, ListenerTally, PoolTally, RouteTally, ServerTally
+from balancer.cache.memory import MemoryFigures
+from balancer.tally import CacheTally, Histogram, ListenerTally, PoolTally, RouteTally, ServerTally
+from balancer.telemetry.cache_report import CacheReport, SecondReport
 from balancer.telemetry.families import Vitals
 from balancer.telemetry.report import STATES, PoolReport, Report, ServerReport
 
@@ -110,6 +112,27 @@ def servers(draw: st.DrawFn) -> ServerReport:
 
 
 @st.composite
+def caches(draw: st.DrawFn) -> CacheReport:
+    second = SecondReport(
+        state=draw(st.sampled_from(["up", "open", "half-open"])),
+        up=draw(st.booleans()),
+        reason=draw(st.none() | st.just("timeout")),
+        latency=draw(st.none() | seconds),
+        commands=draw(words),
+        seconds=draw(st.none() | histograms()),
+        lookups=draw(words),
+    )
+    return CacheReport(
+        memory=MemoryFigures(*(draw(counts) for _ in MemoryFigures.__slots__)),
+        tally=draw(tallies(CacheTally)),
+        fills=draw(counts),
+        followers=draw(counts),
+        uncacheable=draw(counts),
+        second=draw(st.none() | st.just(second)),
+    )
+
+
+@st.composite
 def reports(draw: st.DrawFn) -> Report:
     pools = [
         pool(
@@ -129,4 +152,5 @@ def reports(draw: st.DrawFn) -> Report:
         listeners=draw(st.dictionaries(names, tallies(ListenerTally), max_size=2)),
         routes=draw(st.dictionaries(names, tallies(RouteTally), max_size=2)),
         pools={pool.name: pool for pool in pools},
+        cache=draw(st.none() | caches()),
     )

@@ -37,6 +37,7 @@ def decided(**changes: object) -> Decision:
         "status": 200,
         "bytes_out": 1234,
         "outcome": "ok",
+        "cache": "miss",
     }
     for name, value in (fields | changes).items():
         setattr(decision, name, value)
@@ -88,6 +89,7 @@ def test_a_line_tells_what_became_of_a_request(log):
         "queued": 0.0,
         "ttfb": 0.0125,
         "ua": "curl/8",
+        "cache": "miss",
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 from balancer.decision import Decision
 from balancer.tally import BOUNDS
 from balancer.telemetry.access_log import FIELDS
+from balancer.telemetry.cache_report import RESULTS
 from balancer.telemetry.catalogue import CATALOGUE, FAILURES
 from balancer.telemetry.exposition import LEFT_OUT, SUFFIX
 from balancer.telemetry.report import STATES
@@ -111,9 +112,16 @@ def test_the_documentation_lists_every_field_of_a_line():
 
 def test_the_documentation_lists_every_outcome():
     listed = re.findall(
-        r"^\| `([a-z-]+)` \|", (ROOT / "docs/logs.md").read_text().partition("| outcome |")[2], re.MULTILINE
+        r"^\| `([a-z-]+)` \|",
+        (ROOT / "docs/logs.md").read_text().partition("| outcome |")[2].partition("\n\n")[0],
+        re.MULTILINE,
     )
     assert set(listed) == set(re.findall(r'"([a-z-]+)"', Decision.__doc__))
+
+
+def test_the_documentation_lists_all_that_the_cache_may_have_done():
+    table = (ROOT / "docs/logs.md").read_text().partition("| cache |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE) == list(RESULTS)
 
 
 def test_the_documentation_lists_states_and_failures():

@@ -155,6 +155,29 @@ case(
     hit(has=("!X-Trail", "!Trailer", "Cache-Control: max-age=3600")),
 )
 
+case(
+    "an-old-server",
+    "RFC 9110 section 2.5",
+    "What a server of HTTP/1.0 said is served as an answer of HTTP/1.1.",
+    fetch(says(CC, line="HTTP/1.0 {status} OK")),
+    hit(),
+    hit('If-None-Match: "a"'),
+)
+case(
+    "no-reason",
+    "RFC 9112 section 4",
+    "A status without a reason is one.",
+    fetch(says(CC, line="HTTP/1.1 {status} ", status=404)),
+    hit(status=404),
+)
+case(
+    "a-server-that-closes",
+    "RFC 9112 section 9.6",
+    "That a server closes the connection after a whole answer does not keep from storing it.",
+    fetch(says(CC, "Connection: close")),
+    hit(has=("!Connection: close",)),
+)
+
 theme("Cache-Status")
 
 C = "RFC 9211 section 2"

@@ -232,10 +232,60 @@ case(
     site="ruled",
 )
 case(
+    "purge-behind-a-proxy",
+    "cache.purge_from",
+    "Behind a trusted proxy PURGE is for whom that names, and of the URL that it was asked for.",
+    fetch(KEPT, "X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https"),
+    own(403, "X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https", method="PURGE"),
+    own(403, method="PURGE"),
+    hit("X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https", of=1),
+    own(200, "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https", method="PURGE"),
+    fetch(NEXT, "X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https"),
+    site="trusting",
+)
+case(
     "purge-by-nobody",
     "cache.purge_from",
     "Where purge_from has nobody, PURGE is refused, does nothing and reaches no server.",
     fetch(KEPT),
     own(403, method="PURGE"),
     hit(),
+)
+case(
+    "a-parameter-behind-an-ignored-one",
+    "poisoning",
+    "A parameter that some servers find behind a semicolon is not ignored with the one before it.",
+    fetch(KEPT),
+    fetch(KEPT, tail="?utm_source=x;a=2"),
+    hit(of=1),
+    hit(tail="?utm_source=x;a=2", of=2),
+    **ruled("ignore"),
+)
+case(
+    "a-cookie-that-comes-twice",
+    "poisoning",
+    "A cookie in the key that comes twice is neither of the two: servers differ in which they take.",
+    fetch(KEPT, "Cookie: theme=light; theme=dark"),
+    fetch(KEPT, "Cookie: theme=light"),
+    fetch(KEPT, "Cookie: theme=dark"),
+    hit("Cookie: theme=light", of=2),
+    **ruled("cookie"),
+)
+case(
+    "a-field-that-comes-twice",
+    "poisoning",
+    "So is a field.",
+    fetch(KEPT, "X-Lang: de", "X-Lang: en"),
+    fetch(KEPT, "X-Lang: de"),
+    fetch(KEPT, "X-Lang: en"),
+    **ruled("header"),
+)
+case(
+    "a-cookie-that-bypasses-on-a-second-line",
+    "rules.bypass.cookies",
+    "A cookie bypasses wherever it stands, whatever it says.",
+    fetch(KEPT),
+    fetch(KEPT, "Cookie: a=1", "Cookie: session="),
+    hit("Cookie: a=session", of=1),
+    **ruled("bypass"),
 )
