@@ -54,7 +54,7 @@ REAPED: Final = 1000
 MOST_PASSES: Final = 10_000
 """Turns in which the store is gone through for a receipt; ten million entries are more than fit into any memory."""
 TOGETHER: Final = 32
-"""Purges that the level below is told of at once: with a thousand it would miss its deadlines, and be taken for dead."""
+"""Purges that the level below is told of at once: with a thousand it misses its deadlines, and is taken for dead."""
 HIT: Final = "hit"
 _ADDRESSES: Final = frozenset(
     (b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"x-forwarded-for")
