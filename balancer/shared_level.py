@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from balancer.cache.purges import Purge
-from balancer.caching.desk import Desk
+from balancer.caching.stock import Stock
 from balancer.redis_gateway import Gateway
 from balancer.second_level import SecondLevel
 from balancer.telemetry.cache_report import SecondReport
@@ -11,10 +11,10 @@ from config.schema import Config, Redis
 
 
 class SharedLevel:
-    """Redis below a desk's memory. What others purge is purged in that memory, too."""
+    """Redis below a stock's memory. What others purge is purged in that memory, too."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
         self._settings: Redis | None = None
         self._gateway: Gateway | None = None
         self._level: SecondLevel | None = None
@@ -32,17 +32,17 @@ class SharedLevel:
     def _open(self, settings: Redis) -> None:
         self._settings = settings
         self._gateway = Gateway(settings)
-        self._level = SecondLevel(self._gateway, settings, self._heard, self._desk.forget)
-        self._desk.second = self._level
+        self._level = SecondLevel(self._gateway, settings, self._heard, self._stock.forget)
+        self._stock.second = self._level
         self._level.start()
 
     def _heard(self, purge: Purge) -> None:
-        self._desk.purge([purge])
+        self._stock.purge([purge])
 
     async def close(self) -> None:
         """Do without it."""
         level, gateway = self._level, self._gateway
-        self._settings = self._level = self._gateway = self._desk.second = None
+        self._settings = self._level = self._gateway = self._stock.second = None
         if level is not None:
             await level.close()
         if gateway is not None:
