@@ -360,9 +360,7 @@ class Plane:
                 if listener.credentials is not None
                 for certificate in listener.credentials.current.certificates
             ),
-            cache=stock.report(self._shared.report())
-            if self.reception.table.caches or stock.memory.figures().stored
-            else None,
+            cache=stock.report(self._shared.report()) if self._is_cache_used() else None,
         )
 
     def _is_cache_used(self) -> bool:

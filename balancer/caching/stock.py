@@ -28,7 +28,7 @@ REAPED: Final = 1000
 MOST_PASSES: Final = 10_000
 """Turns in which the store is gone through for a receipt; ten million entries are more than fit into any memory."""
 TOGETHER: Final = 32
-"""Purges that the level below is told of at once: with a thousand it would miss its deadlines, and be taken for dead."""
+"""Purges that the level below is told of at once: of a thousand it would miss the deadlines, and be taken for dead."""
 
 
 class Second(Protocol):

@@ -27,8 +27,6 @@ class SecondReport:
     up: bool
     reason: str | None = None
     """Why it is not up."""
-    latency: float | None = None
-    """Seconds of the last command that was answered."""
     commands: Mapping[str, int] = field(default_factory=dict)
     """By result: ok, or why there was none."""
     seconds: Histogram | None = None
@@ -94,7 +92,6 @@ def _add_seconds(levels: Sequence[SecondReport]) -> SecondReport | None:
         state=worst.state,
         up=worst.up,
         reason=worst.reason,
-        latency=max((level.latency for level in levels if level.latency is not None), default=None),
         commands=add_up([dict(level.commands) for level in levels]),
         seconds=merge(measured) if measured else None,
         lookups=add_up([dict(level.lookups) for level in levels]),

@@ -117,7 +117,8 @@ class Site:
         end = monotonic() + START
         while monotonic() < end and self._process.poll() is None:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+                for port in (self.port, self.admin):
+                    socket.create_connection(("127.0.0.1", port), 1.0).close()
                 return
             except OSError:
                 sleep(0.05)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, cast
 
 import pytest
 
+from tests.caching.client import Client
 from tests.caching.lab import Lab, Site
 from tests.caching.server import Place, says
 from tests.commands.stand_in import Ended, balancer
+from tests.redis_server import RedisServer
 from tests.system.process import KEY
 
 pytestmark = pytest.mark.slow
@@ -36,10 +40,10 @@ def command(site: Site, *words: str) -> Ended:
 class Reader:
     """A client and its part of the server, which says of each page that it is fresh for an hour."""
 
-    def __init__(self, lab: Lab, name: str) -> None:
+    def __init__(self, lab: Lab, name: str, client: Client | None = None) -> None:
         self.place: Place = lab.place(name)
         self.place.always = says("Cache-Control: max-age=3600", f"Surrogate-Key: {name} all", body=b"page")
-        self._client = lab.client()
+        self._client = client or lab.client()
 
     def reads(self, tail: str) -> bool:
         """Whether the answer was a hit."""
@@ -95,6 +99,63 @@ def test_what_is_read_most_is_on_top_of_what_the_cache_tells(lab: Lab) -> None:
     assert "secret" not in page
     assert asked(site, "/api/monitoring/metrics")["cache"]["requests"]["hit"] >= 200
     assert "cache " in command(site, "status").out.splitlines()[1]
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_a_purge_at_one_balancer_is_one_at_all_and_says_so_when_it_is_not(
+    lab: Lab, tmp_path: Path, redis: RedisServer
+) -> None:
+    folders = [tmp_path / name for name in ("here", "there")]
+    for folder in folders:
+        folder.mkdir()
+    here, there = (Site(folder, "plain", lab.server.port, {"redis": {"url": redis.url}}) for folder in folders)
+    clients: list[Client] = []
+    try:
+        here.start()
+        there.start()
+        clients += [Client(site.port) for site in (here, there)]
+        one, other = (Reader(lab, "shared", client) for client in clients)
+        other.place = one.place
+        one.fill("/a", "/b")
+        other.fill("/a", "/b")
+        receipt = asked(here, "/api/infrastructure/cache/purge", {"tags": ["shared"]})
+        assert [(level["level"], level["ok"]) for level in receipt["levels"]] == [("memory", True), ("redis", True)]
+        assert not one.reads("/a")
+        end = monotonic() + 5
+        asked_before = len(one.place.asked)
+        while other.reads("/b") and len(one.place.asked) == asked_before:
+            assert monotonic() < end, "the other balancer has not heard of it within five seconds"
+            sleep(0.02)
+        many = asked(here, "/api/infrastructure/cache/purge", {"urls": [f"/none/{number}" for number in range(1000)]})
+        assert many["ok"] is True
+        assert asked(here, "/api/infrastructure/cache/stats")["redis"]["state"] == "up"
+
+        one.fill("/a")
+        redis.kill()
+        ended = command(here, "purge", "--tag", "shared", "--json")
+        receipt = json.loads(ended.out)
+        assert ended.code == 1
+        assert receipt["ok"] is False
+        assert [(level["level"], level["ok"]) for level in receipt["levels"]] == [("memory", True), ("redis", False)]
+        assert "Redis did not take it" in ended.messages
+        assert not one.reads("/a")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            asked(here, "/api/infrastructure/cache/purge", {"tags": ["shared"]})
+        with refused.value:
+            assert refused.value.code == 503
+        assert asked(here, "/api/infrastructure/cache/stats")["redis"]["owed"] >= 1
+    finally:
+        for client in clients:
+            client.close()
+        here.end()
+        there.end()
 
 
 def test_a_line_of_the_access_log_says_what_the_cache_did(lab: Lab, tmp_path: Path) -> None:
