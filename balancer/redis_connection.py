@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -92,5 +93,12 @@ def without_secrets(text: str, url: str) -> str:
 
 def word(error: Exception, otherwise: str) -> str:
     """The kind of an error that a server has answered with, or what it is counted as."""
-    code = getattr(error, "status_code", None)
+    code = getattr(error, "status_code", None) or str(error).partition(" ")[0]  # redis-py takes off those it knows
     return code if code in KINDS else otherwise
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task that may be inside of redis-py 8.1, which now and then swallows a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)

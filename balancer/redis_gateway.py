@@ -20,6 +20,7 @@ from balancer.redis_connection import (
     Unreadable,
     connected,
     disconnect,
+    ended,
     packed,
     reason,
     word,
@@ -167,8 +168,7 @@ class Gateway:
             self._timer.cancel()
             self._timer = None
         if keeper is not None:
-            keeper.cancel()
-            await asyncio.wait([keeper])
+            await ended(keeper)
         self._drop("closed")  # one that was made meanwhile
         while self._endings:
             await asyncio.wait(self._endings)
@@ -391,8 +391,6 @@ def _beginning(settings: Redis) -> tuple[Phase, str | None]:
 
 
 async def _end(link: _Link) -> None:
-    if link.reader is not None and link.reader is not asyncio.current_task():
-        link.reader.cancel()
     await disconnect(link.connection)
     if link.reader is not None:
-        await asyncio.wait([link.reader], timeout=CONNECT)
+        await ended(link.reader)

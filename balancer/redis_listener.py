@@ -9,7 +9,7 @@ from typing import Final
 
 from redis.asyncio.connection import AbstractConnection
 
-from balancer.redis_connection import connected, disconnect, reason
+from balancer.redis_connection import connected, disconnect, ended, reason
 from config.schema import Redis
 
 PATIENCE: Final = 1.0
@@ -57,8 +57,7 @@ class Listener:
     async def close(self) -> None:
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await ended(task)
 
     async def _listen(self) -> None:
         me = asyncio.current_task()

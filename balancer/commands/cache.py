@@ -118,9 +118,15 @@ def _counts(name: str, counts: Part) -> Iterator[Line]:
 def _redis(level: Part) -> Iterator[Line]:
     if level.fields:
         state, reason = level.text("state") or "?", level.text("reason")
-        up = level.flag("up")
-        told = figures.latency(level.number("latency")) if up else reason or "no reason is told"
-        yield [Span("redis   "), Span(state, "green" if up else "red"), Span(f"   {told}")]
+        up = state == "up"
+        latency = level.part("latency")
+        told = [f"p50 {figures.latency(latency.number('p50'))}", f"p99 {figures.latency(latency.number('p99'))}"]
+        if not up:
+            told.insert(0, reason or "no reason is told")
+        if level.count("owed"):
+            told.append(f"{counted(level.count('owed'), 'purge')} to be told")
+        yield [Span("redis   "), Span(state, "green" if up else "red"), Span("   ".join(("", *told)))]
+        yield from _counts("in redis", level.part("results"))
 
 
 def _listed(columns: Sequence[Column], rows: Sequence[Sequence[Span]], width: int | None) -> Iterator[Line]:

@@ -223,3 +223,22 @@ def test_the_log_finds_those_purges_that_meet_and_are_newer_in_their_order(purge
     expected = [purged for purged in added if purged.serial > serial and purged.purge.meets(stored)]
     assert log.since(stored, serial) == expected
     assert len(log) == len(added)
+
+
+@given(st.lists(_PURGES, min_size=2, max_size=12), _ENTRIES, st.data())
+def test_what_is_forgotten_takes_nothing_else_along(purges, stored, data):
+    log = PurgeLog(most_exact=4, most_wide=2)
+    for number, purge in enumerate(purges, 1):
+        log.add(Purged(purge, number, 0.0))
+        log.forget(data.draw(st.integers(0, number)))
+    expected = [number for number, purge in enumerate(purges, 1) if purge.meets(stored) and number > log.floor]
+    assert [purged.serial for purged in log.since(stored, log.floor)] == expected
+
+
+def test_no_more_is_forgotten_than_is_needed_to_make_room():
+    log = PurgeLog(most_exact=4, most_wide=2)
+    for number in range(1, 4):
+        log.add(Purged(Purge("tag", b"a"), number, 0.0))
+    log.forget(3)
+    assert len(log) == 2
+    assert log.floor == 1

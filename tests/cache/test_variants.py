@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.cache.variants import matches, normalised, selecting, vary_names
+from balancer.cache.variants import matches, normalised, selecting, selection, vary_names
 from tests.cache.heads import TEXT, request, response, stored
 
 MAX = "Cache-Control: max-age=60"
@@ -87,6 +87,14 @@ def test_the_host_is_that_of_the_request() -> None:
     assert not matches(entry, request(target="http://other.test/x"))
 
 
+def test_what_is_remembered_of_one_host_is_not_for_another() -> None:
+    """Requests of one connection share their fields, and may each name a host in the target."""
+    one, other = request(target="http://one.test/x"), request(target="http://two.test/x")
+    other.common = one.common
+    assert selection(b"Foo, Host", one) == ((b"foo", None), (b"host", b"one.test"))
+    assert selection(b"Foo, Host", other) == ((b"foo", None), (b"host", b"two.test"))
+
+
 def test_what_is_remembered_with_the_request_is_what_it_says() -> None:
     head = request("Foo: a,b", "Bar: 1")
     first = selecting((b"bar", b"foo", b"qux"), head)
@@ -95,6 +103,8 @@ def test_what_is_remembered_with_the_request_is_what_it_says() -> None:
     for number in range(200):
         assert selecting((b"x-%d" % number,), head) == ((b"x-%d" % number, None),)
     assert selecting((b"bar", b"foo", b"qux"), head) == first
+    assert selection(b"Qux, foo,BAR", head) == selection(b"Qux, foo,BAR", head) == first
+    assert selection(b"*", head) is None
     head.common.asks = None
     assert selecting((b"bar", b"foo", b"qux"), head) == first
 

@@ -5,6 +5,7 @@ import pytest
 from api.cache_models import LevelAnswer, PurgedAnswer
 from balancer.commands.figures import share, size
 from balancer.commands.outcome import ERROR, OK, REFUSED, USAGE
+from balancer.telemetry.figures import Quantiles, SecondLevelFigures
 from tests.commands.answers import cache_stats, metrics, pool, receipt, server, status
 from tests.commands.stand_in import Reply, StandIn, balancer, problem, stand_in
 
@@ -92,7 +93,16 @@ def test_refusals_of_the_api_are_told_as_for_other_commands() -> None:
 
 
 def test_the_cache_is_told_on_a_page() -> None:
-    second = {"state": "open", "up": False, "reason": "timeout", "latency": None, "commands": {}, "lookups": {}}
+    second = SecondLevelFigures(
+        state="open",
+        up=False,
+        reason="timeout",
+        latency=Quantiles(p50=0.0004, p90=0.0012, p99=0.0012, max=0.05),
+        commands={"ok": 9},
+        results={"hit": 3, "miss": 4},
+        gaps=0,
+        owed=1,
+    )
     with stand_in({STATS: Reply(cache_stats(redis=second))}) as api:
         ended = balancer("cache", "--admin", api.url)
         assert balancer("cache", "stats", "--admin", api.url).out == ended.out
@@ -103,7 +113,8 @@ def test_the_cache_is_told_on_a_page() -> None:
         "requests hit 91022 miss 6120 bypass 44",
         "fills 6120 1 under way 0 waiting 310 collapsed",
         "not stored private 44",
-        "redis open timeout",
+        "redis open timeout p50 0.4ms p99 1.2ms 1 purge to be told",
+        "in redis miss 4 hit 3",
         "",
         "url hits ttl age size variants status",
         "https://h/ 9120 42s 18s 31 KiB 2 200",
