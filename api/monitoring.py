@@ -81,6 +81,11 @@ class Monitoring:
         checks["redis"] = HealthCheckState(
             status="unknown" if redis.ok is None else "ok" if redis.ok else "degraded", reason=redis.reason
         )
+        second = report.cache.second if report.cache is not None else None
+        if second is not None:
+            checks["cache in redis"] = HealthCheckState(
+                status="ok" if second.state == "up" else "degraded", reason=second.reason
+            )
         lag = self._services.lag.worst
         checks["event loop"] = HealthCheckState(
             status="unknown" if lag is None else "degraded" if lag > LATE else "ok",

@@ -206,6 +206,47 @@ def _maintenance(options: Namespace, console: Console) -> int:
     return change(console, _client(options, console), "maintenance", options.server, options.wait)
 
 
+def _purge(options: Namespace, console: Console) -> int:
+    from balancer.commands.cache import purge
+
+    wanted = {
+        "urls": options.urls,
+        "prefixes": options.prefixes,
+        "patterns": options.patterns,
+        "tags": options.tags,
+        "hosts": options.hosts,
+        "everything": options.everything,
+        "soft": options.soft,
+    }
+    return purge(console, _client(options, console), wanted, options.json)
+
+
+def _purge_options(own: ArgumentParser) -> None:
+    own.add_argument("urls", nargs="*", metavar="URL", help="https://example.com/a, example.com/a, or /a on every host")
+    for name, to, what in (
+        ("prefix", "prefixes", "what URLs begin with, in the same forms"),
+        ("pattern", "patterns", "the same with * and ?, such as '/posts/*'"),
+        ("tag", "tags", "as answers say in Surrogate-Key or Cache-Tag"),
+        ("host", "hosts", "example.com, or '*.example.com'"),
+    ):
+        own.add_argument(f"--{name}", dest=to, metavar=name.upper(), action="append", default=[], help=what)
+    own.add_argument("--all", dest="everything", action="store_true", help="everything there is")
+    own.add_argument("--soft", action="store_true", help="only make it stale: to be served while it is fetched anew")
+
+
+def _cache(options: Namespace, console: Console) -> int:
+    from balancer.commands.cache import stats
+
+    return stats(console, _client(options, console), options.json, options.top)
+
+
+def _cache_options(own: ArgumentParser) -> None:
+    own.add_argument("what", nargs="?", choices=("stats",), default="stats", help="the only thing to show so far")
+    own.add_argument(
+        "--top", type=int, default=10, metavar="N", help="URLs and tags to list, at most 100 (default: %(default)s)"
+    )
+
+
 def _show(options: Namespace, console: Console) -> int:
     from balancer.commands.config import show
 
@@ -268,6 +309,8 @@ COMMANDS = (
     Command("drain", "let a server finish what it has, and give it nothing new", _drain, (_server, _wait, *CLIENT)),
     Command("ready", "give a server traffic again", _ready, (_server, *CLIENT)),
     Command("maintenance", "drain a server and stop checking its health", _maintenance, (_server, _wait, *CLIENT)),
+    Command("purge", "take answers out of the cache", _purge, (_purge_options, _json, *CLIENT)),
+    Command("cache", "show what is in the cache, and how much it spares", _cache, (_cache_options, _json, *CLIENT)),
     Command(
         "healthcheck",
         "exit with 0 if the balancer is well and 1 if not",

@@ -30,6 +30,7 @@ from balancer.reception import UNROUTED, Reception, Views
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey
 from balancer.server_tls import BadPools, Contexts, way
+from balancer.shared_level import SharedLevel
 from balancer.snapshot import Snapshot
 from balancer.strategy import StrategyError, load_strategy
 from balancer.tally import ListenerTally, RouteTally, ServerTally
@@ -96,6 +97,7 @@ class Plane:
         self._looking: asyncio.Future[list[tuple[Watched, Credentials | Unusable | None]]] | None = None
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
+        self._shared = SharedLevel(self.reception.cache.stock)
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
 
@@ -124,7 +126,8 @@ class Plane:
         self.dialer.longest_head = snapshot.config.limits.head
         self.dialer.most_fields = snapshot.config.limits.header_count
         self._set_limits(snapshot.config.limits)
-        self.reception.desk.configure(snapshot.config.cache)
+        self.reception.cache.configure(snapshot.config.cache)
+        await self._shared.change(snapshot.config, caches=self.reception.table.caches)
         self.snapshot = snapshot
         await self._change_listeners(snapshot.config, opened, credentials)
 
@@ -281,7 +284,7 @@ class Plane:
         if self._next_tick:
             self._overload.observe(now - self._next_tick)
         self._next_tick = now + TICK
-        self.reception.desk.tick()
+        self.reception.cache.stock.tick()
         for pool in self.pools.values():
             if pool.waiting:
                 for waiter in [w for w in pool.waiting if isinstance(w, Exchange)]:
@@ -290,7 +293,7 @@ class Plane:
 
     def _second(self, now: float) -> None:
         self.reception.refresh_date()
-        self.reception.desk.second_passed(now)
+        self.reception.cache.second_passed(now)
         self._look_at_certificates()
         for pool in self.pools.values():
             pool.tick(now)
@@ -331,11 +334,11 @@ class Plane:
 
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
         """Put purges in force on every level of the cache."""
-        return await self.reception.desk.purge_all(purges)
+        return await self.reception.cache.stock.purge_all(purges)
 
     async def contents(self, most: int) -> Contents:
         """The URLs and tags that take most of the cache, by going through all of it."""
-        survey = Survey(self.reception.desk.memory, most)
+        survey = Survey(self.reception.cache.stock.memory, most)
         for _ in survey.steps(SURVEYED):
             await asyncio.sleep(0)
         return survey.contents(monotonic())
@@ -343,7 +346,7 @@ class Plane:
     def report(self) -> Report:
         """How things stand, with the live tallies in it."""
         now = monotonic()
-        desk = self.reception.desk
+        stock = self.reception.cache.stock
         return Report(
             generation=self.snapshot.generation if self.snapshot else 0,
             started=self.started,
@@ -357,8 +360,12 @@ class Plane:
                 if listener.credentials is not None
                 for certificate in listener.credentials.current.certificates
             ),
-            cache=desk.report() if self.reception.table.caches or desk.memory.figures().stored else None,
+            cache=stock.report(self._shared.report()) if self._is_cache_used() else None,
         )
+
+    def _is_cache_used(self) -> bool:
+        stock = self.reception.cache.stock
+        return self.reception.table.caches or stock.memory.figures().stored > 0
 
     def _past(self, pool: str) -> ServerTally | None:
         """What servers had counted that have left the pool, or are leaving it."""
@@ -395,6 +402,7 @@ class Plane:
         for connection in list(self.dialer.connections):
             connection.cut()
         self._sweeper.stop()
+        await self._shared.close()
         if self._looking is not None:
             await asyncio.wait([self._looking])
         await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from balancer.cache.memory import Memory
-from balancer.caching.desk import SAFE, Desk
+from balancer.caching.shared_cache import SAFE, SharedCache
 from balancer.decision import Decision
 from balancer.http1 import canned
 from balancer.http1.error_page import OWN
@@ -59,7 +59,7 @@ class Reception:
     def __init__(self, dialer: Dialer, views: Views, rng: Random, tally: RouteTally, overload: Overload) -> None:
         """`tally` counts requests that match no route; `overload` says which share of all is turned away.
 
-        The desk's memory has no room until it is given some.
+        The cache has no room until it is given some.
         """
         self.table = RouteTable({})  # the one reference that a reload swaps
         self.listeners: Mapping[str, Listener] = {}
@@ -71,7 +71,7 @@ class Reception:
         self._overload = overload
         self._views = views
         self._unrouted = tally
-        self.desk = Desk(self, Memory(0))
+        self.cache = SharedCache(self, Memory(0))
         self.refresh_date()
 
     def refresh_date(self) -> None:
@@ -131,9 +131,9 @@ class Reception:
         decision.route = route.name
         decision.pool = route.pool.name
         if route.cache is not None:
-            return self.desk.open(client, head, route, route.cache, decision, listener.tally, lane_cookie)
+            return self.cache.open(client, head, route, route.cache, decision, listener.tally, lane_cookie)
         if self.table.caches and head.method not in SAFE:
-            return self.desk.unsafe(client, head, route, decision, listener.tally, lane_cookie)
+            return self.cache.unsafe(client, head, route, decision, listener.tally, lane_cookie)
         return Exchange(self, client, head, route, decision, listener.tally, lane_cookie)
 
     def refused(self, listener: Listener, client: ClientConnection, status: int, size: int) -> None:

@@ -48,6 +48,10 @@ class Chosen(Product):
         """Spare it once."""
         entry.visited = True
 
+    def victim(self, _serial: int = 0) -> Entry | None:
+        """Nothing has been purged."""
+        return super().victim(0)
+
     def insert(self, entry: Entry) -> None:
         """Not as it was when it left."""
         entry.main = False

@@ -71,7 +71,7 @@ class CacheRule(Model):
     """How one kind of content is cached. Whatever is not said here is as the answers say."""
 
     ttl: Duration | None = None
-    """Answers that may be stored are fresh for this long, whatever they say themselves; null: as they say."""
+    """Answers that may be stored, errors apart, are fresh for this long, whatever they say; null: as they say."""
     heuristic: Heuristic = Heuristic()
     stale_while_revalidate: Duration | None = None
     """Where an answer does not say: how long a stale one is served while a new one is fetched (RFC 5861)."""
@@ -82,7 +82,8 @@ class CacheRule(Model):
     key: CacheKey = CacheKey()
     bypass: Bypass = Bypass()
     negative: dict[_ErrorStatus, Duration] = Field(default_factory=dict)
-    """Errors that say nothing of caching are kept for this long: {404: 10s, 5xx: 2s}."""
+    """Errors that say nothing of caching are kept for this long: {404: 10s, 5xx: 2s}. 4xx does not stand for what is
+    wrong with one request or client, such as 400, 401, 413, 429 and 431: nobody is to bring that about for all."""
     store_set_cookie: Literal["explicit", "never"] = "explicit"
     """Answers that set a cookie are stored when they say how long they are fresh, or never."""
 

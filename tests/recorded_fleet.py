@@ -18,7 +18,7 @@ from balancer.preview import Candidate, Preview, PreviewAnswer
 from balancer.server import ServerKey
 from balancer.snapshot import Snapshot
 from balancer.tally import CacheTally, ListenerTally, PoolTally, RouteTally, ServerTally
-from balancer.telemetry.cache_report import CacheReport
+from balancer.telemetry.cache_report import CacheReport, SecondReport
 from balancer.telemetry.report import CertificateReport, PoolReport, Report, ServerReport
 from config.schema import StrategyName
 
@@ -47,6 +47,7 @@ class RecordedFleet:
         """What further levels say of every purge."""
         self.cache_tally: CacheTally | None = None
         """Set, there is a cache to report of."""
+        self.second: SecondReport | None = None
         self._changed = asyncio.Condition()
         self._clock = clock
         self._started = clock()
@@ -91,7 +92,7 @@ class RecordedFleet:
             routes=dict.fromkeys(snapshot.config.routes, self._route),
             pools={name: self._pool(name) for name in snapshot.config.pools},
             certificates=tuple(self.certificates),
-            cache=CacheReport(self.store.figures(), self.cache_tally) if self.cache_tally is not None else None,
+            cache=CacheReport(self.store.figures(), self.cache_tally, second=self.second) if self.cache_tally else None,
         )
 
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:

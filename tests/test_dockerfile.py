@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.tree import ROOT, files
 
@@ -226,7 +227,7 @@ def test_what_the_second_stage_takes_from_the_first_was_made_there(image: Image)
 def test_the_image_has_the_locked_packages_and_the_balancer_and_no_installer(image: Image) -> None:
     asked = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
     python = image.path("/opt/balancer/bin/python")
-    installed = {name.lower().replace("_", "-") for name in image.run([str(python), "-c", asked]).split()}
+    installed = {canonicalize_name(name) for name in image.run([str(python), "-c", asked]).split()}
     lock = (ROOT / "requirements" / "run.lock").read_text()
     locked = [Requirement(line) for line in re.findall(r"^([a-z0-9-]+==[^\\\n]+)", lock, re.MULTILINE)]
     here = {pin.name for pin in locked if pin.marker is None or pin.marker.evaluate()}
@@ -250,3 +251,10 @@ def test_the_command_installed_in_the_image_answers_with_the_version(image: Imag
 def test_the_configuration_in_the_image_is_found_and_passes_its_check(image: Image) -> None:
     assert Path(image.environment["BALANCER_CONFIG"]).is_file()
     image.run(["balancer", "check"])
+
+
+@pytest.mark.slow
+def test_the_image_can_make_every_coding(image: Image) -> None:
+    asked = "from balancer.compression.packages import AVAILABLE; print(b' '.join(sorted(AVAILABLE)).decode())"
+    said = image.run([str(image.path("/opt/balancer/bin/python")), "-c", asked])
+    assert said.split() == ["br", "gzip", "zstd"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from balancer.cache.entry import Entry, Selecting
-from balancer.cache.policy import Policy
+from balancer.cache.policy import LONGEST_SEARCH, Policy
 from balancer.cache.purge_log import Purged, PurgeLog
 from balancer.cache.purges import EVERYTHING, Purge
 
@@ -214,7 +214,7 @@ class Memory:
             if stored:
                 self._take_out(entry)
                 self._purged += 1
-            entry.checked = _GONE
+            pass
             return False
         entry.checked = self.serial
         return True
@@ -254,15 +254,17 @@ class Memory:
         self.entries -= 1
 
     def _evict(self) -> None:
-        entry = self._policy.victim()
-        if entry is None:
-            return
-        if entry.checked == self.serial or self._settle(entry):
-            self._take_out(entry)
-            self._evicted += 1
+        for search in range(LONGEST_SEARCH):
+            entry = self._policy.victim(self.serial)
+            if entry is None or (entry.checked != self.serial and not self._settle(entry)):
+                return
+            if not entry.visited or search == LONGEST_SEARCH - 1:
+                self._take_out(entry)
+                self._evicted += 1
+                return
 
     def _pass(self, entries: int) -> None:
-        """Go on through the store, from the oldest to the newest: what comes in meanwhile has been held against all."""
+        """Go on through the store; what comes in meanwhile, or moves, has been held against all."""
         policy = self._policy
         if self._passing == self._passed:
             self._passing = self.serial

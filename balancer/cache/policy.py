@@ -61,8 +61,8 @@ class Policy:
     that time, it is to the main queue.
 
     `walker` is a place in the queues, for whoever looks at all entries little by little: `walk` begins and `step` goes
-    from the oldest to the newest of the small queue and then of the main one. Entries only ever move ahead of it, so it
-    misses none that was there when it began.
+    from the newest to the oldest of the small queue and then of the main one. New ones come in behind it, so that it
+    gets to the end however fast they come.
     """
 
     __slots__ = ("_ghosts", "_main", "_small", "count", "walker")
@@ -116,14 +116,18 @@ class Policy:
         for mark in ghosts:
             self._ghosts[mark % len(self._ghosts)] = mark
 
-    def victim(self) -> Entry | None:
-        """Who goes next; it is still in its queue. None when there is none."""
+    def victim(self, serial: int) -> Entry | None:
+        """Who goes next; it is still in its queue. None when there is none.
+
+        An entry whose `checked` is not `serial` is never spared, as it may be purged: hold it against the purges and
+        ask again. That none of those moves also is what lets the walker miss none.
+        """
         small, main = self._small, self._main
         entry: Entry
         for _ in range(LONGEST_SEARCH):
             if small.bytes * SMALL_SHARE > small.bytes + main.bytes or main.root.previous is main.root:
                 entry = small.root.previous  # type: ignore[assignment]  # the ring is closed
-                if not entry.visited:
+                if not entry.visited or entry.checked != serial:
                     break
                 if self.walker is entry:
                     self.step()
@@ -131,7 +135,7 @@ class Policy:
                 entry.main = True
             else:
                 entry = main.root.previous  # type: ignore[assignment]  # the ring is closed
-                if not entry.visited:
+                if not entry.visited or entry.checked != serial:
                     break
                 if self.walker is entry:
                     self.step()
@@ -147,6 +151,11 @@ class Policy:
             self._ghosts[mark % len(self._ghosts)] = mark
         return entry
 
+    @property
+    def bytes(self) -> int:
+        """Of all entries."""
+        return self._small.bytes + self._main.bytes
+
     def walk(self) -> None:
         """Begin at the beginning."""
         self.walker = self._small.root
@@ -154,9 +163,9 @@ class Policy:
 
     def step(self) -> None:
         """Go on by one."""
-        self.walker = self.walker.previous  # type: ignore[assignment]  # it is in a ring
+        self.walker = self.walker.next  # type: ignore[assignment]  # it is in a ring
         if self.walker is self._small.root:
-            self.walker = self._main.oldest
+            self.walker = self._main.root.next  # type: ignore[assignment]  # the ring is closed
 
     @property
     def walked(self) -> bool:

@@ -34,7 +34,9 @@ class PurgeLog:
     `floor` is the last serial that was forgotten: of what is older than that, nobody knows any more what met it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_exact: int = MOST_EXACT, most_wide: int = MOST_WIDE) -> None:
+        self._most_exact = most_exact
+        self._most_wide = most_wide
         self.floor = 0
         self._exact: dict[tuple[str, bytes], list[Purged]] = {}
         self._wide: deque[Purged] = deque()
@@ -49,7 +51,7 @@ class PurgeLog:
     @property
     def full(self) -> bool:
         """Whether the next purge takes one that is in force."""
-        return len(self._order) >= MOST_EXACT or len(self._wide) >= MOST_WIDE
+        return len(self._order) >= self._most_exact or len(self._wide) >= self._most_wide
 
     def add(self, purged: Purged) -> None:
         """Put one in force; its serial is the highest so far."""
@@ -89,9 +91,9 @@ class PurgeLog:
 
     def forget(self, serial: int) -> None:
         """Make room: every stored entry was held against what came until `serial`; only fetches may need it yet."""
-        while len(self._order) > MOST_EXACT // 2 and self._order[0].serial <= serial:
+        while len(self._order) > self._most_exact // 2 and self._order[0].serial <= serial:
             self._drop(self._order.popleft())
-        while len(self._wide) > MOST_WIDE // 2 and self._wide[0].serial <= serial:
+        while len(self._wide) > self._most_wide // 2 and self._wide[0].serial <= serial:
             self.floor = max(self.floor, self._wide.popleft().serial)
 
     def _drop(self, purged: Purged) -> None:

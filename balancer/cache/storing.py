@@ -189,7 +189,7 @@ def entry_for(
         lines.append(_dated(made))
     entry = Entry(key, lane, selected, status, response.line, b"".join(lines))
     entry.born = born = now - initial_age(told[AGE], date, asked, now, wall)
-    _set_times(entry, said, lifetime + (born if rule.ttl is None else now), rule, now)
+    _set_times(entry, said, lifetime + (born if rule.ttl is None else now), rule)
     # With nothing to check it by, only what may be served is of any use.
     if etag is None and modified is None and now >= max(entry.fresh_until, entry.revalidate_until, entry.error_until):
         return NO_LIFETIME if lifetime <= 0 else OLD
@@ -275,10 +275,8 @@ def _age(value: bytes) -> int:
     return seconds(value.partition(b",")[0].strip(b"\t "))
 
 
-def _set_times(entry: Entry, said: Directives, fresh_until: float, rule: Rule, now: float) -> None:
+def _set_times(entry: Entry, said: Directives, fresh_until: float, rule: Rule) -> None:
     """Until when it may be used how: fresh, and stale as RFC 5861 has it unless that is forbidden (section 4.2.4)."""
-    if said.no_cache:
-        fresh_until = min(fresh_until, now)
     entry.fresh_until = entry.revalidate_until = entry.error_until = fresh_until
     if (
         said.must_revalidate

@@ -14,6 +14,7 @@ from balancer.cache.serving import may_serve_on_error, may_serve_unreachable
 from balancer.cache.storing import Refused, judge
 from balancer.caching.fill import UNKNOWN, Fill
 from balancer.caching.order import URI_MISS, Order
+from balancer.caching.stock import Stock
 from balancer.caching.stored import connection_line, unchanged
 from balancer.decision import Decision
 from balancer.http1.fields import Field
@@ -29,27 +30,19 @@ if TYPE_CHECKING:
 OWN_CONDITIONS: Final = frozenset((b"if-none-match", b"if-modified-since", b"if-range", b"range"))
 """What a request asks of its own answer. The one that is fetched for the cache is to be whole."""
 _STORED: Final = cache_status(fwd=URI_MISS, stored=True)
+OF_THE_REQUEST: Final = ("authorization", "request-no-store")
+"""Reasons for which an answer is not stored that say nothing of other requests."""
+GONE: Final = (404, 410)
 ERRORS: Final = frozenset((500, 502, 503, 504))
 """Answers that a stale one may stand in for (RFC 5861 section 4)."""
 
 
-class Desk(Protocol):
-    """Where fetches come from, and what they find stored."""
+class Cache(Protocol):
+    """Where fetches come from."""
 
+    stock: Stock
     wall: float
     """Unix time less monotonic time."""
-
-    def refused(self, order: Order, reason: str) -> None:
-        """An answer may not be stored."""
-
-    def alone(self, order: Order) -> None:
-        """Answers like this are for one request each: for a while nobody need wait for another's."""
-
-    def refreshed(self, fill: Fill, before: Entry, after: Entry) -> None:
-        """A stored answer was found to be good still."""
-
-    def spoiled(self, order: Order, entry: Entry) -> None:
-        """A stored answer is no longer what the server has."""
 
     def serve(self, order: Order, entry: Entry, verdict: str, fwd_status: int = 0) -> None:
         """Send a stored answer, and count the request. `fwd_status` is what a server said meanwhile."""
@@ -113,12 +106,23 @@ class Fetch(Exchange):
     on as long as somebody follows or the answer is being stored.
     """
 
-    __slots__ = ("_desk", "_detached", "_feeds", "_renewed", "_slow", "_stale", "_twice", "_validated", "fill", "order")
+    __slots__ = (
+        "_cache",
+        "_detached",
+        "_feeds",
+        "_renewed",
+        "_slow",
+        "_stale",
+        "_twice",
+        "_validated",
+        "fill",
+        "order",
+    )
 
     def __init__(
         self,
         around: Surroundings,
-        desk: Desk,
+        cache: Cache,
         order: Order,
         fill: Fill,
         stale: Entry | None,
@@ -142,7 +146,7 @@ class Fetch(Exchange):
         self.order = order
         self.fill = fill
         fill.source = self
-        self._desk = desk
+        self._cache = cache
         self._stale = stale
         self._validated = validated
         self._renewed: Entry | None = None  # what a 304 says is good still, until that answer has ended
@@ -162,7 +166,7 @@ class Fetch(Exchange):
             return
         if order.head.method == b"HEAD":
             if self._stale is not None and _tells_of_another(self._stale, response):
-                self._desk.spoiled(order, self._stale)
+                self._cache.stock.spoiled(order, self._stale)
             decision.cache = "expired"
             self.extra = self._status(status, stored=False) if order.rule.status_header else b""
             super()._answer_with(response, length)
@@ -173,7 +177,7 @@ class Fetch(Exchange):
                 self._serve_stale(self._stale, status)
                 return
         rule = order.rule
-        desk = self._desk
+        cache = self._cache
         now = decision.first_byte
         verdict = judge(
             order.head,
@@ -184,24 +188,39 @@ class Fetch(Exchange):
             order.lane,
             asked=decision.sent,
             now=now,
-            wall=desk.wall + now,
+            wall=cache.wall + now,
         )
         decision.cache = "expired" if self._stale is not None else "miss"
         entry: Entry | None = None
         if isinstance(verdict, Refused):
-            desk.refused(order, verdict.reason)
+            cache.stock.refused(order, verdict.reason)
         elif length < 0 and length != CHUNKED:
-            desk.refused(order, "until-close")  # where it ends cannot be told from where it was cut
+            cache.stock.refused(order, "until-close")  # where it ends cannot be told from where it was cut
+        elif verdict.vary and self._varies_by_ours(verdict):
+            cache.stock.refused(order, "vary")
         else:
             entry = verdict
+        stale = self._stale
+        # The server's newest word is that nobody else may have it: what was stored is for nobody else either, unless
+        # this answer is about who asked.
+        if (
+            stale is not None
+            and isinstance(verdict, Refused)
+            and (status < 400 or status in GONE)
+            and verdict.reason not in OF_THE_REQUEST
+        ):
+            cache.stock.spoiled(order, stale)
         if entry is None or now >= entry.fresh_until:
             if status < 500:
-                desk.alone(order)
-            self.fill.release()
+                cache.stock.alone(order)
+            self.fill.release(alone=True)
         if order.rule.status_header:
             self.extra = self._status(status, stored=entry is not None)
         if entry is None:
-            super()._answer_with(response, length)
+            if self._detached:
+                self.unwanted()
+            else:
+                super()._answer_with(response, length)
             return
         self._feeds = True
         if not order.asks.plain and status == 200 and not_modified(order.asks, entry):
@@ -209,6 +228,13 @@ class Fetch(Exchange):
         else:
             super()._answer_with(response, length)
         self.fill.begin(entry, length if length >= 0 else UNKNOWN)
+
+    def _varies_by_ours(self, entry: Entry) -> bool:
+        """Whether it varies by what the balancer has told the server: what a client sent there selects nothing."""
+        ours = {self.route.edits.request_id.lower()}
+        if self.client.vouched is not None:
+            ours.add(self.client.vouched[0].lower())
+        return any(name in ours for name, _ in entry.vary)
 
     def _status(self, status: int, *, stored: bool) -> bytes:
         """What the cache did, as a line."""
@@ -243,10 +269,10 @@ class Fetch(Exchange):
             if monotonic() < renewed.fresh_until:
                 self.fill.settle(renewed, "revalidated", 304)
             else:
-                self._desk.alone(self.order)
-                self.fill.release()
+                self._cache.stock.alone(self.order)
+                self.fill.release(alone=True)
             if not self._detached:
-                self._desk.serve(self.order, renewed, "revalidated", 304)
+                self._cache.serve(self.order, renewed, "revalidated", 304)
 
     # What is stored already.
 
@@ -265,14 +291,14 @@ class Fetch(Exchange):
                 order.rule,
                 asked=decision.sent,
                 now=now,
-                wall=self._desk.wall + now,
+                wall=self._cache.wall + now,
             )
             if isinstance(fresh, Entry):
                 self._renewed = fresh
-                self._desk.refreshed(self.fill, entry, fresh)
+                self._cache.stock.refreshed(self.fill, entry, fresh)
             else:
                 self._renewed = entry  # good for this once, and not to be kept
-                self._desk.spoiled(order, entry)
+                self._cache.stock.spoiled(order, entry)
         else:
             self._twice = True
 
@@ -293,7 +319,7 @@ class Fetch(Exchange):
         self.state = OVER
         self.fill.settle(entry, "stale", fwd_status)
         if not self._detached:
-            self._desk.serve(self.order, entry, "stale", fwd_status)
+            self._cache.serve(self.order, entry, "stale", fwd_status)
 
     def _send_unchanged(self, entry: Entry) -> None:
         """The client has it already: it is told so, and the rest is for the cache alone."""
@@ -341,10 +367,19 @@ class Fetch(Exchange):
             self.client_drained()
 
     def unwanted(self) -> None:
-        if self._detached and self.state != OVER and not self.fill.kept:
+        if self._is_for_nobody and self.state != OVER:
             self._drop_attempt()
             self.fill.release()
             self._over("client-abort")
+
+    @property
+    def _is_for_nobody(self) -> bool:
+        return self._detached and not self.fill.kept and not self.fill.followers
+
+    def flush(self) -> None:
+        super().flush()
+        if self._feeds and self._upstream is not None and self._is_for_nobody:
+            self.unwanted()  # it has turned out to be too large, and its client has left long since
 
     def throttle(self, behind: bool) -> None:
         if self._slow and not self._client_full:
@@ -406,14 +441,14 @@ class Past(Exchange):
 class Unsafe(Past):
     """A request that may change what is stored of its URL (RFC 9111 section 4.4)."""
 
-    __slots__ = ("desk",)
+    __slots__ = ("cache",)
 
-    desk: Desk
+    cache: Cache
 
     def _answer_with(self, response: ResponseHead, length: int) -> None:
         super()._answer_with(response, length)
         if response.status < 400:
-            self.desk.changed(self, response)
+            self.cache.changed(self, response)
 
 
 def _tells_of_another(entry: Entry, response: ResponseHead) -> bool:

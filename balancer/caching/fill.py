@@ -26,7 +26,7 @@ class Source(Protocol):
 
 
 class Stock(Protocol):
-    """Where a fill belongs."""
+    """What the fill is to become part of."""
 
     def room(self, fill: Fill, size: int) -> bool:
         """Whether the fill may grow by so many bytes, all that is not complete taken together."""
@@ -36,6 +36,10 @@ class Stock(Protocol):
 
     def ended(self, fill: Fill) -> None:
         """Nobody can join it any more."""
+
+
+class Cache(Protocol):
+    """What answers those who have waited."""
 
     def again(self, order: Order) -> None:
         """What this order waited for is not for it, or is stored by now: it begins anew."""
@@ -56,6 +60,7 @@ class Fill:
     """
 
     __slots__ = (
+        "_cache",
         "_dropped",
         "_stock",
         "begun",
@@ -75,9 +80,10 @@ class Fill:
         "source",
     )
 
-    def __init__(self, stock: Stock, key: bytes, lane: Lane, hint: Selecting, begun: int) -> None:
+    def __init__(self, stock: Stock, cache: Cache, key: bytes, lane: Lane, hint: Selecting, begun: int) -> None:
         """`hint` is what will probably select the answer, going by others of the same URL."""
         self._stock = stock
+        self._cache = cache
         self.key = key
         self.lane = lane
         self.hint = hint
@@ -123,21 +129,28 @@ class Fill:
     def dismiss(self, follower: Follower) -> None:
         """It is not what the follower wants, after all."""
         self.leave(follower)
-        self._stock.again(follower.order)
+        self._cache.again(follower.order)
 
     def serve_whole(self, follower: Follower) -> None:
         """Give a follower the answer as it is stored now."""
         assert self.entry is not None
-        self._stock.serve(follower.order, self.entry, "collapsed")
+        self._cache.serve(follower.order, self.entry, "collapsed")
 
     def caught_up(self) -> None:
         """A follower has taken what it was behind with."""
         if not self.kept:
             self._trim()
 
-    def since(self, at: int) -> list[bytes]:
-        """The pieces from number `at` on."""
-        return self.pieces[at - self._dropped :]
+    def since(self, at: int, most: int | None = None) -> list[bytes]:
+        """The pieces from number `at` on: all, or as many as make `most` bytes."""
+        pieces, first = self.pieces, at - self._dropped
+        if most is None:
+            return pieces[first:]
+        end, size = first, 0
+        while end < len(pieces) and size < most:
+            size += len(pieces[end])
+            end += 1
+        return pieces[first:end]
 
     # What comes of it.
 
@@ -176,21 +189,29 @@ class Fill:
 
     def complete(self) -> None:
         """The body is complete."""
-        if self.kept and self.entry is not None:
-            self.entry.body = b"".join(self.pieces)
-            self._stock.keep(self)
+        entry = self.entry
+        if entry is not None and not self._dropped:
+            entry.body = b"".join(self.pieces)
+            entry.encoded = None  # its heads were made for a body of which nobody knew the length
+            if self.kept:
+                self._stock.keep(self)
         for follower in self._end():
             follower.finish()
 
-    def release(self) -> None:
-        """There is nothing to read along: what is stored will do, or each has to ask for itself."""
+    def release(self, *, alone: bool = False) -> None:
+        """There is nothing to read along: what is stored will do, or they wait for one of them.
+
+        `alone`: the answer was for one of them only, and each has to ask for itself. The next one would be, too, and
+        they would be answered one after the other.
+        """
         for follower in self._end():
-            self._stock.again(follower.order)
+            follower.order.alone = alone
+            self._cache.again(follower.order)
 
     def settle(self, entry: Entry, verdict: str, fwd_status: int) -> None:
         """What is stored already will do for those who wait, too."""
         for follower in self._end():
-            self._stock.settle(follower.order, entry, verdict, fwd_status)
+            self._cache.settle(follower.order, entry, verdict, fwd_status)
 
     def failed(self, status: int, reason: str, outcome: str) -> None:
         """No server has answered: asking again for each who waits would help nobody."""

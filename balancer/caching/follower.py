@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
+from typing import Final
 
 from balancer.cache.cache_status import line as cache_status
 from balancer.cache.conditions import not_modified
@@ -20,6 +21,9 @@ from balancer.proxy.sides import Surroundings
 from balancer.routing import Route
 from balancer.tally import ListenerTally
 
+STEP: Final = 64 * 1024
+"""Bytes that a client which is behind is handed at a time: about as much as waits for it at most."""
+
 
 class Follower:
     """One such request, from the moment it waits to its end; to its client's connection it is an exchange."""
@@ -27,6 +31,7 @@ class Follower:
     __slots__ = (
         "_around",
         "_behind",
+        "_complete",
         "_fill",
         "_over",
         "_persistent",
@@ -42,6 +47,7 @@ class Follower:
         self._around = around
         self._fill = fill
         self._behind = False  # the client has not taken what it was sent
+        self._complete = False  # nothing more comes, but it has not been handed over yet
         self._over = False
         self._waits = False
         self._persistent = order.head.common.persistent
@@ -107,7 +113,7 @@ class Follower:
         else:
             decision.status = entry.status
             compress = order.route.compress
-            told = encoded(entry, edits, compress, compress.takes(head) if compress is not None else None)
+            told = encoded(entry, edits, compress, compress.takes(head) if compress is not None else None, length)
             if told.coding is not None and UNKNOWN != length <= SLICE and not bodiless:
                 self._waits = True  # for the whole of it, which is compressed once for all
                 return
@@ -136,15 +142,15 @@ class Follower:
             self.order.client.send(data if self.order.head.minor or self._fill.length != UNKNOWN else self._bare(count))
 
     def finish(self) -> None:
-        """The answer is complete: what is left of it is in memory in any case."""
+        """The answer is complete. A slow client goes on taking it from where it is, as all others do."""
         if self._waits:
             self._over = True
             self._fill.serve_whole(self)
             return
+        self._complete = True
+        if not self._fill.kept:
+            self._behind = False  # little is left, since the server was held; and nobody keeps it any longer
         self._catch_up()
-        if self._fill.length == UNKNOWN and self.order.head.minor:
-            self.order.client.send(LAST_CHUNK)
-        self._done()
 
     def fail(self, status: int, reason: str, outcome: str) -> None:
         """No server has answered."""
@@ -159,12 +165,21 @@ class Follower:
         self.order.client.cut()
 
     def _catch_up(self) -> None:
-        pieces = self._fill.since(self.at)
-        if pieces:
+        """Hand over what is there for as long as the client takes it: sent, it would be a copy for each client."""
+        fill, client = self._fill, self.order.client
+        framed = fill.length == UNKNOWN and self.order.head.minor
+        most = None if self._complete and not fill.kept else STEP
+        while not self._behind:
+            pieces = fill.since(self.at, most)
+            if not pieces:
+                break
             self.at += len(pieces)
             self.decision.bytes_out += sum(map(len, pieces))
-            framed = self._fill.length == UNKNOWN and self.order.head.minor
-            self.order.client.send(chunk(pieces) if framed else b"".join(pieces))
+            client.send(chunk(pieces) if framed else b"".join(pieces))
+        if self._complete and not self._over and not fill.since(self.at, 1):
+            if framed:
+                client.send(LAST_CHUNK)
+            self._done()
 
     def _bare(self, count: int) -> bytes:
         """The last pieces without the framing that a client of HTTP/1.0 does not know."""

@@ -27,6 +27,7 @@ class Order:
     """One request of a cached route, and its client."""
 
     __slots__ = (
+        "alone",
         "asks",
         "client",
         "decision",
@@ -69,6 +70,7 @@ class Order:
         self.why = URI_MISS  # why it could not be answered from memory, a word of RFC 9211 section 2.2
         self.place = key, lane  # where its answers are: those of another lane are never for it
         self.looked = False  # Redis has been asked
+        self.alone = False  # it has waited for an answer that was another's only: once is enough
         self.lease: object = None  # of Redis: this one is to ask a server
 
     def extra(self, rng: Random) -> bytes:

@@ -56,8 +56,13 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def encoded(entry: Entry, edits: Edits, compress: Compression | None, wanted: bytes | None) -> Encoded:
-    """The heads for whom these edits are made and who would have this coding, worked out once."""
+def encoded(
+    entry: Entry, edits: Edits, compress: Compression | None, wanted: bytes | None, length: int | None = None
+) -> Encoded:
+    """The heads for whom these edits are made and who would have this coding, worked out once.
+
+    `length` is that of the body where it is not there yet; negative: nobody knows it.
+    """
     known = entry.encoded
     if isinstance(known, Encoded) and known[0] is edits and known[1] == wanted:  # mostly there is one
         return known
@@ -65,18 +70,18 @@ def encoded(entry: Entry, edits: Edits, compress: Compression | None, wanted: by
     for one in others:
         if one[0] is edits and one[1] == wanted:
             return one
-    made = _encode(entry, edits, compress, wanted)
+    made = _encode(entry, edits, compress, wanted, len(entry.body) if length is None else length)
     entry.encoded = (made, *others[: MOST_ENCODED - 1]) if others else made
     return made
 
 
-def _encode(entry: Entry, edits: Edits, compress: Compression | None, wanted: bytes | None) -> Encoded:
+def _encode(entry: Entry, edits: Edits, compress: Compression | None, wanted: bytes | None, length: int) -> Encoded:
     fields = entry.fields
     if compress is None or entry.status in WITHOUT_CONTENT:
         head = entry.line + _edited(fields, edits)
         return Encoded(edits, None, head, None, head)
     response = _response(entry.status, entry.line, fields)
-    suits = compress.suits(response, len(entry.body))
+    suits = compress.suits(response, length)
     plain = entry.line + _edited(compress.edited(response, None).fields if suits else fields, edits)
     if wanted is None or not suits:
         return Encoded(edits, wanted, plain, None, plain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Collection
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -53,13 +54,21 @@ class Client:
         self.admin = admin
         self._key = key
 
-    def get(self, *path: str) -> Part:
-        return self._document(self.ask("GET", *path))
+    def get(self, *path: str, query: str = "") -> Part:
+        return self._document(self.ask("GET", *path, query=query))
 
-    def post(self, *path: str, query: str = "", patience: float = PATIENCE) -> Part:
-        return self._document(self.ask("POST", *path, query=query, patience=patience))
+    def post(
+        self,
+        *path: str,
+        query: str = "",
+        patience: float = PATIENCE,
+        body: object = None,
+        also: Collection[int] = (),
+    ) -> Part:
+        """`also` are statuses that are no success, and whose answer is told all the same."""
+        return self._document(self.ask("POST", *path, query=query, patience=patience, body=body), also)
 
-    def ask(self, method: str, *path: str, query: str = "", patience: float = PATIENCE) -> Answer:
+    def ask(self, method: str, *path: str, query: str = "", patience: float = PATIENCE, body: object = None) -> Answer:
         """Whatever is answered. The parts of the path are joined by slashes, so each may hold any character.
 
         Raises Failure when nothing is.
@@ -69,8 +78,12 @@ class Client:
         headers = {"Accept": "application/json", "User-Agent": "balancer-cli"}
         if self._key is not None:
             headers["X-API-Key"] = self._key.text
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(body).encode()
         try:
-            connection.request(method, target, headers=headers)
+            connection.request(method, target, content, headers)
             response = connection.getresponse()
             return Answer(response.status, response.headers.get("Content-Type", ""), response.read(LARGEST + 1))
         except TimeoutError:
@@ -108,7 +121,7 @@ class Client:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         return kind(host, port, timeout=patience), parts.path
 
-    def _document(self, answer: Answer) -> Part:
+    def _document(self, answer: Answer, also: Collection[int] = ()) -> Part:
         """The JSON of an answer; Failure when it is a problem, or none of ours."""
         kind = answer.content_type.partition(";")[0].strip().lower()
         if kind not in ("application/json", "application/problem+json"):
@@ -117,7 +130,7 @@ class Client:
             document = Part(json.loads(answer.body))
         except (ValueError, RecursionError):
             raise self._no_balancer("in broken JSON") from None
-        if 200 <= answer.status < 300:
+        if 200 <= answer.status < 300 or (answer.status in also and kind == "application/json"):
             return document
         raise self._problem(answer.status, document)
 

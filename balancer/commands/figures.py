@@ -40,6 +40,25 @@ def count(number: float | None) -> str:
     return f"{number:.0e}"
 
 
+def size(number: float | None) -> str:
+    """`812 B`, `1.5 KiB`, `64 MiB`."""
+    if number is None:
+        return NONE
+    unit = "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if number < 1023.5:
+            break
+        number, unit = number / 1024, larger
+    return f"{number:.1f} {unit}" if number < 9.95 and unit != "B" else f"{number:.0f} {unit}"
+
+
+def share(of_one: float | None) -> str:
+    """`93%`, and `99.9%` where the rest is what matters."""
+    if of_one is None:
+        return NONE
+    return f"{of_one * 100:.1f}%" if 0.985 < of_one < 1 else f"{of_one * 100:.0f}%"
+
+
 def age(seconds: float | None) -> str:
     """`45s`, `12m`, `3h`, `5d`: whole units that have passed."""
     if seconds is None:

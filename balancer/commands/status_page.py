@@ -87,7 +87,13 @@ def _totals(sample: Sample) -> list[str]:
         f"in flight {figures.count(totals.number('in_flight'))}",
         f"connections {figures.count(totals.number('client_connections'))}",
         f"errors {figures.count(totals.number('errors'))}",
+        *_hits(metrics.part("cache")),
     ]
+
+
+def _hits(cache: Part) -> list[str]:
+    """How much the cache spares the servers, where there is one."""
+    return [f"cache {figures.share(cache.part('hit_ratio').number('five_minutes'))}"] if cache.fields else []
 
 
 def _pool(sample: Sample, name: str, pool: Part, width: int | None) -> Iterator[Line]:

@@ -23,18 +23,20 @@ class SecondReport:
     """The level below memory, which is shared with other balancers, as one plane sees it."""
 
     state: str
-    """up, or why it is not used."""
+    """up; open or half-open while it fails; deaf: it answers, and purges of others are not heard."""
     up: bool
     reason: str | None = None
     """Why it is not up."""
-    latency: float | None = None
-    """Seconds of the last command that was answered."""
     commands: Mapping[str, int] = field(default_factory=dict)
     """By result: ok, or why there was none."""
     seconds: Histogram | None = None
     """Of commands that were answered; None where that is not measured."""
     lookups: Mapping[str, int] = field(default_factory=dict)
     """By result: hit, miss, ..."""
+    gaps: int = 0
+    """Times that purges of others may have been missed, and all of memory was dropped."""
+    owed: int = 0
+    """Purges that Redis has yet to be told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,9 @@ def _add_seconds(levels: Sequence[SecondReport]) -> SecondReport | None:
         state=worst.state,
         up=worst.up,
         reason=worst.reason,
-        latency=max((level.latency for level in levels if level.latency is not None), default=None),
         commands=add_up([dict(level.commands) for level in levels]),
         seconds=merge(measured) if measured else None,
         lookups=add_up([dict(level.lookups) for level in levels]),
+        gaps=sum(level.gaps for level in levels),
+        owed=max(level.owed for level in levels),
     )

@@ -173,7 +173,12 @@ CATALOGUE: tuple[Family, ...] = (
     LISTENERS.counter("balancer_listener_sent_bytes", lambda it: it.bytes_out, "Response bodies."),
     LISTENERS.counters("balancer_listener_requests", ("method", "code"), lambda it: it.requests, "Requests answered."),
     # The cache.
-    SECOND.gauge("balancer_cache_redis_up", lambda it: int(it.up), "1 when the cache's level in Redis is in use."),
+    SECOND.gauge(
+        "balancer_cache_redis_up",
+        lambda it: int(it.state == "up"),
+        "1 when the cache's level in Redis is in use, and purges of other balancers are heard.",
+    ),
+    SECOND.gauge("balancer_cache_redis_purges_owed", lambda it: it.owed, "Purges that Redis has yet to be told of."),
     CACHE.gauge("balancer_cache_bytes", lambda it: it.memory.bytes, "Memory that stored answers take."),
     CACHE.gauge("balancer_cache_limit_bytes", lambda it: it.memory.limit, "Memory that they may take."),
     CACHE.gauge("balancer_cache_entries", lambda it: it.memory.entries, "Stored answers."),
@@ -224,7 +229,17 @@ CATALOGUE: tuple[Family, ...] = (
         "Stored answers that were dropped since a request had changed what they tell.",
     ),
     SECOND.counters("balancer_cache_redis_commands", ("result",), lambda it: it.commands, "Commands to Redis."),
-    SECOND.counters("balancer_cache_redis_lookups", ("result",), lambda it: it.lookups, "Answers looked for in Redis."),
+    SECOND.counters(
+        "balancer_cache_redis_results",
+        ("result",),
+        lambda it: it.lookups,
+        "What came of answers that were looked for in Redis, or stored there.",
+    ),
+    SECOND.counter(
+        "balancer_cache_redis_gaps",
+        lambda it: it.gaps,
+        "Times that purges of others may have been missed, and all of memory was dropped.",
+    ),
     # Servers.
     SERVERS.gauge("balancer_server_up", lambda it: int(it.state == "up"), "1 when nothing keeps it out of rotation."),
     SERVERS.gauge(

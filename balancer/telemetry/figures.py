@@ -159,16 +159,21 @@ class SecondLevelFigures(Part):
     """The level of the cache that is shared with other balancers, in Redis."""
 
     state: str
-    """up, or why it is not used."""
+    """up; open or half-open while it fails and is not used; deaf: it is used, and purges of others are not heard."""
     up: bool
+    """It is used."""
     reason: str | None
-    """Why it is not up; null when it is."""
-    latency: float | None
-    """Seconds of the last command that was answered."""
+    """Why its state is not up; null when it is."""
+    latency: Quantiles
+    """Of commands that were answered, since the start."""
     commands: dict[str, int]
     """By result."""
-    lookups: dict[str, int]
-    """By result."""
+    results: dict[str, int]
+    """What came of answers that were looked for or stored there."""
+    gaps: int
+    """Times that purges of others may have been missed, and all of memory was dropped."""
+    owed: int
+    """Purges that Redis has yet to be told of."""
 
 
 class CacheFigures(Part):

@@ -32,15 +32,16 @@ class HitRatios:
         """Take in the counts of this moment: once a second."""
         counted = [route.cache for route in report.routes.values() if route.cache]
         mark = _Mark(now, sum(map(hits, counted)), sum(map(lookups, counted)))
-        if self._last is not None and mark.lookups < self._last.lookups:  # counts have begun anew
+        if self._last is None or mark.lookups < self._last.lookups:  # counts have begun, or begun anew: from nothing
+            self._last = _Mark(report.started, 0, 0)
             self._marks.clear()
-            self._last = None
+            self._marks.append(self._last)
         self._before, self._last = self._last, mark
-        if not self._marks or now - self._marks[-1].at >= STEP:
+        if now - self._marks[-1].at >= STEP:
             self._marks.append(mark)
 
     def ratio(self, window: Window) -> float | None:
-        """None when nothing was asked for in this time, and until there were two samples."""
+        """None when nothing was asked for in this time."""
         last, base = self._last, self._base(window)
         if last is None or base is None or last.lookups <= base.lookups:
             return None

@@ -271,9 +271,11 @@ def _second(level: SecondReport) -> SecondLevelFigures:
         state=level.state,
         up=level.up,
         reason=level.reason,
-        latency=level.latency,
+        latency=_quantiles((level.seconds or Histogram()).counts),
         commands=dict(level.commands),
-        lookups=dict(level.lookups),
+        results=dict(level.lookups),
+        gaps=level.gaps,
+        owed=level.owed,
     )
 
 

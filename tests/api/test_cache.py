@@ -7,6 +7,7 @@ import pytest
 from balancer.cache.entry import Entry
 from balancer.cache.receipts import LevelReceipt
 from balancer.tally import CacheTally
+from balancer.telemetry.cache_report import SecondReport
 from tests.api.desk import Desk
 
 STATS = "/api/infrastructure/cache/stats"
@@ -155,3 +156,16 @@ async def test_the_figures_of_the_cache_are_on_the_pages_with_everything(desk: D
         assert (await desk.ask("GET", path)).at("cache", "entries") == 4
     assert (await desk.ask("GET", STATS + "?top=0")).status == 422
     assert (await desk.ask("GET", STATS + "?top=101")).status == 422
+
+
+async def test_health_tells_of_a_level_in_redis_that_is_away(desk: Desk) -> None:
+    desk.room.fleet.cache_tally = CacheTally()
+    health = "/api/monitoring/health"
+    assert "cache in redis" not in (await desk.ask("GET", health)).json["checks"]  # type: ignore[operator]  # JSON
+    desk.room.fleet.second = SecondReport("open", False, "timeout")
+    assert (await desk.ask("GET", health)).at("checks", "cache in redis") == {"status": "degraded", "reason": "timeout"}
+    desk.room.fleet.second = SecondReport("up", True)
+    assert (await desk.ask("GET", health)).at("checks", "cache in redis", "status") == "ok"
+    figures = (await desk.ask("GET", STATS)).json["redis"]
+    assert isinstance(figures, dict)
+    assert (figures["state"], figures["owed"]) == ("up", 0)

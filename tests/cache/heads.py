@@ -100,16 +100,7 @@ TEXT: Final = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude
 DIRECTIVES: Final = st.lists(
     st.one_of(
         st.sampled_from(
-            [
-                "public",
-                "no-transform",
-                "must-revalidate",
-                "proxy-revalidate",
-                "immutable",
-                "must-understand",
-                "foo=bar",
-                "qux",
-            ]
+            ["public", "no-transform", "must-revalidate", "proxy-revalidate", "immutable", "must-understand", "x=y"]
         ),
         st.builds(
             "{}={}".format,

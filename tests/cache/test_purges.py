@@ -6,7 +6,7 @@ import re
 from time import perf_counter
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from balancer.cache.entry import Entry
@@ -153,6 +153,7 @@ _TARGETS = st.text(st.sampled_from("ab/?%47~é"), max_size=12).map("/{}".format)
 @given(_TARGETS)
 def test_a_url_as_a_browser_has_it_meets_the_key_of_its_request(target):
     sent = "".join(each if each.isascii() else "%c3%a9" for each in target).encode()
+    assume(re.search(rb"%(?![0-9A-Fa-f]{2})", sent) is None)  # what is broken has no second way to be written
     key = url_key(b"https", b"Example.com:443", sent)
     for value in (f"https://example.com{target}", f"example.com{target}", target):
         assert parse("url", value).meets(entry(key)), (value, key)
@@ -222,3 +223,22 @@ def test_the_log_finds_those_purges_that_meet_and_are_newer_in_their_order(purge
     expected = [purged for purged in added if purged.serial > serial and purged.purge.meets(stored)]
     assert log.since(stored, serial) == expected
     assert len(log) == len(added)
+
+
+@given(st.lists(_PURGES, min_size=2, max_size=12), _ENTRIES, st.data())
+def test_what_is_forgotten_takes_nothing_else_along(purges, stored, data):
+    log = PurgeLog(most_exact=4, most_wide=2)
+    for number, purge in enumerate(purges, 1):
+        log.add(Purged(purge, number, 0.0))
+        log.forget(data.draw(st.integers(0, number)))
+    expected = [number for number, purge in enumerate(purges, 1) if purge.meets(stored) and number > log.floor]
+    assert [purged.serial for purged in log.since(stored, log.floor)] == expected
+
+
+def test_no_more_is_forgotten_than_is_needed_to_make_room():
+    log = PurgeLog(most_exact=4, most_wide=2)
+    for number in range(1, 4):
+        log.add(Purged(Purge("tag", b"a"), number, 0.0))
+    log.forget(3)
+    assert len(log) == 2
+    assert log.floor == 1

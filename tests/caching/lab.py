@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
@@ -18,7 +19,7 @@ from tests.caching.server import Place, Server
 from tests.system.process import KEY, free_port
 from tests.tree import ROOT
 
-START: Final = 20.0
+START: Final = 60.0
 UNCHECKED: Final = {"active": False, "passive": False}
 MOST: Final = 64 * 1024
 """`max_object` of the site `ruled`."""
@@ -43,7 +44,7 @@ SITES: Final[dict[str, dict[str, Any]]] = {
         "routes": {
             "all": {"pool": "app"},
             "off": {"match": "/off/**", "pool": "app", "cache": False},
-            "slow": {"match": "/slow/**", "pool": "app", "timeouts": {"first_byte": "300ms"}},
+            "slow": {"match": "/slow/**", "pool": "app", "timeouts": {"first_byte": "300ms", "idle": "400ms"}},
             "chosen": {"match": "/chosen/**", "pool": "app"},
             "edited": {
                 "match": "/edited/**",
@@ -62,7 +63,11 @@ SITES: Final[dict[str, dict[str, Any]]] = {
             **{name: {"match": f"/{name}/**", "pool": "app", "cache": name} for name in RULES},
         },
     },
-    "trusting": {"cache": True, "trusted_proxies": ["127.0.0.1"], "routes": {"all": {"pool": "app"}}},
+    "trusting": {
+        "cache": {"enabled": True, "purge_from": ["192.0.2.7"]},
+        "trusted_proxies": ["127.0.0.1"],
+        "routes": {"all": {"pool": "app"}},
+    },
     "quiet": {
         "cache": {"enabled": False, "status_header": False, "collapse": False},
         "routes": {"all": {"pool": "app"}, "on": {"match": "/on/**", "pool": "app", "cache": True}},
@@ -73,18 +78,21 @@ SITES: Final[dict[str, dict[str, Any]]] = {
 class Site:
     """One running balancer."""
 
-    def __init__(self, folder: Path, name: str, server: int, more: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, server: int, more: Mapping[str, Any] | None = None, label: str = ""
+    ) -> None:
         self.name = name
+        label = label or name
         self.port = free_port()
         self.admin = free_port()
-        self.log = folder / f"{name}.log"
-        self._file = folder / f"{name}.yaml"
+        self.log = folder / f"{label}.log"
+        self._file = folder / f"{label}.yaml"
         servers = {"a": f"http://127.0.0.1:{server}"}
         self._file.write_text(
             yaml.safe_dump(
                 {
                     "listen": f"127.0.0.1:{self.port}",
-                    "admin": {"listen": f"127.0.0.1:{self.admin}", "state": str(folder / f"{name}.overlay.yaml")},
+                    "admin": {"listen": f"127.0.0.1:{self.admin}", "state": str(folder / f"{label}.overlay.yaml")},
                     "logs": {"access": False},
                     "pools": {
                         "app": {"servers": servers, "health": UNCHECKED},
@@ -109,7 +117,8 @@ class Site:
         end = monotonic() + START
         while monotonic() < end and self._process.poll() is None:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+                for port in (self.port, self.admin):
+                    socket.create_connection(("127.0.0.1", port), 1.0).close()
                 return
             except OSError:
                 sleep(0.05)
@@ -149,6 +158,21 @@ class Lab:
             self._sites[name] = site
         assert self._sites[name].running, f"the balancer has ended; it said:\n{self._sites[name].said()}"
         return self._sites[name]
+
+    def pair(self, name: str, redis: str) -> tuple[Site, Site]:
+        """Two balancers of one configuration that share what they store, by the URL of a Redis."""
+        labels = (f"{name}-first", f"{name}-second")
+        if labels[0] not in self._sites:
+            sites = [Site(self._folder, name, self.server.port, {"redis": {"url": redis}}, label) for label in labels]
+            self._sites.update(zip(labels, sites, strict=True))
+            with ThreadPoolExecutor(len(sites)) as at_once:
+                list(at_once.map(Site.start, sites))
+        return self._sites[labels[0]], self._sites[labels[1]]
+
+    def client_of(self, site: Site) -> Client:
+        client = Client(site.port)
+        self._clients.append(client)
+        return client
 
     def client(self, site: str = "plain", address: str = "127.0.0.1") -> Client:
         """A client, whose connection ends with the test."""

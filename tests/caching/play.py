@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic, sleep
 from typing import Any, Final
@@ -15,22 +16,32 @@ EVENTUALLY: Final = 5.0
 BODILESS: Final = (204, 304)
 
 
-def play(case: Case, lab: Lab) -> list[str]:
-    """What is wrong, each in a few words with the number of its step; none: the rule holds."""
+def play(case: Case, lab: Lab, clients: Sequence[Client] = (), settle: Callable[[], None] | None = None) -> list[str]:
+    """What is wrong, each in a few words with the number of its step; none: the rule holds.
+
+    With several `clients` they take turns. `settle` waits after a step until all that it does has been done.
+    """
     place = lab.place(case.id)
-    client = lab.client(case.site)
+    clients = clients or (lab.client(case.site),)
     wrong: list[str] = []
     current = 0
     for number, step in enumerate(case.steps, 1):
-        current, faults = _play(case, step, place, client, lab, current)
+        client = clients[(number - 1) % len(clients)]
+        current, faults = _play(case, step, place, client, lab, current, told=len(clients) == 1)
+        if settle is not None:
+            settle()
         wrong += [f"step {number}: {fault}" for fault in faults]
         if faults:
             break  # what follows follows from it
-    lab.site(case.site)  # it still runs
+    if len(clients) == 1:
+        lab.site(case.site)  # it still runs
     return wrong
 
 
-def _play(case: Case, step: Step, place: Place, client: Client, lab: Lab, current: int) -> tuple[int, list[str]]:
+def _play(
+    case: Case, step: Step, place: Place, client: Client, lab: Lab, current: int, *, told: bool
+) -> tuple[int, list[str]]:
+    """`told`: whether what Cache-Status says is looked at."""
     path = f"{case.prefix}/{place.name}{step.tail}"
     before = len(place.asked)
     place.answers.clear()
@@ -50,7 +61,9 @@ def _play(case: Case, step: Step, place: Place, client: Client, lab: Lab, curren
                 version=step.version,
             )
             seen = client.answer(step.method)
-            current, faults = _judge(step, seen, place, before, current)
+            current, faults = _judge(
+                step if told else replace(step, hit=None, cache=None), seen, place, before, current
+            )
             if not faults or not step.eventually or monotonic() > end:
                 return current, faults
             sleep(0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.caching.case import PROOFS
@@ -13,16 +14,8 @@ from tests.tree import ROOT
 PAGE: Final = ROOT / "docs" / "caching.md"
 BEGIN: Final = "<!-- The table: written by `python -m tests.caching.table` -->\n"
 END: Final = "<!-- The end of the table -->\n"
-OTHERS: Final = (
-    "test_collapsing",
-    "test_bodies",
-    "test_poisoning",
-    "test_compressed",
-    "test_house",
-    "test_oracle",
-    "test_storm",
-)
-"""Modules whose tests are functions of their own."""
+OTHERS: Final = sorted(path.stem for path in Path(__file__).parent.glob("test_*.py"))
+"""Modules whose tests may be functions of their own."""
 
 
 class Row(NamedTuple):

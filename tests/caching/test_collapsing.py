@@ -474,3 +474,45 @@ def test_what_must_be_checked_is_checked_for_each(lab: Lab, forbids: str) -> Non
         seen = [client.answer() for client in clients]
     assert [(s.status, s.body) for s in seen] == [(200, body)] * 4
     assert len(place.asked) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leaves", [False, True])
+@proves(THEME, "timeouts.first_byte", "Who waits for another's request waits no longer than for one of its own.")
+def test_a_server_that_does_not_answer_releases_all(lab: Lab, leaves: bool) -> None:
+    place = lab.place("unanswered")
+    gate = Gate()
+    place.always = says("Cache-Control: max-age=60", before=gate)
+    with crowd(lab, 3, site="ruled") as (first, *others):
+        first.send(f"/slow/{place.name}")
+        assert place.wait(1)
+        for client in others:
+            client.send(f"/slow/{place.name}")
+        assert others[-1].quiet(0.05)
+        if leaves:
+            first.close()
+        begun = monotonic()
+        assert [client.answer().status for client in others] == [504, 504]
+        assert monotonic() - begun < 4.0
+        gate.open()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leaves", [False, True])
+@proves(THEME, "timeouts.idle", "A body that stops coming ends for all, and the next one asks anew.")
+def test_a_server_that_stalls_releases_all(lab: Lab, leaves: bool) -> None:
+    place = lab.place("stalls")
+    between = Gate()
+    place.plan(says("Cache-Control: max-age=60", between=between, body=b"0123456789" * 100))
+    place.always = says("Cache-Control: max-age=60")
+    with crowd(lab, 3, site="ruled") as (first, second, third):
+        first.send(f"/slow/{place.name}")
+        assert first.answer(stop_after=500).status == 200
+        second.send(f"/slow/{place.name}")
+        begun = monotonic()
+        if leaves:
+            first.close()
+        assert not second.answer().whole
+        assert monotonic() - begun < 4.0
+        assert third.ask(f"/slow/{place.name}").body == place.body_of(2)
+        between.open()

@@ -126,3 +126,20 @@ def test_a_hit_answers_an_expectation(lab: Lab) -> None:
     client.ask(f"/{place.name}")
     assert client.ask(f"/{place.name}", "Expect: 100-continue").status == 200
     assert client.ask(f"/{place.name}").status == 200
+
+
+@pytest.mark.parametrize("forbids", ["private", "no-store"])
+@proves(THEME, "RFC 9111 section 4.3.3", "What has become private meanwhile is not served stale any longer.")
+def test_what_became_private_is_no_longer_served(lab: Lab, forbids: str) -> None:
+    place = lab.place("became-private")
+    place.plan(says("Cache-Control: max-age=60, stale-while-revalidate=600", "Age: 100", 'ETag: "a"'))
+    place.always = says(f"Cache-Control: {forbids}")
+    client = lab.client()
+    client.ask(f"/{place.name}")
+    for _ in range(100):
+        if client.ask(f"/{place.name}").body != place.body_of(1):
+            break
+        assert place.wait(2)
+    else:
+        pytest.fail(f"served stale a hundred times, for which the server was asked {len(place.asked)} times")
+    assert client.ask(f"/{place.name}").body == place.body_of(len(place.asked))

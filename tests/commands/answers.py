@@ -16,7 +16,8 @@ from api.answers import (
     Totals,
     Weight,
 )
-from balancer.telemetry.figures import Latency, Quantiles, Rate
+from api.cache_models import CacheStats, KeyAnswer, PurgeAnswer, PurgedAnswer, TagAnswer
+from balancer.telemetry.figures import HitRatio, Latency, Quantiles, Rate
 
 NOW = datetime(2027, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -100,6 +101,50 @@ def status(*pools: PoolStatus) -> dict[str, object]:
 def rate(per_second: float) -> dict[str, object]:
     made = Rate(total=98765, per_second=per_second, per_second_1m=None, per_second_5m=None)
     return made.model_dump()
+
+
+def cache_stats(**changes: object) -> dict[str, object]:
+    """What the cache says of itself; by default that there is one, with a little in it."""
+    fields: dict[str, object] = {
+        "at": NOW,
+        "enabled": True,
+        "entries": 1843,
+        "bytes": 48 * 2**20,
+        "limit": 64 * 2**20,
+        "hit_ratio": HitRatio(now=0.94, five_minutes=0.931, hour=0.9991, since_start=None),
+        "requests": {"miss": 6120, "hit": 91022, "bypass": 44},
+        "routes": {},
+        "fills": 6120,
+        "fills_under_way": 1,
+        "collapsed": 310,
+        "waiting": 0,
+        "refreshes": 0,
+        "uncacheable": 0,
+        "stored": 6000,
+        "not_stored": {"private": 44},
+        "evicted": 120,
+        "invalidated": 0,
+        "purges": {},
+        "purges_pending": 0,
+        "purged": 0,
+        "overflows": 0,
+        "redis": None,
+        "top_keys": [
+            KeyAnswer(url="https://h/", variants=2, hits=9120, bytes=31744, status=200, age=18.0, ttl=42.0),
+            KeyAnswer(url="https://h/posts", variants=1, hits=4711, bytes=700, status=200, age=480.0, ttl=-3.0),
+        ],
+        "top_tags": [TagAnswer(tag="posts", entries=310)],
+    }
+    document: dict[str, object] = json.loads(CacheStats.model_validate({**fields, **changes}).model_dump_json())
+    return document
+
+
+def receipt(*items: PurgedAnswer) -> dict[str, object]:
+    """The receipt of a purge with these items."""
+    levels = [level for item in items for level in item.levels]
+    made = PurgeAnswer(ok=all(level.ok for level in levels), levels=levels, items=list(items))
+    document: dict[str, object] = json.loads(made.model_dump_json())
+    return document
 
 
 def metrics(**per_second: float) -> dict[str, object]:

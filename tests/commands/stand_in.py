@@ -28,6 +28,7 @@ class Asked(NamedTuple):
     method: str
     path: str
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 class StandIn:
@@ -61,7 +62,8 @@ def stand_in(replies: Mapping[str, Reply | Callable[[], Reply]], socket: Path | 
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
-            reply = found.reply(Asked(self.command, self.path, dict(self.headers)))
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            reply = found.reply(Asked(self.command, self.path, dict(self.headers), sent))
             body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.kind)

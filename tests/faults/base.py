@@ -9,13 +9,17 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from balancer.caching.fetch import Fetch, Past, Unsafe
+from balancer.caching.fill import Fill
+from balancer.caching.follower import Follower
 from balancer.plane import Plane
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.upstream_connection import UpstreamConnection
 
 PATIENCE = 8.0
-_KEPT = (Exchange, ClientConnection, UpstreamConnection)
+_EXCHANGES = (Exchange, Fetch, Past, Unsafe, Follower)
+_KEPT = (*_EXCHANGES, ClientConnection, UpstreamConnection, Fill)
 
 
 def descriptors(pid: int | str = "self") -> int:
@@ -50,6 +54,9 @@ class Base:
     inflight: int
     tunnels: int
     waiting: int
+    fills: int
+    growing: int
+    lookups: int
     others: Counter[str] = field(default_factory=Counter, compare=False)
     """Objects of earlier tests that are kept by something else, such as the traceback of one that failed."""
 
@@ -69,6 +76,9 @@ class Base:
             inflight=sum(server.inflight for server in servers),
             tunnels=sum(server.tunnels for server in servers),
             waiting=sum(len(pool.waiting) for pool in plane.pools.values()),
+            fills=sum(map(len, plane.reception.desk.fills.values())),
+            growing=plane.reception.desk._growing,
+            lookups=len(plane.reception.desk._lookups),
         )
 
     @classmethod
@@ -103,4 +113,5 @@ class Base:
         kept.subtract(self.others)
         assert kept["ClientConnection"] <= self.clients, kept
         assert kept["UpstreamConnection"] <= self.upstream, kept
-        assert kept["Exchange"] <= self.clients, kept
+        assert sum(kept[kind.__name__] for kind in _EXCHANGES) <= self.clients, kept
+        assert kept["Fill"] <= 0, kept

@@ -135,6 +135,10 @@ class Stage:
             await asyncio.sleep(0)
         await self.site.until(fact)
 
+    async def connected(self, count: int) -> None:
+        """The plane has so many clients, the bystander among them."""
+        await self.until(lambda: len(self.plane.listeners["main"].connections) == count)
+
     async def quiet(self) -> None:
         """Nothing of the liar's is under way any more."""
         await self.until(lambda: self.server.inflight == 0 and not self.plane.dialer.dials)

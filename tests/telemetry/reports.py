@@ -117,10 +117,11 @@ def caches(draw: st.DrawFn) -> CacheReport:
         state=draw(st.sampled_from(["up", "open", "half-open"])),
         up=draw(st.booleans()),
         reason=draw(st.none() | st.just("timeout")),
-        latency=draw(st.none() | seconds),
         commands=draw(words),
         seconds=draw(st.none() | histograms()),
         lookups=draw(words),
+        gaps=draw(counts),
+        owed=draw(counts),
     )
     return CacheReport(
         memory=MemoryFigures(*(draw(counts) for _ in MemoryFigures.__slots__)),

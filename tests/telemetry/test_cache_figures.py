@@ -44,8 +44,13 @@ def ratios(seconds: int, seen: Report, start: float = 0.0, into: HitRatios | Non
 def test_a_ratio_is_not_known_before_something_was_asked_for():
     found = HitRatios()
     assert found.ratio("now") is None
-    quiet = ratios(3, cached(hit=100))
+    quiet = ratios(3, cached(bypass=100))
     assert [quiet.ratio(window) for window in ("now", "five_minutes", "hour")] == [None, None, None]
+
+
+def test_what_came_before_the_first_sample_counts_too():
+    found = ratios(1, cached(hit=3, miss=1))
+    assert [found.ratio(window) for window in ("now", "five_minutes", "hour")] == [None, 0.75, 0.75]
 
 
 def test_a_steady_ratio_is_told_in_every_window():
@@ -105,7 +110,7 @@ def test_prometheus_is_told_of_memory_and_of_the_level_in_redis():
     assert seen.cache is not None
     seconds = Histogram()
     seconds.observe(0.002)
-    second = SecondReport("open", False, "timeout", None, {"ok": 4, "timeout": 5}, seconds, {"hit": 1})
+    second = SecondReport("open", False, "timeout", {"ok": 4, "timeout": 5}, seconds, {"hit": 1}, 2, 3)
     whole = CacheReport(seen.cache.memory, seen.cache.tally, second=second)
     seen = Report(**{name: getattr(seen, name) for name in seen.__slots__} | {"cache": whole})
     lines = Metrics(5000, Process()).page(seen, VITALS, "")[0].decode().splitlines()
@@ -118,15 +123,18 @@ def test_prometheus_is_told_of_memory_and_of_the_level_in_redis():
         'balancer_cache_purges_total{kind="everything"} 0',
         "balancer_cache_redis_up 0",
         'balancer_cache_redis_commands_total{result="timeout"} 5',
+        'balancer_cache_redis_results_total{result="hit"} 1',
+        "balancer_cache_redis_gaps_total 2",
+        "balancer_cache_redis_purges_owed 3",
         "balancer_cache_redis_command_duration_seconds_count 1",
     ):
         assert line in lines, line
 
 
 def test_of_several_planes_the_one_whose_redis_is_away_is_told():
-    up, away = SecondReport("up", True, None, 0.001, {"ok": 3}), SecondReport("open", False, "refused", None, {"ok": 1})
+    up, away = SecondReport("up", True, None, {"ok": 3}), SecondReport("open", False, "refused", {"ok": 1})
     whole = add([CacheReport(FIGURES, CacheTally(), second=level) for level in (up, away)])
     assert whole is not None
-    assert whole.second == SecondReport("open", False, "refused", 0.001, {"ok": 4}, None, {})
+    assert whole.second == SecondReport("open", False, "refused", {"ok": 4})
     assert (whole.memory.entries, whole.memory.limit) == (6, 131072)
     assert add([]) is None

@@ -199,6 +199,15 @@ case(
     fetch(NEXT, tail="/b"),
 )
 case(
+    "a-group-behind-a-proxy",
+    X,
+    "Behind a trusted proxy the group is of the URL that this was asked for.",
+    fetch(grouped('"one"'), "X-Forwarded-Proto: https", tail="/a"),
+    fetch(done('Cache-Group-Invalidation: "one"'), "X-Forwarded-Proto: https", method="POST", tail="/c"),
+    fetch(NEXT, "X-Forwarded-Proto: https", tail="/a"),
+    site="trusting",
+)
+case(
     "another-group-stays",
     X,
     "And of no other.",

@@ -232,6 +232,18 @@ case(
     site="ruled",
 )
 case(
+    "purge-behind-a-proxy",
+    "cache.purge_from",
+    "Behind a trusted proxy PURGE is for whom that names, and of the URL that it was asked for.",
+    fetch(KEPT, "X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https"),
+    own(403, "X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https", method="PURGE"),
+    own(403, method="PURGE"),
+    hit("X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https", of=1),
+    own(200, "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https", method="PURGE"),
+    fetch(NEXT, "X-Forwarded-For: 198.51.100.9", "X-Forwarded-Proto: https"),
+    site="trusting",
+)
+case(
     "purge-by-nobody",
     "cache.purge_from",
     "Where purge_from has nobody, PURGE is refused, does nothing and reaches no server.",

@@ -201,6 +201,15 @@ case(
     fetch(NEXT),
 )
 
+case(
+    "a-private-answer-is-checked-by-its-client",
+    "RFC 9110 section 13.1.2",
+    "Where nothing may be stored, a client's condition reaches the server, and its 304 the client.",
+    fetch(says("Cache-Control: private, no-cache", 'ETag: "a"')),
+    fetch(says('ETag: "a"', status=304), 'If-None-Match: "a"', asked=('If-None-Match: "a"',)),
+    fetch(says("Cache-Control: private, no-cache", 'ETag: "b"')),
+)
+
 theme("What a 304 changes")
 
 case(

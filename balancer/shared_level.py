@@ -1,0 +1,68 @@
+"""The level of a plane's cache that is shared with other balancers: there while the configuration asks for it."""
+
+from __future__ import annotations
+
+from balancer.cache.purges import Purge
+from balancer.caching.stock import Stock
+from balancer.redis_gateway import Gateway
+from balancer.second_level import SecondLevel
+from balancer.telemetry.cache_report import SecondReport
+from config.schema import Config, Redis
+
+
+class SharedLevel:
+    """Redis below a stock's memory. What others purge is purged in that memory, too."""
+
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
+        self._settings: Redis | None = None
+        self._gateway: Gateway | None = None
+        self._level: SecondLevel | None = None
+
+    async def change(self, config: Config, *, caches: bool) -> None:
+        """Take a configuration; `caches` says whether it has a route whose answers are cached."""
+        wanted = config.redis if caches and config.cache.redis and config.redis.url else None
+        if wanted != self._settings:
+            await self.close()
+            if wanted is not None:
+                self._open(wanted)
+        if self._level is not None:
+            self._level.largest = config.cache.redis_max_object
+
+    def _open(self, settings: Redis) -> None:
+        self._settings = settings
+        self._gateway = Gateway(settings)
+        self._level = SecondLevel(self._gateway, settings, self._heard, self._stock.forget)
+        self._stock.second = self._level
+        self._level.start()
+
+    def _heard(self, purge: Purge) -> None:
+        self._stock.purge([purge])
+
+    async def close(self) -> None:
+        """Do without it."""
+        level, gateway = self._level, self._gateway
+        self._settings = self._level = self._gateway = self._stock.second = None
+        if level is not None:
+            await level.close()
+        if gateway is not None:
+            await gateway.close()
+
+    def report(self) -> SecondReport | None:
+        """How it goes; None where there is none."""
+        level, gateway = self._level, self._gateway
+        if level is None or gateway is None:
+            return None
+        state = gateway.state
+        hears = level.listener.hears
+        reason = state.reason if state.phase != "up" else None if hears else level.listener.reason
+        return SecondReport(
+            state=state.phase if state.phase != "up" or hears else "deaf",
+            up=state.phase == "up",
+            reason=reason,
+            commands=dict(state.results),
+            seconds=state.latency,
+            lookups=dict(level.counts),
+            gaps=level.purges.gaps,
+            owed=len(level.purges.owed),
+        )
