@@ -157,29 +157,26 @@ class Lab:
         assert self._sites[name].running, f"the balancer has ended; it said:\n{self._sites[name].said()}"
         return self._sites[name]
 
-    def _started(self, name: str) -> Site:
+    def _started(self, name: str, more: Mapping[str, Any] | None = None, label: str = "") -> Site:
         """A site on ports that were free; on a busy machine somebody else may have taken them since."""
-        for _ in range(2):
-            site = Site(self._folder, name, self.server.port)
+        for attempt in range(3):
+            site = Site(self._folder, name, self.server.port, more, label)
             try:
                 site.start()
+                break
             except RuntimeError:
-                if "cannot listen" not in site.said():
+                if attempt == 2 or "address already in use" not in site.said().lower():
                     raise
-            else:
-                return site
-        site = Site(self._folder, name, self.server.port)
-        site.start()
         return site
 
     def pair(self, name: str, redis: str) -> tuple[Site, Site]:
         """Two balancers of one configuration that share what they store, by the URL of a Redis."""
         labels = (f"{name}-first", f"{name}-second")
         if labels[0] not in self._sites:
-            sites = [Site(self._folder, name, self.server.port, {"redis": {"url": redis}}, label) for label in labels]
+            more = {"redis": {"url": redis}}
+            with ThreadPoolExecutor(len(labels)) as at_once:
+                sites = list(at_once.map(lambda label: self._started(name, more, label), labels))
             self._sites.update(zip(labels, sites, strict=True))
-            with ThreadPoolExecutor(len(sites)) as at_once:
-                list(at_once.map(Site.start, sites))
         return self._sites[labels[0]], self._sites[labels[1]]
 
     def client_of(self, site: Site) -> Client:
