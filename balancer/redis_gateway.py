@@ -260,9 +260,7 @@ class Gateway:
             except Exception as error:  # whatever redis-py makes of what came: it ends this connection and nothing else
                 self._lost(link, error)
                 return
-            if link is not self._link:
-                return
-            if not pending:
+            if not pending:  # nor is there anything on a link that was given up: what comes late is nobody's
                 self._lost(link, ConnectionError("it has answered what it was not asked"))
                 return
             future, asked = pending.popleft()

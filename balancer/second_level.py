@@ -492,7 +492,7 @@ class SecondLevel:
                 try:
                     for purge, (number, _) in list(self.purges.owed.items()):
                         await self._deliver(purge, number)
-                    await self.purges.catch_up(await self.gateway.run("LINDEX", self.purges.head, 0))
+                    await self.purges.check()
                 except Unavailable:
                     pass  # the gateway has counted it; the next turn tries again
             await self._sleep(EVERY)

@@ -29,47 +29,42 @@ TRIES: Final = 3
 _ROOT: Final = b"r"
 
 # Purging must be possible when Redis is full, hence allow-oom (Redis 7, Valkey).
-_APPEND: Final = Script(
-    """#!lua flags=allow-oom
-local head = redis.call('LINDEX', KEYS[1], 0)
-if not head then
-  head = ARGV[3]
-  redis.call('LPUSH', KEYS[1], head)
-end
-redis.call('LPUSH', KEYS[1], ARGV[1])
-redis.call('LTRIM', KEYS[1], 0, tonumber(ARGV[5]) - 1)
-if ARGV[2] == '1' then
-  if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('LPUSH', KEYS[2], ARGV[4]) end
+_BEGIN: Final = """#!lua flags=allow-oom
+if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then
+  redis.call('DEL', KEYS[1], KEYS[2])
+  redis.call('LPUSH', KEYS[1], ARGV[1])
   redis.call('LPUSH', KEYS[2], ARGV[1])
-  redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[6]) - 1)
+end
+"""
+"""A log of which a part was evicted is begun anew as a whole, so that nobody goes on with a part that others lack."""
+_APPEND: Final = Script(
+    _BEGIN
+    + """
+local head = redis.call('LINDEX', KEYS[1], 0)
+redis.call('LPUSH', KEYS[1], ARGV[2])
+redis.call('LTRIM', KEYS[1], 0, tonumber(ARGV[4]) - 1)
+if ARGV[3] == '1' then
+  redis.call('LPUSH', KEYS[2], ARGV[2])
+  redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[5]) - 1)
 end
 return string.sub(head, 1, 8)
 """
 )
-"""Add a purge to the log, and to the wide ones if it is one; gives the one before. A log that is not there is begun."""
+"""Add a purge to the log, and to the wide ones if it is one; gives the one before."""
 
 _NEWER: Final = Script(
-    """#!lua flags=allow-oom
-local all = {}
-for i = 1, 2 do
-  if redis.call('EXISTS', KEYS[i]) == 0 then redis.call('LPUSH', KEYS[i], ARGV[i]) end
-  local items = redis.call('LRANGE', KEYS[i], 0, -1)
-  local newer = {}
-  local found = 0
-  for _, item in ipairs(items) do
-    if string.sub(item, 1, 8) == ARGV[3] and i == 1 then found = 1 break end
-    newer[#newer + 1] = item
-  end
-  all[#all + 1] = newer
-  if i == 1 then
-    all[#all + 1] = found
-    if found == 1 then break end
-  end
+    _BEGIN
+    + """
+local recent = redis.call('LRANGE', KEYS[1], 0, -1)
+local newer = {}
+for _, item in ipairs(recent) do
+  if string.sub(item, 1, 8) == ARGV[2] then return {newer} end
+  newer[#newer + 1] = item
 end
-return all
+return {newer, redis.call('LRANGE', KEYS[2], 0, -1)}
 """
 )
-"""What is newer than a purge, and 1; if that is not in the log: all of it, 0, and all of the wide ones."""
+"""What is newer than a purge; if that is not in the log: all of it, and all of the wide ones."""
 
 
 class Logged(NamedTuple):
@@ -239,18 +234,18 @@ class SharedPurges:
 
     async def _look(self) -> None:
         known = self._recent.last
-        answer = await _NEWER.run(self._gateway, self._keys, _begun(), _begun(), known or b"-")
-        if not isinstance(answer, list) or len(answer) not in (2, 3) or not isinstance(answer[0], list):
+        answer = await _NEWER.run(self._gateway, self._keys, _begun(), known)
+        if not isinstance(answer, list) or len(answer) not in (1, 2) or not isinstance(answer[0], list):
             raise Unavailable("nonsense")
         newer = _log(answer[0])
-        if len(answer) == 2:
+        if len(answer) == 1:
             for logged in newer:
                 self._take(logged)
             return
         if known != self._recent.last:
             return  # it has moved on meanwhile; whoever is behind still looks again
         self._begin_anew(self._recent, newer)
-        self._begin_anew(self._wide, _log(answer[2]))
+        self._begin_anew(self._wide, _log(answer[1]))
         if self.epoch:
             self.gaps += 1
         self.epoch += 1
@@ -294,6 +289,13 @@ class SharedPurges:
                 self._sequence += 1
                 known.add(self._sequence, logged)
 
+    async def check(self) -> None:
+        """Be in step, and have the log in use, so that it is not what is evicted first. Raises `Unavailable`."""
+        if await self._gateway.run("TOUCH", *self._keys) == len(self._keys):
+            await self.catch_up(await self._gateway.run("LINDEX", self.head, 0))
+        else:
+            await self.look()
+
     # Writing.
 
     def owe(self, purge: Purge, wall: float) -> int:
@@ -320,9 +322,7 @@ class SharedPurges:
         logged = Logged(token_bytes(ID), purge, wall)
         item = encoded(logged)
         self._mine.append(logged.name)
-        before = await _APPEND.run(
-            self._gateway, self._keys, item, int(is_wide(purge)), _begun(), _begun(), RECENT, WIDE
-        )
+        before = await _APPEND.run(self._gateway, self._keys, _begun(), item, int(is_wide(purge)), RECENT, WIDE)
         if not isinstance(before, bytes) or len(before) != ID:
             raise Unavailable("nonsense")
         if logged.name not in self._recent.sequences:

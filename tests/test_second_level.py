@@ -547,6 +547,29 @@ async def test_an_evicted_log_is_a_gap_for_all_and_then_begun_anew(redis_server:
         assert (one.dropped, other.dropped) == (dropped[0] + 1, dropped[1] + 1)
 
 
+async def test_a_log_of_which_a_part_was_evicted_is_begun_anew_for_all(redis_server: RedisServer) -> None:
+    async with two(redis_server) as (one, other), client_of(redis_server) as client:
+        dropped = one.dropped, other.dropped
+        await client.delete("balancer:{purges}wide")
+        async with level(redis_server.url) as newcomer:
+            assert await one.find() is None
+            await until(lambda: one.dropped == dropped[0] + 1)
+            await one.store(entry(b"old"))
+            assert await newcomer.find() == b"old", "they do not agree on where the log begins"
+            await newcomer.store(entry(b"new"))
+            assert await one.find() == b"new"
+
+
+async def test_a_part_of_the_log_that_was_evicted_is_missed_at_the_next_look(redis_server: RedisServer) -> None:
+    async with level(redis_server.url) as one, client_of(redis_server) as client:
+        dropped = one.dropped
+        await client.delete("balancer:{purges}wide")
+        await one.purges.check()
+        assert one.dropped == dropped + 1
+        await one.purges.check()
+        assert one.dropped == dropped + 1
+
+
 async def test_a_purge_into_an_evicted_log_is_a_gap_for_those_who_hear_of_it(redis_server: RedisServer) -> None:
     async with two(redis_server) as (one, other), client_of(redis_server) as client:
         dropped = other.dropped
@@ -655,8 +678,11 @@ async def test_a_redis_that_evicts_serves_right_answers_or_none(redis_server: Re
             await one.store(entry(body, key=key, tags=(), groups=()))  # an evicted tag would take all others with it
         found = {key: await other.find(key) for key in bodies}
         assert all(body in (None, bodies[key]) for key, body in found.items())
-        assert 0 < sum(body is not None for body in found.values()) < 300
         assert (await client.info("stats"))["evicted_keys"] > 0
+        await client.config_set("maxmemory", 0)
+        await one.purges.check()
+        await one.store(entry(b"new"))
+        assert await other.find() == b"new"
 
 
 async def test_a_frozen_redis_is_a_miss_within_the_deadline(redis_server: RedisServer) -> None:
@@ -834,7 +860,7 @@ async def test_whatever_happens_nothing_is_served_that_was_purged_after_it_was_a
     served = 0
     async with two(redis_server) as levels, client_of(redis_server) as client:
         records: dict[bytes, bytes] = {}
-        for moment in range(250):
+        for moment in range(300):
             side = rng.choice(levels)
             does = rng.random()
             if does < 0.35:
@@ -874,7 +900,7 @@ async def test_whatever_happens_nothing_is_served_that_was_purged_after_it_was_a
                         if when > asked and purge.meets(made[found.body]):
                             assert purge.soft
                             assert found.fresh_until <= monotonic() or when < asked, (purge, moment)
-    assert served > 10
+    assert served >= 5, "it has hardly tried"
 
 
 def _purge(rng: Random, keys: list[bytes], tags: list[bytes]) -> Purge:
