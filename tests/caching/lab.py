@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import SystemRandom
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import yaml
 
 from tests.caching.client import Client
 from tests.caching.server import Place, Server
-from tests.system.process import KEY, free_port
+from tests.system.process import KEY
 from tests.tree import ROOT
 
 START: Final = 60.0
@@ -75,6 +76,18 @@ SITES: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+def quiet_port() -> int:
+    """A port that is free, and that no client of these many is given for its end before a slow start has come to it."""
+    for port in SystemRandom().sample(range(10240, 32768), 50):  # below what systems hand out
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("of fifty ports none is free")
+
+
 class Site:
     """One running balancer."""
 
@@ -83,8 +96,7 @@ class Site:
     ) -> None:
         self.name = name
         label = label or name
-        self.port = free_port()
-        self.admin = free_port()
+        self.port, self.admin = quiet_port(), quiet_port()
         self.log = folder / f"{label}.log"
         self._file = folder / f"{label}.yaml"
         servers = {"a": f"http://127.0.0.1:{server}"}
