@@ -313,6 +313,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if last_words:
             self.data_received(last_words)
+            self._catch_up()
             if self.exchange is not exchange:
                 return
         self.exchange = None

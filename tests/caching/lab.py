@@ -153,11 +153,24 @@ class Lab:
 
     def site(self, name: str = "plain") -> Site:
         if name not in self._sites:
-            site = Site(self._folder, name, self.server.port)
-            site.start()
-            self._sites[name] = site
+            self._sites[name] = self._started(name)
         assert self._sites[name].running, f"the balancer has ended; it said:\n{self._sites[name].said()}"
         return self._sites[name]
+
+    def _started(self, name: str) -> Site:
+        """A site on ports that were free; on a busy machine somebody else may have taken them since."""
+        for _ in range(2):
+            site = Site(self._folder, name, self.server.port)
+            try:
+                site.start()
+            except RuntimeError:
+                if "cannot listen" not in site.said():
+                    raise
+            else:
+                return site
+        site = Site(self._folder, name, self.server.port)
+        site.start()
+        return site
 
     def pair(self, name: str, redis: str) -> tuple[Site, Site]:
         """Two balancers of one configuration that share what they store, by the URL of a Redis."""

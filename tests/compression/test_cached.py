@@ -10,7 +10,7 @@ import pytest
 from tests.caching.client import PATIENCE, Seen
 from tests.caching.lab import Site
 from tests.caching.server import Gate, Server, says
-from tests.compression.test_over_sockets import BROWSER, CODINGS, HTML, PAGE, Hall, decoded, one, text
+from tests.compression.test_over_sockets import BROWSER, CODINGS, HTML, PAGE, PATIENT, Hall, decoded, one, text
 
 STORED = (HTML, 'ETag: "x"', "Cache-Control: max-age=600")
 PNG = ("Content-Type: image/png", "Cache-Control: max-age=600")
@@ -19,7 +19,7 @@ PNG = ("Content-Type: image/png", "Cache-Control: max-age=600")
 @pytest.fixture(scope="module")
 def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
     server = Server()
-    site = Site(tmp_path_factory.mktemp("cached"), "plain", server.port, {"compress": True})
+    site = Site(tmp_path_factory.mktemp("cached"), "plain", server.port, {"compress": True, **PATIENT})
     site.start()
     yield Hall(site, server)
     site.end()

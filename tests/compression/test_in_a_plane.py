@@ -8,6 +8,7 @@ import zlib
 
 import pytest
 
+from balancer.compression import SLICE
 from balancer.compression.packing import ROOM
 from balancer.proxy.sides import NEVER
 from tests.proxy.wire import Peer, Site, config, ok, serving, site
@@ -133,10 +134,11 @@ async def test_a_server_that_ends_before_its_answer_does_is_cut_off() -> None:
         assert ROOM.held == 0
 
 
-async def test_what_comes_after_an_answer_spoils_the_connection_however_large_it_is() -> None:
+@pytest.mark.parametrize(("length", "excess"), [(100_000, 200_000), (SLICE, 1), (SLICE, 100_000)])
+async def test_what_comes_after_an_answer_spoils_the_connection_however_large_it_is(length: int, excess: int) -> None:
     async def more(peer: Peer) -> None:
         await peer.head()
-        await peer.send(ok(HALVED[:100_000], HTML) + HALVED[:200_000])
+        await peer.send(ok(HALVED[:length], HTML) + HALVED[:excess])
         await peer.rest()
 
     async with serving(more) as (server,), site(config({"a": server}, COMPRESSING)) as here:
@@ -144,7 +146,7 @@ async def test_what_comes_after_an_answer_spoils_the_connection_however_large_it
             client = await here.connect()
             await client.send(GET)
             await client.head()
-            assert await compressed(client) == HALVED[:100_000]
+            assert await compressed(client) == HALVED[:length]
         assert server.connections == 3
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from balancer.compression import Compression
 from balancer.compression.entity_tags import answering, coded, original
-from balancer.compression.negotiation import REMEMBERED
+from balancer.compression.negotiation import LONGEST, REMEMBERED
 from balancer.http1.edits import Edits
 from balancer.http1.framing import CHUNKED, UNTIL_CLOSE
 from balancer.http1.head import RequestHead, ResponseHead, parse_request, parse_response
@@ -163,6 +163,7 @@ def test_what_is_remembered_has_an_end() -> None:
     compression.choose(b"y" * 100_000)
     assert len(compression._choices) <= REMEMBERED
     assert len(compression._suiting) <= REMEMBERED
+    assert max(map(len, compression._choices)) <= LONGEST
 
 
 # Entity tags.

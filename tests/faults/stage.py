@@ -26,6 +26,8 @@ PATIENCE = 5.0
 
 SHORT = {"connect": "1s", "first_byte": "500ms", "idle": "500ms", "request_body_idle": "300ms", "request_head": "300ms"}
 """Time-outs in which a test can wait for the worst."""
+PATIENT: Mapping[str, str] = {}
+"""Those of the shipped configuration, for tests whose server is silent while they look at something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,9 @@ class Stage:
         await self.until(lambda: self.server.inflight == 0 and not self.plane.dialer.dials)
 
 
-def settings(liar: FaultServer, honest: FaultServer, cloth: Cloth, more: Mapping[str, Any]) -> Config:
+def settings(
+    liar: FaultServer, honest: FaultServer, cloth: Cloth, timeouts: Mapping[str, str], more: Mapping[str, Any]
+) -> Config:
     def pool(name: str, server: FaultServer) -> dict[str, Any]:
         scheme = "https" if cloth.to_server else "http"
         return {"servers": {name: {"url": f"{scheme}://127.0.0.1:{server.port}"}}, **cloth.pools}
@@ -156,7 +160,7 @@ def settings(liar: FaultServer, honest: FaultServer, cloth: Cloth, more: Mapping
             "timeouts": {**SHORT, "tls_handshake": "1s"},
             "limits": {"lag": None},  # clients, servers and plane share a loop, and may keep each other waiting
             "pools": {
-                "lies": {**pool("liar", liar), "timeouts": SHORT, "health": {"active": None, "passive": passive}},
+                "lies": {**pool("liar", liar), "timeouts": timeouts, "health": {"active": None, "passive": passive}},
                 "honest": {**pool("honest", honest), "health": {"active": None}},
             },
             "routes": {
@@ -169,13 +173,15 @@ def settings(liar: FaultServer, honest: FaultServer, cloth: Cloth, more: Mapping
 
 
 @asynccontextmanager
-async def stage(cloth: Cloth = PLAIN, liar: FaultServer | None = None, **more: Any) -> AsyncIterator[Stage]:
+async def stage(
+    cloth: Cloth = PLAIN, liar: FaultServer | None = None, timeouts: Mapping[str, str] = SHORT, **more: Any
+) -> AsyncIterator[Stage]:
     """The stage with its bystanders; in the end they were all served, and nothing is left over."""
     liar, honest = liar or FaultServer(cloth.to_server), FaultServer(cloth.to_server)
     await liar.start()
     await honest.start()
     try:
-        async with site(settings(liar, honest, cloth, more)) as here:
+        async with site(settings(liar, honest, cloth, timeouts, more)) as here:
             set_up = Stage(here, liar, honest, cloth)
             base = await Base.settled(set_up.plane)
             await set_up.begin()

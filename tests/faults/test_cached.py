@@ -11,7 +11,7 @@ from balancer.cache.entry import Entry
 from balancer.caching.fill import Fill
 from tests.faults.server import Hand
 from tests.faults.sight import Seen, Sight
-from tests.faults.stage import LOOPS, PATIENCE, Stage, on, stage
+from tests.faults.stage import LOOPS, PATIENCE, PATIENT, Stage, on, stage
 from tests.faults.test_clients import WAYS
 from tests.proxy.wire import Peer
 
@@ -72,7 +72,7 @@ async def forgotten(scene: Stage) -> None:
 @LOOPS
 def test_a_client_that_leaves_at_any_byte_of_a_hit_leaves_nothing(loop: str) -> None:
     async def work() -> None:
-        async with stage(cache=CACHED) as scene:
+        async with stage(timeouts=PATIENT, cache=CACHED) as scene:
 
             async def lie(hand: Hand) -> None:
                 await hand.send(ANSWERS["counted"])
@@ -116,7 +116,7 @@ def test_who_leaves_at_any_byte_of_a_shared_answer_takes_nothing_from_the_other(
     head = said.index(b"\r\n\r\n") + 4
 
     async def work() -> None:
-        async with stage(cache=CACHED) as scene:
+        async with stage(timeouts=PATIENT, cache=CACHED) as scene:
             for way, leave in WAYS.items():
                 for count in range(len(said) + 1):
                     go, sent, gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -184,7 +184,7 @@ async def body_of(client: Peer) -> bytes:
 @pytest.mark.parametrize("slow", [LEADER, FOLLOWER])
 def test_one_that_does_not_read_keeps_nobody_waiting_and_gets_it_all_in_the_end(loop: str, slow: str) -> None:
     async def work() -> None:
-        async with stage(cache=CACHED) as scene:
+        async with stage(timeouts=PATIENT, cache=CACHED) as scene:
 
             async def lie(hand: Hand) -> None:
                 await hand.send(CHUNKED)
@@ -219,7 +219,7 @@ def test_one_that_does_not_read_keeps_nobody_waiting_and_gets_it_all_in_the_end(
 @LOOPS
 def test_one_that_leaves_long_after_the_answer_is_complete_leaves_nothing(loop: str) -> None:
     async def work() -> None:
-        async with stage(cache=CACHED) as scene:
+        async with stage(timeouts=PATIENT, cache=CACHED) as scene:
 
             async def lie(hand: Hand) -> None:
                 await go.wait()
@@ -253,7 +253,7 @@ COUNT = 40
 @pytest.mark.parametrize("leaving", [None, LEADER, FOLLOWER])
 def test_a_body_that_turns_out_to_be_too_large_is_whole_for_all_who_read_it(loop: str, leaving: str | None) -> None:
     async def work() -> None:
-        async with stage(cache=SMALL) as scene:
+        async with stage(timeouts=PATIENT, cache=SMALL) as scene:
 
             async def lie(hand: Hand) -> None:
                 await hand.send(CHUNKED)
@@ -291,7 +291,7 @@ def test_a_body_that_turns_out_to_be_too_large_is_whole_for_all_who_read_it(loop
 @LOOPS
 def test_a_body_too_large_that_nobody_reads_any_more_is_not_fetched_to_its_end(loop: str) -> None:
     async def work() -> None:
-        async with stage(cache=SMALL) as scene:
+        async with stage(timeouts=PATIENT, cache=SMALL) as scene:
 
             async def lie(hand: Hand) -> None:
                 await go.wait()
@@ -321,7 +321,7 @@ def test_a_body_too_large_is_taken_no_faster_than_it_is_read(loop: str, slow: st
     """Otherwise it would be in memory after all, for the one that is slow."""
 
     async def work() -> None:
-        async with stage(cache=SMALL) as scene:
+        async with stage(timeouts=PATIENT, cache=SMALL) as scene:
             sent = 0
 
             async def lie(hand: Hand) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, redis_server
 from tests.system.herd import Answering, Asker, Origin, askers, dripping, leave, slow_then
 from tests.system.process import Balancer, running, until
+
+__all__ = ["redis_server"]  # a fixture
 
 pytestmark = pytest.mark.slow
 

@@ -160,6 +160,7 @@ class Answered:
     def __init__(self, connection: UpstreamConnection, method: bytes) -> None:
         self.connection = connection
         self.head = SimpleNamespace(method=method)
+        self.packing = None
         self.told: Told = []
         self.body = b""
 
