@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -24,10 +25,24 @@ KEY = "a-key-for-the-tests-and-long-enough"
 PATIENCE = 15.0
 
 
+EPHEMERAL = 32768
+"""The first port that Linux gives to connections; other systems begin later."""
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on.
+
+    Below those that the system gives to connections: one of these would be taken again by any client of any test before
+    it is listened on. Which one is by chance, as several sessions may look for some at the same time.
+    """
+    while True:
+        port = secrets.randbelow(EPHEMERAL - 10_000) + 10_000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Child:
