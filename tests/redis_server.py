@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from bench.program import free_port
 
 
 def binary() -> str:
@@ -34,9 +35,7 @@ class RedisServer:
     def __init__(self, directory: Path, password: str = "") -> None:
         self.directory = directory
         self.password = password
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[str] | None = None
 
     @property

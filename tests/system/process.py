@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -18,16 +17,11 @@ from typing import Any
 import aiohttp
 import yaml
 
+from bench.program import free_port
 from tests.tree import ROOT
 
 KEY = "a-key-for-the-tests-and-long-enough"
 PATIENCE = 15.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Child:

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, redis_server
 from tests.system.herd import Answering, Asker, Origin, askers, dripping, leave, slow_then
 from tests.system.process import Balancer, running, until
 
 pytestmark = pytest.mark.slow
+__all__ = ["redis_server"]
 
 HERD = 1000
 FEW = 200
