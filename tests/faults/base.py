@@ -56,7 +56,6 @@ class Base:
     waiting: int
     fills: int
     growing: int
-    lookups: int
     others: Counter[str] = field(default_factory=Counter, compare=False)
     """Objects of earlier tests that are kept by something else, such as the traceback of one that failed."""
 
@@ -76,9 +75,8 @@ class Base:
             inflight=sum(server.inflight for server in servers),
             tunnels=sum(server.tunnels for server in servers),
             waiting=sum(len(pool.waiting) for pool in plane.pools.values()),
-            fills=sum(map(len, plane.reception.desk.fills.values())),
-            growing=plane.reception.desk._growing,
-            lookups=len(plane.reception.desk._lookups),
+            fills=sum(map(len, plane.reception.cache.stock.fills.values())),
+            growing=plane.reception.cache.stock._growing,
         )
 
     @classmethod
