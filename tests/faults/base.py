@@ -76,9 +76,9 @@ class Base:
             inflight=sum(server.inflight for server in servers),
             tunnels=sum(server.tunnels for server in servers),
             waiting=sum(len(pool.waiting) for pool in plane.pools.values()),
-            fills=sum(map(len, plane.reception.desk.fills.values())),
-            growing=plane.reception.desk._growing,
-            lookups=len(plane.reception.desk._lookups),
+            fills=sum(map(len, plane.reception.cache.stock.fills.values())),
+            growing=plane.reception.cache.stock._growing,
+            lookups=len(plane.reception.cache._tasks),
         )
 
     @classmethod

@@ -34,7 +34,7 @@ def question(token: str) -> bytes:
 
 def fill_of(scene: Stage, token: str) -> Fill | None:
     """What is being fetched for it, as long as others may join."""
-    for (key, _), fills in scene.plane.reception.desk.fills.items():
+    for (key, _), fills in scene.plane.reception.cache.stock.fills.items():
         if key.endswith(token.encode()):
             return fills[0]
     return None
@@ -61,7 +61,7 @@ async def read(client: Peer) -> Seen:
 
 async def forgotten(scene: Stage) -> None:
     """What was stored is given back, to the last body."""
-    memory = scene.plane.reception.desk.memory
+    memory = scene.plane.reception.cache.stock.memory
     memory.clear()
     await scene.until(lambda: not memory.reap(1000))
     gc.collect()
