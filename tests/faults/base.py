@@ -56,6 +56,7 @@ class Base:
     waiting: int
     fills: int
     growing: int
+    lookups: int
     others: Counter[str] = field(default_factory=Counter, compare=False)
     """Objects of earlier tests that are kept by something else, such as the traceback of one that failed."""
 
@@ -77,6 +78,7 @@ class Base:
             waiting=sum(len(pool.waiting) for pool in plane.pools.values()),
             fills=sum(map(len, plane.reception.cache.stock.fills.values())),
             growing=plane.reception.cache.stock._growing,
+            lookups=len(plane.reception.cache._tasks),
         )
 
     @classmethod
