@@ -232,6 +232,10 @@ class Fetch(Exchange):
             super()._answer_with(response, length)
         self.fill.begin(entry, length if length >= 0 else UNKNOWN)
 
+    def _pack(self, response: ResponseHead, length: int) -> tuple[ResponseHead, int]:
+        """What nobody is sent is not compressed: a coder would take its share of memory, and not give it back."""
+        return (response, length) if self._detached else super()._pack(response, length)
+
     def _varies_by_ours(self, entry: Entry) -> bool:
         """Whether it varies by what the balancer has told the server: what a client sent there selects nothing."""
         ours = {self.route.edits.request_id.lower()}
