@@ -107,6 +107,7 @@ class Fetch(Exchange):
     """
 
     __slots__ = (
+        "_as_it_is",
         "_cache",
         "_detached",
         "_feeds",
@@ -146,6 +147,7 @@ class Fetch(Exchange):
         self.order = order
         self.fill = fill
         fill.source = self
+        self._as_it_is = as_it_is and not validated
         self._cache = cache
         self._stale = stale
         self._validated = validated
@@ -210,11 +212,11 @@ class Fetch(Exchange):
             stale is not None
             and isinstance(verdict, Refused)
             and (status < 400 or status in GONE)
-            and verdict.reason not in OF_THE_REQUEST
+            and not self._is_of_the_request(verdict)
         ):
             cache.stock.spoiled(order, stale)
         if entry is None or now >= entry.fresh_until:
-            if status < 500:
+            if status < 500 and not self._is_of_the_request(verdict):
                 cache.stock.alone(order)
             self.fill.release(alone=True)
         if order.rule.status_header:
@@ -231,6 +233,10 @@ class Fetch(Exchange):
         else:
             super()._answer_with(response, length)
         self.fill.begin(entry, length if length >= 0 else UNKNOWN)
+
+    def _is_of_the_request(self, verdict: Entry | Refused) -> bool:
+        """Whether an answer was not stored for what this client asked of it, which says nothing of other requests."""
+        return isinstance(verdict, Refused) and (self._as_it_is or verdict.reason in OF_THE_REQUEST)
 
     def _pack(self, response: ResponseHead, length: int) -> tuple[ResponseHead, int]:
         """What nobody is sent is not compressed: a coder would take its share of memory, and not give it back."""
