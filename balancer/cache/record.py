@@ -47,6 +47,7 @@ ZSTD: Final = 2
 _WORTH_IT: Final = 512  # bytes; below, compression saves less than it costs
 _SAMPLE: Final = 4096  # what is looked at before all of it is compressed
 _LEVEL: Final = 1  # the loop waits for it
+_MOST_PACKED: Final = {ZLIB: 128 * 1024, ZSTD: 512 * 1024}  # bytes; text takes 1 to 2 ms
 
 _TOP: Final = Struct("<BBHI")  # version, packing, length of the marks, length of what is packed
 _HEAD: Final = Struct("<HBddddq")  # status, flags, born, fresh, revalidate, error, last modified
@@ -254,7 +255,9 @@ class _Reader:
 def _compressed(content: bytes, packing: int) -> tuple[int, bytes]:
     """How it is packed in the end, and what it became."""
     compress = _COMPRESS.get(packing)
-    if compress is not None and len(content) >= _WORTH_IT and _saves(content[:_SAMPLE], compress(content[:_SAMPLE])):
+    if compress is None or not _WORTH_IT <= len(content) <= _MOST_PACKED[packing]:
+        return PLAIN, content
+    if _saves(content[:_SAMPLE], compress(content[:_SAMPLE])):
         packed = compress(content)
         if _saves(content, packed):
             return packing, packed

@@ -107,6 +107,13 @@ def test_a_body_that_gets_smaller_by_it_is_compressed():
     assert len(packed(entry(TEXT))) < len(TEXT) / 4
 
 
+@pytest.mark.parametrize("packing", [record.ZLIB, record.BEST])
+def test_what_would_take_long_to_compress_is_left_as_it_is(packing):
+    data = pack(entry(bytes(600_000)), now=NOW, wall=WALL, packing=packing)
+    assert data[1] == record.PLAIN
+    assert read(data).body == bytes(600_000)
+
+
 def test_what_does_not_get_smaller_is_left_as_it_is():
     body = zlib.compress(struct.pack(">400d", *(1 / each for each in range(1, 401))), 9)
     data = packed(entry(body))
