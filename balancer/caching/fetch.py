@@ -47,6 +47,9 @@ class Cache(Protocol):
     def serve(self, order: Order, entry: Entry, verdict: str, fwd_status: int = 0) -> None:
         """Send a stored answer, and count the request. `fwd_status` is what a server said meanwhile."""
 
+    def may_purge(self, client: str) -> bool:
+        """Whether a client is one of those that may steer the cache."""
+
     def changed(self, exchange: Exchange, response: ResponseHead) -> None:
         """A request has changed something: what is stored of its URL is not to be believed any more."""
 
@@ -251,12 +254,13 @@ class Fetch(Exchange):
 
     def _status(self, status: int, *, stored: bool, reason: str = "") -> bytes:
         """What the cache did, as a line; `reason` is why the answer is not stored."""
-        why = self.order.why
-        if stored and why is URI_MISS:
+        order = self.order
+        key = order.key if order.asks.wants_key and self._cache.may_purge(self.decision.client) else None
+        if stored and order.why is URI_MISS and key is None:
             return _STORED
-        return cache_status(
-            fwd=why, fwd_status=status if self._validated else 0, stored=stored, detail=reason.encode() or None
-        )
+        fwd_status = status if self._validated else 0
+        detail = reason.encode("ascii") or None
+        return cache_status(fwd=order.why, fwd_status=fwd_status, stored=stored, key=key, detail=detail)
 
     def response_body(self, pieces: list[bytes]) -> None:
         if self._feeds:
