@@ -42,6 +42,9 @@ class Rule:
         self.bypasses = bool(self.bypass_headers or self.bypass_cookies)
         self._ignored = _patterns(settings.ignore_query)
         self.ignores = self._ignored is not None
+        named = (b"header", *self.key_headers, b"cookie", *self.key_cookies)
+        # Other names tell other things apart: what was stored before a reload changed them is not for what comes after.
+        self._named = b" " + b" ".join(named) if len(named) > 2 else b""
         self._lanes: dict[tuple[str, str], Lane] = {}  # bounded: by routes and pools
 
     def ignored(self, query: bytes) -> bytes:
@@ -59,7 +62,7 @@ class Rule:
         """What tells the answers of one URL apart without their say."""
         lane = self._lanes.get((route, pool))
         if lane is None:
-            lane = self._lanes[route, pool] = (route.encode(), pool.encode())
+            lane = self._lanes[route, pool] = (route.encode(), pool.encode() + self._named)
         if self.key_headers or self.key_cookies:
             cookies = _cookies(request) if self.key_cookies else {}
             return (
