@@ -370,6 +370,22 @@ def test_nobody_joins_a_fill_that_was_overtaken(lab: Lab) -> None:
         assert first.answer().body == place.body_of(1)
 
 
+@proves(THEME, COLLAPSE, "A purge of something else lets those who come later go on waiting for what is being fetched.")
+def test_a_purge_of_another_url_overtakes_nothing(lab: Lab) -> None:
+    place = lab.place("not-overtaken")
+    gate = Gate()
+    place.plan(says("Cache-Control: max-age=60", before=gate))
+    with crowd(lab, 3, "ruled") as (first, second, purger):
+        first.send(f"/{place.name}")
+        assert place.wait(1)
+        assert purger.ask("/another", method="PURGE").status == 200
+        second.send(f"/{place.name}")
+        assert second.quiet()
+        gate.open()
+        assert [first.answer().body, second.answer().body] == [place.body_of(1)] * 2
+    assert len(place.asked) == 1
+
+
 @proves(THEME, COLLAPSE, "A client that takes nothing of a large answer holds up nobody else.")
 def test_a_client_that_takes_nothing_holds_up_nobody(lab: Lab) -> None:
     place = lab.place("takes-nothing")
