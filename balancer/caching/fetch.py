@@ -169,6 +169,11 @@ class Fetch(Exchange):
         if status == 304 and self._validated:
             self._not_modified(response)
             return
+        if status in ERRORS and self._stale is not None:
+            now = monotonic()
+            if may_serve_on_error(self._stale, order.asks, now):
+                self._serve_stale(self._stale, status)
+                return
         if order.head.method == b"HEAD":
             if self._stale is not None and _tells_of_another(self._stale, response):
                 self._cache.stock.spoiled(order, self._stale)
@@ -176,11 +181,6 @@ class Fetch(Exchange):
             self.extra = self._status(status, stored=False) if order.rule.status_header else b""
             super()._answer_with(response, length)
             return
-        if status in ERRORS and self._stale is not None:
-            now = monotonic()
-            if may_serve_on_error(self._stale, order.asks, now):
-                self._serve_stale(self._stale, status)
-                return
         rule = order.rule
         cache = self._cache
         now = decision.first_byte

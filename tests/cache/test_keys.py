@@ -177,10 +177,59 @@ def test_what_a_server_may_take_for_the_key_is_in_it() -> None:
         assert by.lane("r", "p", request(*lines)) != plain, lines
 
 
+def test_what_a_server_may_not_take_for_the_key_is_not_the_key() -> None:
+    """Some servers know X_Lang and X-Lang apart, or take one of two lines, or end a cookie at its closing quote."""
+    by = rule(key={"headers": ["X-Lang"], "cookies": ["theme"]})
+
+    def lane(*lines: str) -> tuple[bytes | None, ...]:
+        return by.lane("r", "p", request(*lines))
+
+    assert lane("X_Lang: de") not in (lane("X-Lang: de"), lane())
+    assert lane("X-Lang: de", "X-Lang: en") != lane("X-Lang: de, en")
+    assert lane('Cookie: a="x; theme=dark; b=y"') not in (lane("Cookie: theme=dark"), lane())
+    assert lane('Cookie: a="x', "Cookie: theme=dark", 'Cookie: b=y"') not in (lane("Cookie: theme=dark"), lane())
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "theme =dark",
+        "a=1 theme=dark",
+        "a=1, theme=dark",
+        "a=1\ttheme=dark",
+        'a="1" theme=dark',
+        "Theme=dark",
+        "%74heme=dark",
+        'theme="dark"',
+        'a="\\"; theme=dark',
+    ],
+)
+def test_a_cookie_that_some_server_finds_is_in_the_key(cookie: str) -> None:
+    by = rule(key={"cookies": ["theme"]}, bypass={"cookies": ["theme"]})
+    asked = request(f"Cookie: {cookie}")
+    assert by.passes(asked)
+    assert by.lane("r", "p", asked) not in (
+        by.lane("r", "p", request()),
+        by.lane("r", "p", request("Cookie: theme=dark")),
+    )
+
+
+def test_a_cookie_with_any_value_is_found_by_its_name_alone() -> None:
+    by = rule(key={"cookies": ["user_id"]})
+
+    def lane(cookie: str) -> tuple[bytes | None, ...]:
+        return by.lane("r", "p", request(f"Cookie: {cookie}"))
+
+    assert lane("a=user_id; b=user_id=1; user_ids=2") == lane("a=b")
+    assert lane("user_id=a=b") == (b"r", b"p", b"a=b")
+    assert lane("user.id=1") != lane("a=b")
+
+
 def test_bypassing_is_by_names_alone() -> None:
     by = rule(bypass={"headers": ["X-Preview"], "cookies": ["session"]})
     assert by.bypasses
     assert by.passes(request("x-preview:"))
+    assert by.passes(request("X_Preview: 1"))
     assert by.passes(request("Cookie: a=1; session="))
     assert by.passes(request("Cookie: session"))
     assert not by.passes(request("X-Previews: 1", "Cookie: sessions=1; a=session"))
