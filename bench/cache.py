@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -100,7 +100,7 @@ def _caching(sitting: Sitting) -> list[str]:
 def _case(sitting: Sitting, names: Sequence[str], name: str, title: str, asked: Asked) -> Case:
     """All programs in turn, round by round, so that a change of the machine's mood meets all of them."""
     with ExitStack() as stack:
-        programs = [_started(sitting, which, stack) for which in names]
+        programs = [stack.enter_context(running(CACHES[which](sitting.place), sitting.core)) for which in names]
         for program in programs:
             _sample(sitting, program, asked)  # fills and warms
         taken: dict[str, list[Sample]] = {program.name: [] for program in programs}
@@ -125,14 +125,6 @@ def _case(sitting: Sitting, names: Sequence[str], name: str, title: str, asked: 
     errors = sum(sample.errors for samples in taken.values() for sample in samples)
     goal = Goal("ratio", GOALS[name][0][1]) if name in GOALS else None
     return Case(name, title, "µs of CPU a request", rows, goal, errors)
-
-
-def _started(sitting: Sitting, name: str, stack: ExitStack) -> Program:
-    """It runs until the stack ends. The port that was found free may be another's by the time it is wanted."""
-    for _ in range(2):
-        with suppress(NotStarted):
-            return stack.enter_context(running(CACHES[name](sitting.place), sitting.core))
-    return stack.enter_context(running(CACHES[name](sitting.place), sitting.core))
 
 
 def _sample(sitting: Sitting, program: Program, asked: Asked) -> Sample:

@@ -7,13 +7,15 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 
 from bench import usage
 from bench.request import LARGE, LARGE_SIZE, SMALL, SMALL_BODY, ask
 
+_RNG = SystemRandom()
 _ROOT = Path(__file__).parent.parent
 _PATIENCE = 20.0  # seconds to the first good answers; the balancer checks its server before using it
 # These would change what is measured behind its configuration's back.
@@ -62,10 +64,16 @@ class Program:
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
+    """A port that nothing listens on now, and that no outgoing connection will have before something does.
+
+    Those that the system chooses are also what it gives connections, of which a benchmark makes thousands: they come
+    from 32768 upwards.
+    """
+    for _ in range(100):
+        port = _RNG.randrange(20000, 32768)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("no port from 20000 to 32767 is free")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.process import free_port
+from bench.program import free_port
 
 
 def binary() -> str:

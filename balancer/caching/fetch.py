@@ -47,6 +47,9 @@ class Cache(Protocol):
     def serve(self, order: Order, entry: Entry, verdict: str, fwd_status: int = 0) -> None:
         """Send a stored answer, and count the request. `fwd_status` is what a server said meanwhile."""
 
+    def may_purge(self, client: str) -> bool:
+        """Whether a client is one of those that may steer the cache."""
+
     def changed(self, exchange: Exchange, response: ResponseHead) -> None:
         """A request has changed something: what is stored of its URL is not to be believed any more."""
 
@@ -194,14 +197,17 @@ class Fetch(Exchange):
         )
         decision.cache = "expired" if self._stale is not None else "miss"
         entry: Entry | None = None
+        reason = ""
         if isinstance(verdict, Refused):
-            cache.stock.refused(order, verdict.reason)
+            reason = verdict.reason
         elif length < 0 and length != CHUNKED:
-            cache.stock.refused(order, "until-close")  # where it ends cannot be told from where it was cut
+            reason = "until-close"  # where it ends cannot be told from where it was cut
         elif verdict.vary and self._varies_by_ours(verdict):
-            cache.stock.refused(order, "vary")
+            reason = "vary"
         else:
             entry = verdict
+        if reason:
+            cache.stock.refused(order, reason)
         stale = self._stale
         # The server's newest word is that nobody else may have it: what was stored is for nobody else either, unless
         # this answer is about who asked.
@@ -217,7 +223,7 @@ class Fetch(Exchange):
                 cache.stock.alone(order)
             self.fill.release(alone=True)
         if order.rule.status_header:
-            self.extra = self._status(status, stored=entry is not None)
+            self.extra = self._status(status, stored=entry is not None, reason=reason)
         if entry is None:
             if self._detached:
                 self.unwanted()
@@ -246,12 +252,15 @@ class Fetch(Exchange):
             ours.add(self.client.vouched[0].lower())
         return any(name in ours for name, _ in entry.vary)
 
-    def _status(self, status: int, *, stored: bool) -> bytes:
-        """What the cache did, as a line."""
-        why = self.order.why
-        if stored and why is URI_MISS:
+    def _status(self, status: int, *, stored: bool, reason: str = "") -> bytes:
+        """What the cache did, as a line; `reason` is why the answer is not stored."""
+        order = self.order
+        key = order.key if order.asks.wants_key and self._cache.may_purge(self.decision.client) else None
+        if stored and order.why is URI_MISS and key is None:
             return _STORED
-        return cache_status(fwd=why, fwd_status=status if self._validated else 0, stored=stored)
+        fwd_status = status if self._validated else 0
+        detail = reason.encode("ascii") or None
+        return cache_status(fwd=order.why, fwd_status=fwd_status, stored=stored, key=key, detail=detail)
 
     def response_body(self, pieces: list[bytes]) -> None:
         if self._feeds:

@@ -23,7 +23,7 @@ from config.schema import Cache
 ALONE: Final = 10.0
 """Seconds in which requests do not wait for each other, after an answer that was for one of them only."""
 MOST_ALONE: Final = 4096
-REAPED: Final = 1000
+REAPED: Final = 400
 """Entries that a tick of a tenth of a second looks at for those that were purged."""
 MOST_PASSES: Final = 10_000
 """Turns in which the store is gone through for a receipt; ten million entries are more than fit into any memory."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 import signal
-import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -19,30 +17,11 @@ from typing import Any
 import aiohttp
 import yaml
 
+from bench.program import free_port
 from tests.tree import ROOT
 
 KEY = "a-key-for-the-tests-and-long-enough"
 PATIENCE = 15.0
-
-
-EPHEMERAL = 32768
-"""The first port that Linux gives to connections; other systems begin later."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on.
-
-    Below those that the system gives to connections: one of these would be taken again by any client of any test before
-    it is listened on. Which one is by chance, as several sessions may look for some at the same time.
-    """
-    while True:
-        port = secrets.randbelow(EPHEMERAL - 10_000) + 10_000
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Child:

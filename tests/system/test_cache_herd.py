@@ -18,6 +18,7 @@ from tests.system.process import Balancer, running, until
 __all__ = ["redis_server"]  # a fixture
 
 pytestmark = pytest.mark.slow
+__all__ = ["redis_server"]
 
 HERD = 1000
 FEW = 200
