@@ -179,7 +179,7 @@ def usual(name: bytes) -> bytes:
 
 
 def apart(fields: Iterable[Field]) -> bytes:
-    """What several lines say, or lines that are spelt oddly, as no line by itself can say it: none begins with a tab."""
+    """What several lines say, or oddly spelt ones, as no line by itself can say it: none begins with a tab."""
     return b"".join([b"\t%d %b:%b" % (len(field[1]), field[0], field[1]) for field in fields])
 
 
