@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from balancer.redis_connection import reason
 from config.schema import Redis
 
 EVERY = 5.0
@@ -126,7 +127,7 @@ class RedisLink:
             latency = perf_counter() - began
             info = await self._client.info()
         except (RedisError, OSError) as error:
-            return self._down(_reason(error))
+            return self._down(reason(error, self._settings.url))
         self.state = RedisState(True, None, latency, self._wall(), _digest(info))
         return self.state
 
@@ -137,7 +138,7 @@ class RedisLink:
             try:
                 await self.check_now()
             except Exception as error:  # the task's outermost place: an odd server's answers
-                self._down(_reason(error))
+                self._down(reason(error, self._settings.url))
             if self._watcher is me:
                 await self._sleep(self._every)
 
@@ -165,11 +166,6 @@ def _client(settings: Redis) -> Client:
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return client
-
-
-def _reason(error: Exception) -> str:
-    """One line without credentials: redis-py names host and port in its messages, never the password."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
 
 def _digest(info: Mapping[str, object]) -> dict[str, str | int | float]:

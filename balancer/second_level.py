@@ -54,12 +54,10 @@ GENERATION: Final = 2 * ID
 
 _SELECTOR: Final = b"V"  # a record begins with a number far below
 _SOFT: Final = Struct(">I")  # seconds of wall-clock time, and a random number after it
-_RELEASE: Final = Script(
-    """#!lua flags=allow-oom
+_RELEASE: Final = """#!lua flags=allow-oom
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
-)
 _GENERATIONS: Final = Script(
     """local found = {}
 for i, key in ipairs(KEYS) do
@@ -384,13 +382,8 @@ class SecondLevel:
         if self._leases.get(lease.place) is lease:
             del self._leases[lease.place]
         token, lease.token = lease.token, None
-        self._begin(self._release(lease.key, token))
-
-    async def _release(self, key: str, token: bytes) -> None:
-        try:
-            await _RELEASE.run(self.gateway, [key], token)
-        except Unavailable:
-            self.counts["unavailable"] += 1  # it ends by itself
+        # Sent now, so that who asks for it next is not told that it is taken; if it gets lost, it ends by itself.
+        self.gateway.run("EVAL", _RELEASE, 1, lease.key, token)
 
     async def await_other(
         self, key: bytes, lane: Lane, request: RequestHead, patience: float = PATIENCE

@@ -80,7 +80,6 @@ class Logged(NamedTuple):
 class Mark(NamedTuple):
     """A moment in the life of the log, taken when something begins that purges may overtake."""
 
-    epoch: int
     sequence: int
     own: int
 
@@ -131,8 +130,7 @@ class SharedPurges:
     def __init__(
         self, gateway: Gateway, prefix: str, on_purge: Callable[[Purge], None], on_gap: Callable[[], None]
     ) -> None:
-        self.epoch = 0  # changes with every gap; 0: never in step
-        self.gaps = 0
+        self.gaps = 0  # beside the one that every beginning is
         self.owed: dict[
             Purge, tuple[int, float]
         ] = {}  # own ones that Redis does not have yet; number and wall-clock time
@@ -160,7 +158,7 @@ class SharedPurges:
     # What is known.
 
     def mark(self) -> Mark:
-        return Mark(self.epoch, self._sequence, self._own)
+        return Mark(self._sequence, self._own)
 
     def newest(self) -> bytes:
         """What a record carries that has been held against all that is known."""
@@ -168,10 +166,8 @@ class SharedPurges:
 
     def overtaken(self, entry: Entry, mark: Mark) -> bool:
         """Whether a purge since the mark meets it, or may do so."""
-        if mark.epoch != self.epoch or not self.in_step:
-            return True
-        if mark.sequence < self._recent.first:
-            return True  # what came after the mark is not known any more
+        if not self.in_step or mark.sequence < self._recent.first:
+            return True  # what came after the mark is not known, or not any more
         if any(logged.purge is not None and logged.purge.meets(entry) for logged in self._recent.since(mark.sequence)):
             return True
         return any(number > mark.own and purge.meets(entry) for purge, (number, _) in self.owed.items())
@@ -244,11 +240,9 @@ class SharedPurges:
             return
         if known != self._recent.last:
             return  # it has moved on meanwhile; whoever is behind still looks again
+        self.gaps += self.in_step
         self._begin_anew(self._recent, newer)
         self._begin_anew(self._wide, _log(answer[1]))
-        if self.epoch:
-            self.gaps += 1
-        self.epoch += 1
         self._on_gap()
 
     def heard(self, message: bytes) -> None:

@@ -522,6 +522,29 @@ async def test_what_was_evicted_never_revives_what_was_purged(redis_server: Redi
         assert await other.find() is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+@pytest.mark.parametrize("purge", [parse("tag", "posts"), parse("url", URL.decode())], ids=["tag", "url"])
+async def test_a_record_that_comes_back_long_after_its_purge_is_judged_by_its_generations(
+    redis_server: RedisServer, purge: Purge, soft: bool
+) -> None:
+    async with two(redis_server) as (one, other), client_of(redis_server) as client:
+        await one.store(entry())
+        key = await record_key(client)
+        record = await client.get(key)
+        await one.purge(softly(purge) if soft else purge)
+        await one.store(entry(b"new"))  # there are generations again
+        for _ in range(12):  # the log has forgotten it
+            await asyncio.gather(*(one.purge(Purge("tag", b"t%d" % n)) for n in range(100)))
+        await client.set(key, record)
+        found = await other.get(URL, LANE, request())
+        if soft:
+            assert found is not None
+            assert found.fresh_until <= monotonic()
+        else:
+            assert found is None
+
+
 async def test_an_evicted_generation_is_a_miss(redis_server: RedisServer) -> None:
     async with level(redis_server.url) as one, client_of(redis_server) as client:
         for lost in (b"{tag-", b"generation"):

@@ -214,7 +214,7 @@ class Memory:
             if stored:
                 self._take_out(entry)
                 self._purged += 1
-            pass
+            entry.checked = _GONE
             return False
         entry.checked = self.serial
         return True

@@ -192,14 +192,17 @@ class Fetch(Exchange):
         )
         decision.cache = "expired" if self._stale is not None else "miss"
         entry: Entry | None = None
+        reason = ""
         if isinstance(verdict, Refused):
-            cache.stock.refused(order, verdict.reason)
+            reason = verdict.reason
         elif length < 0 and length != CHUNKED:
-            cache.stock.refused(order, "until-close")  # where it ends cannot be told from where it was cut
+            reason = "until-close"  # where it ends cannot be told from where it was cut
         elif verdict.vary and self._varies_by_ours(verdict):
-            cache.stock.refused(order, "vary")
+            reason = "vary"
         else:
             entry = verdict
+        if reason:
+            cache.stock.refused(order, reason)
         stale = self._stale
         # The server's newest word is that nobody else may have it: what was stored is for nobody else either, unless
         # this answer is about who asked.
@@ -215,7 +218,7 @@ class Fetch(Exchange):
                 cache.stock.alone(order)
             self.fill.release(alone=True)
         if order.rule.status_header:
-            self.extra = self._status(status, stored=entry is not None)
+            self.extra = self._status(status, stored=entry is not None, reason=reason)
         if entry is None:
             if self._detached:
                 self.unwanted()
@@ -229,6 +232,10 @@ class Fetch(Exchange):
             super()._answer_with(response, length)
         self.fill.begin(entry, length if length >= 0 else UNKNOWN)
 
+    def _pack(self, response: ResponseHead, length: int) -> tuple[ResponseHead, int]:
+        """What nobody is sent is not compressed: a coder would take its share of memory, and not give it back."""
+        return (response, length) if self._detached else super()._pack(response, length)
+
     def _varies_by_ours(self, entry: Entry) -> bool:
         """Whether it varies by what the balancer has told the server: what a client sent there selects nothing."""
         ours = {self.route.edits.request_id.lower()}
@@ -236,12 +243,14 @@ class Fetch(Exchange):
             ours.add(self.client.vouched[0].lower())
         return any(name in ours for name, _ in entry.vary)
 
-    def _status(self, status: int, *, stored: bool) -> bytes:
-        """What the cache did, as a line."""
+    def _status(self, status: int, *, stored: bool, reason: str = "") -> bytes:
+        """What the cache did, as a line; `reason` is why the answer is not stored."""
         why = self.order.why
         if stored and why is URI_MISS:
             return _STORED
-        return cache_status(fwd=why, fwd_status=status if self._validated else 0, stored=stored)
+        return cache_status(
+            fwd=why, fwd_status=status if self._validated else 0, stored=stored, detail=reason.encode() or None
+        )
 
     def response_body(self, pieces: list[bytes]) -> None:
         if self._feeds:

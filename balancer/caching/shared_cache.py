@@ -214,11 +214,33 @@ class SharedCache:
         )
         again.why = why.STALE
         fill = Fill(self.stock, self, order.key, order.lane, self.stock.hint(order), self._memory.moment)
-        if self.stock.second is not None:
-            fill.mark = self.stock.second.mark()
+        fetch = Fetch(self._around, self, again, fill, entry, [entry], client=Nobody(order.client))
         self.stock.register(fill)
         self.stock.tally.refreshes += 1
-        Fetch(self._around, self, again, fill, entry, [entry], client=Nobody(order.client)).start()
+        second = self.stock.second
+        if second is None or not second.up:
+            fetch.start()
+        else:
+            fill.mark = second.mark()
+            self._keep(self._refresh_from(second, fetch, entry))
+
+    async def _refresh_from(self, second: Second, fetch: Fetch, entry: Entry) -> None:
+        """Another balancer may have fetched it already; where two do at a time, the first one alone does."""
+        fill, head = fetch.fill, fetch.order.head
+        found = lease = None
+        try:
+            found = await second.get(fill.key, fill.lane, head)
+            if found is None or found.born <= entry.born:
+                lease = await second.lease(fill.key, fill.lane)
+                if lease is None:
+                    found = await second.await_other(fill.key, fill.lane, head)
+        finally:
+            if found is not None and found.born > entry.born and monotonic() < found.fresh_until:
+                self._memory.put(found, fill.begun)
+                fill.release()
+            else:
+                fill.lease = lease
+                fetch.start()
 
     def _past(
         self,
@@ -311,6 +333,8 @@ class SharedCache:
                 lease = await second.lease(fill.key, fill.lane)
                 if lease is None:
                     entry = await second.await_other(fill.key, fill.lane, order.head)
+                else:  # another may have stored it, and given its lease back, since the first look
+                    entry = await second.get(fill.key, fill.lane, order.head)
         finally:
             if entry is not None and self.stock.is_news(entry, order.head):
                 self._memory.put(entry, fill.begun)

@@ -22,6 +22,13 @@ def entry(key: bytes, tags: tuple[bytes, ...] = (), groups: tuple[bytes, ...] = 
     return made
 
 
+def found(purge: Purge, stored: Entry) -> bool:
+    log = PurgeLog()
+    log.add(Purged(purge, 1, 0.0))
+    assert log.since(stored, 1) == []
+    return bool(log.since(stored, 0))
+
+
 PAGE = entry(b"https://example.com/posts/7?page=2", (b"posts", b"post-7"), (b"of all",))
 PORT = entry(b"http://shop.example.com:8080/posts/")
 SIX = entry(b"http://[2001:db8::1]:8080/a//b")
@@ -63,7 +70,9 @@ SIX = entry(b"http://[2001:db8::1]:8080/a//b")
     ],
 )
 def test_it_meets_what_it_names(kind, value, meets):
-    assert parse(kind, value).meets(meets)
+    purge = parse(kind, value)
+    assert purge.meets(meets)
+    assert found(purge, meets)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +101,9 @@ def test_it_meets_what_it_names(kind, value, meets):
     ],
 )
 def test_it_spares_what_it_does_not_name(kind, value, spared):
-    assert not parse(kind, value).meets(spared)
+    purge = parse(kind, value)
+    assert not purge.meets(spared)
+    assert not found(purge, spared)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +244,21 @@ def test_what_is_forgotten_takes_nothing_else_along(purges, stored, data):
         log.forget(data.draw(st.integers(0, number)))
     expected = [number for number, purge in enumerate(purges, 1) if purge.meets(stored) and number > log.floor]
     assert [purged.serial for purged in log.since(stored, log.floor)] == expected
+
+
+def test_of_the_same_purge_the_newer_ones_are_found():
+    log = PurgeLog()
+    for number in range(1, 4):
+        log.add(Purged(Purge("tag", b"posts"), number, 0.0))
+    assert [purged.serial for purged in log.since(PAGE, 1)] == [2, 3]
+
+
+def test_what_is_left_of_a_kind_is_found_when_others_were_forgotten():
+    log = PurgeLog(most_exact=4)
+    for number, tag in enumerate((b"a", b"b", b"c", b"posts"), 1):
+        log.add(Purged(Purge("tag", tag), number, 0.0))
+    log.forget(2)
+    assert [purged.serial for purged in log.since(PAGE, 2)] == [4]
 
 
 def test_no_more_is_forgotten_than_is_needed_to_make_room():

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import SystemRandom
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ import yaml
 
 from tests.caching.client import Client
 from tests.caching.server import Place, Server
-from tests.system.process import KEY, free_port
+from tests.system.process import KEY
 from tests.tree import ROOT
 
 START: Final = 60.0
@@ -75,6 +76,18 @@ SITES: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+def quiet_port() -> int:
+    """A port that is free, and that no client of these many is given for its end before a slow start has come to it."""
+    for port in SystemRandom().sample(range(10240, 32768), 50):  # below what systems hand out
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("of fifty ports none is free")
+
+
 class Site:
     """One running balancer."""
 
@@ -83,8 +96,7 @@ class Site:
     ) -> None:
         self.name = name
         label = label or name
-        self.port = free_port()
-        self.admin = free_port()
+        self.port, self.admin = quiet_port(), quiet_port()
         self.log = folder / f"{label}.log"
         self._file = folder / f"{label}.yaml"
         servers = {"a": f"http://127.0.0.1:{server}"}
@@ -157,29 +169,26 @@ class Lab:
         assert self._sites[name].running, f"the balancer has ended; it said:\n{self._sites[name].said()}"
         return self._sites[name]
 
-    def _started(self, name: str) -> Site:
+    def _started(self, name: str, more: Mapping[str, Any] | None = None, label: str = "") -> Site:
         """A site on ports that were free; on a busy machine somebody else may have taken them since."""
-        for _ in range(2):
-            site = Site(self._folder, name, self.server.port)
+        for attempt in range(3):
+            site = Site(self._folder, name, self.server.port, more, label)
             try:
                 site.start()
+                break
             except RuntimeError:
-                if "cannot listen" not in site.said():
+                if attempt == 2 or "address already in use" not in site.said().lower():
                     raise
-            else:
-                return site
-        site = Site(self._folder, name, self.server.port)
-        site.start()
         return site
 
     def pair(self, name: str, redis: str) -> tuple[Site, Site]:
         """Two balancers of one configuration that share what they store, by the URL of a Redis."""
         labels = (f"{name}-first", f"{name}-second")
         if labels[0] not in self._sites:
-            sites = [Site(self._folder, name, self.server.port, {"redis": {"url": redis}}, label) for label in labels]
+            more = {"redis": {"url": redis}}
+            with ThreadPoolExecutor(len(labels)) as at_once:
+                sites = list(at_once.map(lambda label: self._started(name, more, label), labels))
             self._sites.update(zip(labels, sites, strict=True))
-            with ThreadPoolExecutor(len(sites)) as at_once:
-                list(at_once.map(Site.start, sites))
         return self._sites[labels[0]], self._sites[labels[1]]
 
     def client_of(self, site: Site) -> Client:

@@ -22,13 +22,7 @@ pytestmark = pytest.mark.slow
 _HEAD: Final = "HEAD is answered from memory alone"
 _ANEW: Final = "a request with no-cache does not ask Redis, and is no check where memory has nothing"
 _LOCAL: Final = "each has what it fetched itself until that is stale"
-_BEHIND: Final = "each fetches for itself what it serves stale meanwhile"
 OTHERWISE: Final[dict[str, str]] = {
-    "stale-while-it-is-fetched": _BEHIND,
-    "the-fetch-behind-is-a-check": _BEHIND,
-    "the-window-of-a-rule": _BEHIND,
-    "a-part-while-it-is-fetched": _BEHIND,
-    "a-condition-while-it-is-fetched": _BEHIND,
     "head-from-get": _HEAD,
     "head-of-a-variant": _HEAD,
     "head-is-checked": _HEAD,

@@ -12,6 +12,7 @@ from pathlib import Path
 from balancer.caching.fetch import Fetch, Past, Unsafe
 from balancer.caching.fill import Fill
 from balancer.caching.follower import Follower
+from balancer.compression.packing import ROOM
 from balancer.plane import Plane
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.exchange import Exchange
@@ -56,6 +57,8 @@ class Base:
     waiting: int
     fills: int
     growing: int
+    lookups: int
+    coders: int
     others: Counter[str] = field(default_factory=Counter, compare=False)
     """Objects of earlier tests that are kept by something else, such as the traceback of one that failed."""
 
@@ -77,6 +80,8 @@ class Base:
             waiting=sum(len(pool.waiting) for pool in plane.pools.values()),
             fills=sum(map(len, plane.reception.cache.stock.fills.values())),
             growing=plane.reception.cache.stock._growing,
+            lookups=len(plane.reception.cache._tasks),
+            coders=ROOM.held,
         )
 
     @classmethod

@@ -354,3 +354,37 @@ def test_a_body_too_large_is_taken_no_faster_than_it_is_read(loop: str, slow: st
             await forgotten(scene)
 
     on(loop, work())
+
+
+SQUEEZED = {
+    "lies": {"pool": "lies", "compress": {}},
+    "honest": {"match": {"path": "/honest/**"}, "pool": "honest", "rewrite": {"strip_prefix": "/honest"}},
+}
+
+
+@LOOPS
+def test_a_check_in_the_background_that_breaks_off_keeps_no_coder(loop: str) -> None:
+    """The stage compares the memory of coders before and after."""
+    page = PIECE[:20_000]
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20000\r\n"
+    head += b"Cache-Control: max-age=0, stale-while-revalidate=60\r\n\r\n"
+
+    async def work() -> None:
+        async with stage(timeouts=PATIENT, cache=CACHED, routes=SQUEEZED) as scene:
+
+            async def lie(hand: Hand) -> None:
+                await hand.send(head + page[: 100 if scene.liar.seen[f"/lie/{token}"] > 1 else None])
+                if scene.liar.seen[f"/lie/{token}"] > 1:
+                    hand.reset()
+
+            scene.liar.lie = lie
+            token = scene.token()
+            for turn in range(1, 4):
+                client = await scene.connect()
+                await client.send(question(token)[:-2] + b"Accept-Encoding: gzip\r\n\r\n")
+                assert (await client.answer())[0] == 200
+                client.cut()
+                await scene.until(lambda turn=turn: scene.liar.seen[f"/lie/{token}"] == turn)
+                await scene.quiet()
+
+    on(loop, work())

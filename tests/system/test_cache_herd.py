@@ -15,6 +15,8 @@ from tests.redis_server import RedisServer, redis_server
 from tests.system.herd import Answering, Asker, Origin, askers, dripping, leave, slow_then
 from tests.system.process import Balancer, running, until
 
+__all__ = ["redis_server"]  # a fixture
+
 pytestmark = pytest.mark.slow
 __all__ = ["redis_server"]
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import socket
 
 import aiohttp
 import pytest
@@ -11,6 +10,7 @@ from aiohttp import web
 
 from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import Process
+from tests.system.process import free_port
 from tests.telemetry.reports import VITALS, pool, report, server
 from tests.telemetry.test_rates import serve
 
@@ -18,13 +18,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus is not installed"),
 ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def ask(session: aiohttp.ClientSession, url: str, query: str) -> dict[tuple[str, str], float]:

@@ -158,8 +158,10 @@ class Answered:
     """The exchange of one answer, as far as its server's side goes."""
 
     def __init__(self, connection: UpstreamConnection, method: bytes) -> None:
+        self.packing = None  # nothing is compressed
         self.connection = connection
         self.head = SimpleNamespace(method=method)
+        self.packing = None
         self.told: Told = []
         self.body = b""
 

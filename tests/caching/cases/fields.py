@@ -255,6 +255,18 @@ case(
     hit(cache={"hit": True, "fwd": None}),
 )
 case(
+    "what-is-not-stored-says-why",
+    "RFC 9211 section 2.8",
+    "An answer that may not be stored says why.",
+    fetch(says("Cache-Control: no-store"), cache={"fwd": "uri-miss", "stored": None, "detail": "no-store"}),
+)
+case(
+    "what-has-no-lifetime-says-so",
+    "RFC 9211 section 2.8",
+    "So does one without a lifetime, which is what puzzles people most.",
+    fetch(says(), cache={"fwd": "uri-miss", "stored": None, "detail": "no-lifetime"}),
+)
+case(
     "a-bypassed-request-says-so",
     "RFC 9211 section 2.2",
     "fwd=bypass: a rule lets it pass.",

@@ -132,7 +132,7 @@ unstored(
     "a-wrong-separator-does-not-hide-private",
     CC,
     "Nor to be for all.",
-    "Cache-Control: private; max-age=60",
+    "Cache-Control: Private; max-age=60",
     "Last-Modified: {-864000}",
 )
 

@@ -253,6 +253,14 @@ case(
     hit(has=("!Date: Wed, 01 Jan 2020 00:00:00 GMT",), age=(0, 1)),
 )
 case(
+    "a-304-without-date",
+    "RFC 9110 section 6.6.1",
+    "A 304 without Date is of when it came, and what it makes fresh is as young.",
+    fetch(says("Cache-Control: max-age=60", "Date: Wed, 01 Jan 2020 00:00:00 GMT", 'ETag: "a"')),
+    checked(says("Cache-Control: max-age=60", 'ETag: "a"', status=304, date=None)),
+    hit(age=(0, 1), has=("!Date: Wed, 01 Jan 2020 00:00:00 GMT",)),
+)
+case(
     "a-length-is-not-changed",
     U,
     "Content-Length of a 304 is not.",
