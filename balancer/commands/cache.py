@@ -37,9 +37,7 @@ def purge(console: Console, client: Client, wanted: Mapping[str, Sequence[str] |
     prefixes = wanted.get("prefixes")
     for prefix in prefixes if isinstance(prefixes, Sequence) else ():
         if "*" in prefix:
-            raise Failure(
-                USAGE, f"{prefix!r} has a star in it: prefixes are taken as they are; use --pattern"
-            )
+            raise Failure(USAGE, f"{prefix!r} has a star in it: prefixes are taken as they are; use --pattern")
     receipt = client.post(*CACHE, "purge", body=body, also=(503,))
     if as_json:
         console.out(json.dumps(receipt.fields, indent=2))

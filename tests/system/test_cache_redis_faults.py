@@ -1,4 +1,4 @@
-"""What befalls the Redis of two real processes, under load: no request fails or waits, and nothing purged comes back."""
+"""What befalls the Redis of two processes, under load: no request fails or waits, and nothing purged comes back."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bench.cache_faults import DEADLINE, measured, table
@@ -170,7 +172,7 @@ async def test_a_purge_of_a_balancer_that_is_cut_off_reaches_the_other_afterward
         await until(lambda: is_away(far), far)
         status, receipt = await far.call("POST", PURGE, said)
         assert status == 503, receipt  # Redis has not taken it, and the other does not know
-        levels = {one["level"]: one["ok"] for one in receipt["purged"][0]["levels"]}
+        levels = {one["level"]: one["ok"] for one in receipt["items"][0]["levels"]}
         assert levels == {"memory": True, "redis": False}
         assert await number(far, path) == 2  # it is in force here
         assert (await level(far))["owed"] == 1
@@ -273,18 +275,16 @@ async def test_a_full_redis_takes_purges(tmp_path: Path, redis_server: RedisServ
             assert await number(balancer, "/full") > 1
 
 
-async def test_a_slow_redis_costs_no_more_than_its_deadline(tmp_path: Path, redis_server: RedisServer) -> None:
+async def test_a_slow_redis_is_not_asked_twice(tmp_path: Path, redis_server: RedisServer) -> None:
     """Each of its answers comes just in time, and a request needs several of them."""
     async with two(tmp_path, redis_server) as (_, _near, far, way):
         way.delay = 0.8 * DEADLINE
-        loop = asyncio.get_running_loop()
         took = []
-        for turn in range(5):
-            start = loop.time()
-            found = await askers(far.port, 1, b"/slow/%d" % turn)
-            while not found[0].whole:
-                await asyncio.sleep(0.005)
-            took.append(loop.time() - start)
-            leave(found)
+        async with aiohttp.ClientSession() as session:
+            for turn in range(5):
+                start = perf_counter()
+                async with session.get(f"{far.url}/slow/{turn}") as response:
+                    assert await response.text() == "1"
+                took.append(perf_counter() - start)
         print(f"\na slow Redis: {', '.join(f'{1000 * one:.0f} ms' for one in took)}")
-        assert min(took) < 2 * DEADLINE
+        assert min(took[:2]) < 2 * DEADLINE  # the later ones may not ask it any more
