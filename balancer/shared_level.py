@@ -18,6 +18,7 @@ class SharedLevel:
         self._settings: Redis | None = None
         self._gateway: Gateway | None = None
         self._level: SecondLevel | None = None
+        self._owed: dict[Purge, float] = {}  # what no Redis has taken yet, since when; for the next one
 
     async def change(self, config: Config, *, caches: bool) -> None:
         """Take a configuration; `caches` says whether it has a route whose answers are cached."""
@@ -33,6 +34,8 @@ class SharedLevel:
         self._settings = settings
         self._gateway = Gateway(settings)
         self._level = SecondLevel(self._gateway, settings, self._heard, self._stock.forget)
+        for purge, at in self._owed.items():
+            self._level.purges.owe(purge, at)
         self._stock.second = self._level
         self._level.start()
 
@@ -45,6 +48,7 @@ class SharedLevel:
         self._settings = self._level = self._gateway = self._stock.second = None
         if level is not None:
             await level.close()
+            self._owed = {purge: at for purge, (_, at) in level.purges.owed.items()}
         if gateway is not None:
             await gateway.close()
 

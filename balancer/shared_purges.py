@@ -78,8 +78,10 @@ class Logged(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A moment in the life of the log, taken when something begins that purges may overtake."""
+    """A moment in the life of what is known of the log, taken when something begins that purges may overtake."""
 
+    of: SharedPurges
+    """Who counts like this: after a reload it may be another one."""
     sequence: int
     own: int
 
@@ -158,7 +160,7 @@ class SharedPurges:
     # What is known.
 
     def mark(self) -> Mark:
-        return Mark(self._sequence, self._own)
+        return Mark(self, self._sequence, self._own)
 
     def newest(self) -> bytes:
         """What a record carries that has been held against all that is known."""
@@ -166,7 +168,7 @@ class SharedPurges:
 
     def overtaken(self, entry: Entry, mark: Mark) -> bool:
         """Whether a purge since the mark meets it, or may do so."""
-        if not self.in_step or mark.sequence < self._recent.first:
+        if mark.of is not self or not self.in_step or mark.sequence < self._recent.first:
             return True  # what came after the mark is not known, or not any more
         if any(logged.purge is not None and logged.purge.meets(entry) for logged in self._recent.since(mark.sequence)):
             return True

@@ -364,6 +364,21 @@ async def test_what_was_asked_for_before_a_purge_is_not_stored_after_it(
         assert one.counts["overtaken"] == 2
 
 
+async def test_what_was_asked_for_before_a_reload_is_not_stored_after_it(redis_server: RedisServer) -> None:
+    """The one that is there then has not heard what came before it, and counts anew."""
+    async with level(redis_server.url) as before:
+        for number in range(3):
+            await before.purge(Purge("tag", b"%d" % number))
+        mark = before.mark()
+    async with client_of(redis_server) as client:
+        await client.flushall()  # as good as another server
+    async with level(redis_server.url) as after:
+        await after.purge(Purge("url", URL))
+        await after.store(entry(b"old"), mark=mark)
+        assert await after.find() is None
+        assert after.counts["overtaken"] == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "purge", [purges()[i] for i in (0, 2, 5, 7, 8)], ids=lambda purge: f"{purge.kind} {purge.value!r}"

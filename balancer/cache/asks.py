@@ -7,6 +7,7 @@ from typing import Final
 from balancer.cache.dates import parse_date
 from balancer.cache.directives import NO_WISHES, of_request
 from balancer.cache.entry import Selecting
+from balancer.http1.fields import nominated
 from balancer.http1.head import RequestFields
 
 PASSING: Final = frozenset(
@@ -19,6 +20,7 @@ NAMES: Final = PASSING | frozenset(
     cache-control pragma if-none-match if-modified-since range if-range authorization accept-encoding balancer-debug
     """.split()
 )
+NOTHING: Final[frozenset[bytes]] = frozenset()
 
 
 class Asks:
@@ -60,6 +62,10 @@ def asks_of(common: RequestFields) -> Asks:
     asks = Asks()
     if common.upgrade:
         asks.passes = True
+        asks.plain = False
+    dropped = nominated(common.names) if common.names else NOTHING
+    if dropped and any(field[0] in dropped and not field[3] for field in common.fields):
+        asks.passes = True  # no server is sent that, so that its answer is not the one which the rest would select
         asks.plain = False
     told: dict[bytes, bytes] = {}
     names = NAMES

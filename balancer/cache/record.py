@@ -18,6 +18,8 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from balancer.cache.entry import NEVER, Entry, Selecting
+from balancer.cache.storing import LONGEST_GROUP, LONGEST_TAG, MOST_GROUPS, MOST_TAGS
+from balancer.cache.variants import MOST_VARY
 from balancer.http1.fields import (
     CONNECTION,
     CONTENT_LENGTH,
@@ -39,12 +41,13 @@ VERSION: Final = 1
 MOST: Final = 64 * 1024 * 1024
 """Bytes that a record may unpack to where the caller does not say."""
 
-_PLAIN: Final = 0
-_ZLIB: Final = 1
-_ZSTD: Final = 2
+PLAIN: Final = 0
+ZLIB: Final = 1
+ZSTD: Final = 2
 _WORTH_IT: Final = 512  # bytes; below, compression saves less than it costs
 _SAMPLE: Final = 4096  # what is looked at before all of it is compressed
 _LEVEL: Final = 1  # the loop waits for it
+_MOST_PACKED: Final = {ZLIB: 128 * 1024, ZSTD: 512 * 1024}  # bytes; text takes 1 to 2 ms
 
 _TOP: Final = Struct("<BBHI")  # version, packing, length of the marks, length of what is packed
 _HEAD: Final = Struct("<HBddddq")  # status, flags, born, fresh, revalidate, error, last modified
@@ -60,9 +63,13 @@ _LONGEST: Final = 1e11  # seconds: no time is further away from the epoch
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _NAME: Final = re.compile(TOKEN)
+_ENTITY_TAG: Final = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_TAG: Final = re.compile(rb"[!-~\x80-\xff]+")
+_GROUP: Final = re.compile(rb"[ -~]*")
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _REFUSED: Final = frozenset((HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, HOP, UPGRADE, TE, EXPECT, TRAILER))
-_WITHOUT_BODY: Final = (204, 205, 304)
+_WITHOUT_BODY: Final = (204, 205)
+_NEVER_STORED: Final = (206, 304, 416)
 
 
 class BadRecord(ValueError):
@@ -76,8 +83,8 @@ class Record(NamedTuple):
     marks: bytes
 
 
-def pack(entry: Entry, *, now: float, wall: float, marks: bytes = b"") -> bytes:
-    """The entry as bytes, without its encodings."""
+def pack(entry: Entry, *, now: float, wall: float, marks: bytes = b"", packing: int | None = None) -> bytes:
+    """The entry as bytes, without its encodings; compressed by `packing`, or the best there is, where that pays."""
     ahead = wall - now
     flags = _STRICT * entry.strict | _ETAG * (entry.etag is not None) | _MODIFIED * (entry.last_modified is not None)
     times = (entry.born, entry.fresh_until, entry.revalidate_until, entry.error_until)
@@ -91,8 +98,9 @@ def pack(entry: Entry, *, now: float, wall: float, marks: bytes = b"") -> bytes:
         *_listed(entry.groups),
         entry.body,
     ]
-    packing, packed = _compressed(b"".join(parts))
-    return b"".join((_TOP.pack(VERSION, packing[0], len(marks), packing[1]), marks, packed))
+    content = b"".join(parts)
+    packing, packed = _compressed(content, BEST if packing is None else packing)
+    return b"".join((_TOP.pack(VERSION, packing, len(marks), len(content)), marks, packed))
 
 
 def marks_of(data: bytes) -> bytes:
@@ -136,12 +144,12 @@ def _entry(reader: _Reader, key: bytes, behind: float, now: float) -> Entry:
     vary = _vary(reader.listed())
     fields = tuple(_field(line) for line in reader.present())
     entry = Entry(key, lane, vary, status, line, fields)
-    entry.tags = tuple(reader.present())
-    entry.groups = tuple(reader.present())
+    entry.tags = _labels(reader.present(), _TAG, MOST_TAGS, LONGEST_TAG)
+    entry.groups = _labels(reader.present(), _GROUP, MOST_GROUPS, LONGEST_GROUP)
     entry.body = reader.rest()
-    if entry.body and status in _WITHOUT_BODY:
-        raise BadRecord(f"a {status} has no body")
-    if _VALUE.fullmatch(etag) is None:
+    if status in _NEVER_STORED or (entry.body and status in _WITHOUT_BODY):
+        raise BadRecord(f"a {status} is not stored, or has no body")
+    if flags & _ETAG and _ENTITY_TAG.fullmatch(etag) is None:
         raise BadRecord("its etag is none")
     if not _EARLIEST <= last_modified <= _LATEST:
         raise BadRecord("its last modification is in no year")
@@ -162,14 +170,20 @@ def _entry(reader: _Reader, key: bytes, behind: float, now: float) -> Entry:
 
 def _vary(parts: list[bytes | None]) -> Selecting:
     names, values = parts[::2], parts[1::2]
-    if len(names) != len(values):
-        raise BadRecord("a selecting field has no value")
+    if len(names) != len(values) or len(names) > MOST_VARY:
+        raise BadRecord("a selecting field has no value, or there are too many")
     pairs = []
     for name, value in zip(names, values, strict=True):
         if name is None or not _NAME.fullmatch(name) or (value is not None and not _VALUE.fullmatch(value)):
             raise BadRecord("a selecting field is none")
         pairs.append((name, value))
     return tuple(pairs)
+
+
+def _labels(labels: list[bytes], form: re.Pattern[bytes], most: int, longest: int) -> tuple[bytes, ...]:
+    if len(labels) > most or not all(len(label) <= longest and form.fullmatch(label) for label in labels):
+        raise BadRecord("its tags or groups are none")
+    return tuple(labels)
 
 
 def _field(line: bytes) -> Field:
@@ -238,17 +252,16 @@ class _Reader:
         return None if size == _ABSENT else self.take(size)
 
 
-def _compressed(content: bytes) -> tuple[tuple[int, int], bytes]:
-    """How it is packed and how long it was, and what it became."""
-    if len(content) >= _WORTH_IT and _pays(content[:_SAMPLE]):
-        packed = _compress(content)
+def _compressed(content: bytes, packing: int) -> tuple[int, bytes]:
+    """How it is packed in the end, and what it became."""
+    compress = _COMPRESS.get(packing)
+    if compress is None or not _WORTH_IT <= len(content) <= _MOST_PACKED[packing]:
+        return PLAIN, content
+    if _saves(content[:_SAMPLE], compress(content[:_SAMPLE])):
+        packed = compress(content)
         if _saves(content, packed):
-            return (_PACKING, len(content)), packed
-    return (_PLAIN, len(content)), content
-
-
-def _pays(sample: bytes) -> bool:
-    return _saves(sample, _compress(sample))
+            return packing, packed
+    return PLAIN, content
 
 
 def _saves(content: bytes, packed: bytes) -> bool:
@@ -256,18 +269,10 @@ def _saves(content: bytes, packed: bytes) -> bool:
 
 
 def _decompressed(packing: int, packed: memoryview, length: int) -> bytes:
-    if packing == _PLAIN:
+    if packing == PLAIN:
         content = bytes(packed)
-    elif packing == _ZLIB:
-        inflater = zlib.decompressobj()
-        try:
-            content = inflater.decompress(packed, length + 1)
-        except zlib.error:
-            raise BadRecord("it does not decompress") from None
-        if not inflater.eof or inflater.unused_data:
-            raise BadRecord("it does not decompress to its end")
-    elif packing == _ZSTD and _unzstd is not None:
-        content = _unzstd(packed, length)
+    elif packing in _DECOMPRESS:
+        content = _DECOMPRESS[packing](packed, length)
     else:
         raise BadRecord(f"packing {packing} is not known here")
     if len(content) != length:
@@ -275,25 +280,34 @@ def _decompressed(packing: int, packed: memoryview, length: int) -> bytes:
     return content
 
 
-_compress: Callable[[bytes], bytes]
-_unzstd: Callable[[memoryview, int], bytes] | None
+def _zlib(content: bytes) -> bytes:
+    return zlib.compress(content, _LEVEL)
+
+
+def _unzlib(packed: memoryview, length: int) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        content = inflater.decompress(packed, length + 1)
+    except zlib.error:
+        raise BadRecord("it does not decompress") from None
+    if not inflater.eof or inflater.unused_data:
+        raise BadRecord("it does not decompress to its end")
+    return content
+
+
+_COMPRESS: Final[dict[int, Callable[[bytes], bytes]]] = {ZLIB: _zlib}
+_DECOMPRESS: Final[dict[int, Callable[[memoryview, int], bytes]]] = {ZLIB: _unzlib}
 try:
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
 except ImportError:  # the extra is not installed
-    _PACKING = _ZLIB
-    _unzstd = None
-
-    def _compress(content: bytes) -> bytes:
-        return zlib.compress(content, _LEVEL)
-
+    pass
 else:
-    _PACKING = _ZSTD
     _LARGEST_WINDOW: Final = 23  # 8 MiB: what a decoder is to support (RFC 8878 section 3.1.1.1.2)
 
-    def _compress(content: bytes) -> bytes:
+    def _zstd(content: bytes) -> bytes:
         return zstd.compress(content, _LEVEL)
 
     def _unzstd(packed: memoryview, length: int) -> bytes:
@@ -305,3 +319,8 @@ else:
         if not inflater.eof or inflater.unused_data:
             raise BadRecord("it does not decompress to its end")
         return content
+
+    _COMPRESS[ZSTD] = _zstd
+    _DECOMPRESS[ZSTD] = _unzstd
+BEST: Final = max(_COMPRESS)
+"""The packing that records are written with where nothing else is said."""

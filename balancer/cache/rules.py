@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
 from balancer.cache.roles import ROLES, TAG
-from balancer.http1.fields import usual
+from balancer.http1.fields import apart, usual
 from balancer.http1.head import RequestHead
 from config.schema import Cache, CacheRule
 
@@ -16,6 +17,9 @@ BY_RFC: Final = "default"
 """The name of the rule that says nothing: everything is as RFC 9111 has it."""
 NOT_NEGATIVE: Final = frozenset((400, 401, 407, 408, *range(411, 414), *range(415, 418), 421, 425, 426, 428, 429, 431))
 """What 4xx does not stand for: errors of one request, or of one client. Who makes one must not make it for all."""
+
+_COOKIE: Final = re.compile(rb'[\t ]*[^\t =,;"\\]+(?:=("?)[^\t ,;"\\]*\1)?[\t ]*|[\t ]*')
+"""One of the cookies in a field, without its semicolon."""
 
 
 class Rule:
@@ -37,11 +41,15 @@ class Rule:
         self.key_headers = tuple(name.lower().encode("ascii") for name in settings.key.headers)
         self.key_cookies = tuple(name.encode("ascii") for name in settings.key.cookies)
         self.roles = dict.fromkeys(self.tag_fields, TAG) | ROLES
-        self.bypass_headers = frozenset(name.lower().encode("ascii") for name in settings.bypass.headers)
+        self.bypass_headers = frozenset(usual(name.lower().encode("ascii")) for name in settings.bypass.headers)
         self.bypass_cookies = tuple(name.encode("ascii") for name in settings.bypass.cookies)
+        self._cookies = tuple((name, _mention(name)) for name in (*self.key_cookies, *self.bypass_cookies))
         self.bypasses = bool(self.bypass_headers or self.bypass_cookies)
         self._ignored = _patterns(settings.ignore_query)
         self.ignores = self._ignored is not None
+        named = (b"header", *self.key_headers, b"cookie", *self.key_cookies)
+        # Other names tell other things apart: what was stored before a reload changed them is not for what comes after.
+        self._named = b" " + b" ".join(named) if len(named) > 2 else b""
         self._lanes: dict[tuple[str, str], Lane] = {}  # bounded: by routes and pools
 
     def ignored(self, query: bytes) -> bytes:
@@ -59,9 +67,9 @@ class Rule:
         """What tells the answers of one URL apart without their say."""
         lane = self._lanes.get((route, pool))
         if lane is None:
-            lane = self._lanes[route, pool] = (route.encode(), pool.encode())
+            lane = self._lanes[route, pool] = (route.encode(), pool.encode() + self._named)
         if self.key_headers or self.key_cookies:
-            cookies = _cookies(request) if self.key_cookies else {}
+            cookies = _cookies(request, self._cookies) if self.key_cookies else {}
             return (
                 *lane,
                 *(_said(request, name) for name in self.key_headers),
@@ -71,9 +79,9 @@ class Rule:
 
     def passes(self, request: RequestHead) -> bool:
         """Whether a request goes past the cache. Ask where `bypasses`."""
-        if any(field[0] in self.bypass_headers for field in request.common.fields):
+        if any(field[5] in self.bypass_headers for field in request.common.fields):
             return True
-        return bool(self.bypass_cookies) and not _cookies(request).keys().isdisjoint(self.bypass_cookies)
+        return bool(self.bypass_cookies) and not _cookies(request, self._cookies).keys().isdisjoint(self.bypass_cookies)
 
 
 def compile_rule(name: str, settings: CacheRule, cache: Cache) -> Rule:
@@ -106,18 +114,44 @@ def _pattern(text: str) -> bytes:
 
 
 def _said(request: RequestHead, name: bytes) -> bytes | None:
-    """What a request says in a field, in all that some servers cannot tell from it."""
-    name = usual(name)
-    values = [field[1] for field in request.common.fields if field[5] == name]
-    return b", ".join(values) if values else None
+    """What a request says in a field, and in all that some servers cannot tell from it."""
+    known = usual(name)
+    found = [field for field in request.common.fields if field[5] == known]
+    if not found:
+        return None
+    return found[0][1] if len(found) == 1 and found[0][0] == name else apart(found)
 
 
-def _cookies(request: RequestHead) -> dict[bytes, bytes]:
-    """The cookies of a request; of one that comes more than once all values, as servers differ in which they take."""
+def _mention(name: bytes) -> re.Pattern[bytes]:
+    """Where this cookie may be meant: servers differ in letters, percent-encoding and punctuation (PHP: a_b for a.b)."""
+    return re.compile(b"".join(_written(letter) for letter in name.decode("ascii")), re.IGNORECASE)
+
+
+def _written(letter: str) -> bytes:
+    return rb"(?:%s|%%%02x)" % (letter.encode(), ord(letter)) if letter.isalnum() else rb"(?:%[0-9a-f]{2}|[^0-9a-z%])"
+
+
+def _cookies(request: RequestHead, wanted: Sequence[tuple[bytes, re.Pattern[bytes]]]) -> dict[bytes, bytes]:
+    """Those of these cookies that some server may find in a request, with what they may be there.
+
+    By the grammar of RFC 6265 section 4.2.1 there is one way to read `a=1; theme=dark`. What is not written by it,
+    servers take apart at commas, white space and quotes: there a cookie is wherever its name is, and is all that stands
+    around it. Of one that comes more than once it is all values, as servers differ in which they take.
+    """
     found: dict[bytes, bytes] = {}
-    for field in request.common.fields:
-        if field[0] == b"cookie":
-            for part in field[1].split(b";"):
-                name, _, value = part.strip(b" \t").partition(b"=")
-                found[name] = b"%b;%b" % (found[name], value) if name in found else value
+    text = b";".join([field[1] for field in request.common.fields if field[0] == b"cookie"])
+    parts = text.split(b";")
+    if b'"' in text and not all(map(_COOKIE.fullmatch, parts)):
+        parts = [text]  # to some servers, what is quoted may have semicolons in it
+    for part in parts:
+        told, _, value = part.strip(b" \t").partition(b"=")
+        regular = _COOKIE.fullmatch(part) is not None
+        for name, mention in wanted:
+            if regular and told == name:
+                said = value
+            elif mention.fullmatch(told) if regular else mention.search(part):
+                said = b"\t" + part
+            else:
+                continue
+            found[name] = b"%b;%b" % (found[name], said) if name in found else said
     return found

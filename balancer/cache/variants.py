@@ -10,7 +10,7 @@ from typing import Final
 from balancer.cache.asks import Asks
 from balancer.cache.directives import LONGEST_REMEMBERED
 from balancer.cache.entry import Entry, Selecting
-from balancer.http1.fields import TOKEN, Field, usual
+from balancer.http1.fields import TOKEN, Field, apart, usual
 from balancer.http1.head import RequestHead
 
 MOST_VARY: Final = 16
@@ -131,7 +131,16 @@ def _value(name: bytes, request: RequestHead) -> bytes | None:
 
 
 def _read(name: bytes, request: RequestHead) -> bytes | None:
-    """Fields that some servers cannot tell from this one count as lines of it: their answers may vary by those, too."""
-    name = usual(name)
-    values = [field[1] for field in request.common.fields if field[5] == name]
-    return normalised(name, b", ".join(values)) if values else None
+    """Fields that some servers cannot tell from this one count, too: their answers may vary by those.
+
+    Others can, and of two lines of what is no list they take one: what such lines say is not what a plain line says.
+    """
+    known = usual(name)
+    found = [field for field in request.common.fields if field[5] == known]
+    if not found:
+        return None
+    if len(found) == 1 and found[0][0] == name:
+        return normalised(name, found[0][1])
+    if name in _SINGLE or any(field[0] != name for field in found):
+        return apart(found)
+    return normalised(name, b", ".join([field[1] for field in found]))

@@ -47,6 +47,9 @@ class Cache(Protocol):
     def serve(self, order: Order, entry: Entry, verdict: str, fwd_status: int = 0) -> None:
         """Send a stored answer, and count the request. `fwd_status` is what a server said meanwhile."""
 
+    def may_purge(self, client: str) -> bool:
+        """Whether a client is one of those that may steer the cache."""
+
     def changed(self, exchange: Exchange, response: ResponseHead) -> None:
         """A request has changed something: what is stored of its URL is not to be believed any more."""
 
@@ -107,6 +110,7 @@ class Fetch(Exchange):
     """
 
     __slots__ = (
+        "_as_it_is",
         "_cache",
         "_detached",
         "_feeds",
@@ -146,6 +150,7 @@ class Fetch(Exchange):
         self.order = order
         self.fill = fill
         fill.source = self
+        self._as_it_is = as_it_is and not validated
         self._cache = cache
         self._stale = stale
         self._validated = validated
@@ -164,6 +169,11 @@ class Fetch(Exchange):
         if status == 304 and self._validated:
             self._not_modified(response)
             return
+        if status in ERRORS and self._stale is not None:
+            now = monotonic()
+            if may_serve_on_error(self._stale, order.asks, now):
+                self._serve_stale(self._stale, status)
+                return
         if order.head.method == b"HEAD":
             if self._stale is not None and _tells_of_another(self._stale, response):
                 self._cache.stock.spoiled(order, self._stale)
@@ -171,11 +181,6 @@ class Fetch(Exchange):
             self.extra = self._status(status, stored=False) if order.rule.status_header else b""
             super()._answer_with(response, length)
             return
-        if status in ERRORS and self._stale is not None:
-            now = monotonic()
-            if may_serve_on_error(self._stale, order.asks, now):
-                self._serve_stale(self._stale, status)
-                return
         rule = order.rule
         cache = self._cache
         now = decision.first_byte
@@ -210,11 +215,11 @@ class Fetch(Exchange):
             stale is not None
             and isinstance(verdict, Refused)
             and (status < 400 or status in GONE)
-            and verdict.reason not in OF_THE_REQUEST
+            and not self._is_of_the_request(verdict)
         ):
             cache.stock.spoiled(order, stale)
         if entry is None or now >= entry.fresh_until:
-            if status < 500:
+            if status < 500 and not self._is_of_the_request(verdict):
                 cache.stock.alone(order)
             self.fill.release(alone=True)
         if order.rule.status_header:
@@ -232,6 +237,10 @@ class Fetch(Exchange):
             super()._answer_with(response, length)
         self.fill.begin(entry, length if length >= 0 else UNKNOWN)
 
+    def _is_of_the_request(self, verdict: Entry | Refused) -> bool:
+        """Whether an answer was not stored for what this client asked of it, which says nothing of other requests."""
+        return isinstance(verdict, Refused) and (self._as_it_is or verdict.reason in OF_THE_REQUEST)
+
     def _pack(self, response: ResponseHead, length: int) -> tuple[ResponseHead, int]:
         """What nobody is sent is not compressed: a coder would take its share of memory, and not give it back."""
         return (response, length) if self._detached else super()._pack(response, length)
@@ -245,12 +254,13 @@ class Fetch(Exchange):
 
     def _status(self, status: int, *, stored: bool, reason: str = "") -> bytes:
         """What the cache did, as a line; `reason` is why the answer is not stored."""
-        why = self.order.why
-        if stored and why is URI_MISS:
+        order = self.order
+        key = order.key if order.asks.wants_key and self._cache.may_purge(self.decision.client) else None
+        if stored and order.why is URI_MISS and key is None:
             return _STORED
-        return cache_status(
-            fwd=why, fwd_status=status if self._validated else 0, stored=stored, detail=reason.encode() or None
-        )
+        fwd_status = status if self._validated else 0
+        detail = reason.encode("ascii") or None
+        return cache_status(fwd=order.why, fwd_status=fwd_status, stored=stored, key=key, detail=detail)
 
     def response_body(self, pieces: list[bytes]) -> None:
         if self._feeds:

@@ -88,8 +88,8 @@ class Follower:
 
     # What the fill says.
 
-    def begin(self, entry: Entry) -> None:
-        """The head is there."""
+    def begin(self, entry: Entry, *, may_wait: bool = True) -> None:
+        """The head is there. `may_wait`: the whole of a short answer will be, too, and can be compressed at once."""
         order = self.order
         head = order.head
         if not matches(entry, head):
@@ -114,7 +114,7 @@ class Follower:
             decision.status = entry.status
             compress = order.route.compress
             told = encoded(entry, edits, compress, compress.takes(head) if compress is not None else None, length)
-            if told.coding is not None and UNKNOWN != length <= SLICE and not bodiless:
+            if may_wait and told.coding is not None and UNKNOWN != length <= SLICE and not bodiless:
                 self._waits = True  # for the whole of it, which is compressed once for all
                 return
             sent = told.plain
@@ -136,7 +136,12 @@ class Follower:
 
     def more(self, data: bytes, count: int, size: int) -> None:
         """The next `count` pieces: `size` bytes of body, framed in `data`."""
-        if not (self._behind or self._waits):
+        if self._waits:
+            fill = self._fill
+            if not fill.kept and fill.entry is not None:  # the server is held until everybody has taken what there is
+                self._waits = False
+                self.begin(fill.entry, may_wait=False)
+        elif not self._behind:
             self.at += count
             self.decision.bytes_out += size
             self.order.client.send(data if self.order.head.minor or self._fill.length != UNKNOWN else self._bare(count))
@@ -160,7 +165,11 @@ class Follower:
         exchange.fail(status, reason, outcome)
 
     def cut(self, outcome: str) -> None:
-        """The answer broke off, and its beginning is with the client."""
+        """The answer broke off, and its beginning is with the client, unless that was to get it as a whole."""
+        if self._waits:
+            late = outcome in ("upstream-timeout", "deadline")
+            self.fail(504 if late else 502, "the server's answer broke off", outcome)
+            return
         self._end(outcome)
         self.order.client.cut()
 

@@ -23,7 +23,7 @@ from config.schema import Cache
 ALONE: Final = 10.0
 """Seconds in which requests do not wait for each other, after an answer that was for one of them only."""
 MOST_ALONE: Final = 4096
-REAPED: Final = 1000
+REAPED: Final = 250
 """Entries that a tick of a tenth of a second looks at for those that were purged."""
 MOST_PASSES: Final = 10_000
 """Turns in which the store is gone through for a receipt; ten million entries are more than fit into any memory."""
@@ -157,12 +157,7 @@ class Stock:
         self._growing -= fill.counted
         fill.counted = 0
         fill.open = False
-        place = fill.key, fill.lane
-        others = self.fills.get(place)
-        if others is not None and fill in others:
-            others.remove(fill)
-            if not others:
-                del self.fills[place]
+        self._unregister(fill)
         if fill.lease is not None and self.second is not None:
             self.second.release(fill.lease)
             fill.lease = None
@@ -172,14 +167,14 @@ class Stock:
     def invalidate(self, key: bytes) -> None:
         """Forget what is stored of a URL, on all levels: it has been changed."""
         self.tally.invalidated += self.memory.invalidate(key)
-        self._overtake([place for place in self.fills if place[0] == key])
+        self._close([fill for place, there in self.fills.items() if place[0] == key for fill in there])
         if self.second is not None:
             self.second.invalidate(key)
 
     def forget(self) -> None:
         """Nothing in memory is to be believed any more: purges of others may have been missed."""
         self.memory.clear()
-        self._overtake(list(self.fills))
+        self._close([fill for there in self.fills.values() for fill in there])
 
     def purge(self, purges: Iterable[Purge]) -> list[Purged]:
         """Put purges in force in memory; the receipts are complete when the store has been gone through."""
@@ -188,7 +183,7 @@ class Stock:
         for purge in purges:
             self.tally.purges[purge.kind] += 1
             found.append(self.memory.purge(purge, now))
-        self._overtake(list(self.fills))
+            self._close([fill for there in self.fills.values() for fill in there if _is_met(purge, fill)])
         return found
 
     async def purge_all(self, purges: Iterable[Purge]) -> list[PurgeReceipt]:
@@ -219,11 +214,19 @@ class Stock:
                 receipts += await asyncio.gather(*map(second.purge, wanted[start : start + TOGETHER]))
         return receipts
 
-    def _overtake(self, places: list[tuple[bytes, Lane]]) -> None:
-        """What is being fetched there is from before a change: who comes later must not be given it."""
-        for place in places:
-            for fill in self.fills.pop(place):
-                fill.open = False
+    def _close(self, fills: list[Fill]) -> None:
+        """What they fetch is from before a change: who comes later must not be given it."""
+        for fill in fills:
+            fill.open = False
+            self._unregister(fill)
+
+    def _unregister(self, fill: Fill) -> None:
+        place = fill.key, fill.lane
+        others = self.fills.get(place)
+        if others is not None and fill in others:
+            others.remove(fill)
+            if not others:
+                del self.fills[place]
 
     def report(self, second: SecondReport | None = None) -> CacheReport:
         """How full it is and what it did; what is in it takes longer to tell. `second` is the level below."""
@@ -236,3 +239,10 @@ class Stock:
             uncacheable=len(self._alone),
             second=second,
         )
+
+
+def _is_met(purge: Purge, fill: Fill) -> bool:
+    """Whether a purge means what is being fetched; before the head nobody knows of its tags and groups."""
+    if fill.entry is None and purge.kind in ("tag", "group"):
+        return True
+    return purge.meets(fill.entry or Entry(fill.key, fill.lane, (), 0, b"", b""))

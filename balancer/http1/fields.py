@@ -178,6 +178,11 @@ def usual(name: bytes) -> bytes:
     return _UNUSUAL.sub(b"-", name)
 
 
+def apart(fields: Iterable[Field]) -> bytes:
+    """What several lines say, or oddly spelt ones, as no line by itself can say it: none begins with a tab."""
+    return b"".join([b"\t%d %b:%b" % (len(field[1]), field[0], field[1]) for field in fields])
+
+
 def learn(line: bytes) -> Field:
     """Parse one line and remember it when it is short and no secret; raises NoField."""
     field = parse_line(line)

@@ -37,6 +37,14 @@ def test_an_upgrade_goes_past_the_cache() -> None:
     assert not asks("Upgrade: websocket").passes
 
 
+@pytest.mark.parametrize("name", ["Accept-Language", "Accept-Encoding", "X-Country"])
+def test_what_connection_takes_away_goes_past_the_cache(name: str) -> None:
+    """No server is sent it, so that nothing may be stored, or found, by it."""
+    assert asks(f"{name}: x", f"Connection: {name}").passes
+    assert not asks(f"{name}: x", "Connection: keep-alive, X-Other").passes
+    assert not asks("Keep-Alive: 300", "TE: trailers", "Connection: Keep-Alive, TE", "Cookie: a=1").passes
+
+
 def test_the_etag_takes_the_place_of_the_date() -> None:
     """RFC 9110 section 13.1.3."""
     both = asks('If-None-Match: "a"', f"If-Modified-Since: {date()}")

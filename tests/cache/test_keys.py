@@ -152,9 +152,16 @@ def test_fields_and_cookies_of_the_key_tell_apart() -> None:
     def lane(*lines: str) -> tuple[bytes | None, ...]:
         return by.lane("r", "p", request(*lines))
 
-    assert lane("X-Lang: de", "Cookie: a=1; theme=dark") == (b"r", b"p", b"de", b"dark")
-    assert lane("Cookie: xtheme=1; themes=2") == (b"r", b"p", None, None)
-    assert lane("X-Lang:", "Cookie: theme") == (b"r", b"p", b"", b"")
+    assert lane("X-Lang: de", "Cookie: a=1; theme=dark")[2:] == (b"de", b"dark")
+    assert lane("Cookie: xtheme=1; themes=2")[2:] == (None, None)
+    assert lane("X-Lang:", "Cookie: theme")[2:] == (b"", b"")
+
+
+def test_what_was_stored_by_another_key_is_in_another_lane() -> None:
+    """The rule may have changed with a reload, or be older on another balancer that shares what is stored."""
+    keys: list[dict[str, list[str]]] = [{"headers": ["X-Lang"]}, {"headers": ["X-Land"]}, {"cookies": ["X-Lang"]}, {}]
+    asked = request("X-Lang: de", "X-Land: de", "Cookie: X-Lang=de")
+    assert len({rule(key=key).lane("r", "p", asked) for key in keys}) == len(keys)
 
 
 def test_what_a_server_may_take_for_the_key_is_in_it() -> None:
@@ -170,10 +177,59 @@ def test_what_a_server_may_take_for_the_key_is_in_it() -> None:
         assert by.lane("r", "p", request(*lines)) != plain, lines
 
 
+def test_what_a_server_may_not_take_for_the_key_is_not_the_key() -> None:
+    """Some servers know X_Lang and X-Lang apart, or take one of two lines, or end a cookie at its closing quote."""
+    by = rule(key={"headers": ["X-Lang"], "cookies": ["theme"]})
+
+    def lane(*lines: str) -> tuple[bytes | None, ...]:
+        return by.lane("r", "p", request(*lines))
+
+    assert lane("X_Lang: de") not in (lane("X-Lang: de"), lane())
+    assert lane("X-Lang: de", "X-Lang: en") != lane("X-Lang: de, en")
+    assert lane('Cookie: a="x; theme=dark; b=y"') not in (lane("Cookie: theme=dark"), lane())
+    assert lane('Cookie: a="x', "Cookie: theme=dark", 'Cookie: b=y"') not in (lane("Cookie: theme=dark"), lane())
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "theme =dark",
+        "a=1 theme=dark",
+        "a=1, theme=dark",
+        "a=1\ttheme=dark",
+        'a="1" theme=dark',
+        "Theme=dark",
+        "%74heme=dark",
+        'theme="dark"',
+        'a="\\"; theme=dark',
+    ],
+)
+def test_a_cookie_that_some_server_finds_is_in_the_key(cookie: str) -> None:
+    by = rule(key={"cookies": ["theme"]}, bypass={"cookies": ["theme"]})
+    asked = request(f"Cookie: {cookie}")
+    assert by.passes(asked)
+    assert by.lane("r", "p", asked) not in (
+        by.lane("r", "p", request()),
+        by.lane("r", "p", request("Cookie: theme=dark")),
+    )
+
+
+def test_a_cookie_with_any_value_is_found_by_its_name_alone() -> None:
+    by = rule(key={"cookies": ["user_id"]})
+
+    def lane(cookie: str) -> tuple[bytes | None, ...]:
+        return by.lane("r", "p", request(f"Cookie: {cookie}"))
+
+    assert lane("a=user_id; b=user_id=1; user_ids=2") == lane("a=b")
+    assert lane("user_id=a=b") == (b"r", b"p", b"a=b")
+    assert lane("user.id=1") != lane("a=b")
+
+
 def test_bypassing_is_by_names_alone() -> None:
     by = rule(bypass={"headers": ["X-Preview"], "cookies": ["session"]})
     assert by.bypasses
     assert by.passes(request("x-preview:"))
+    assert by.passes(request("X_Preview: 1"))
     assert by.passes(request("Cookie: a=1; session="))
     assert by.passes(request("Cookie: session"))
     assert not by.passes(request("X-Previews: 1", "Cookie: sessions=1; a=session"))

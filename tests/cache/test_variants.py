@@ -78,6 +78,21 @@ def test_fields_that_some_servers_cannot_tell_apart_are_compared_together() -> N
     assert not matches(entry, request())
 
 
+def test_fields_that_some_servers_can_tell_apart_are_not_the_same() -> None:
+    """Such a server has answered one who did not say Accept-Language at all."""
+    entry = stored(MAX, "Vary: Accept-Language", of=("Accept_Language: de",))
+    assert matches(entry, request("Accept_Language: de"))
+    assert not matches(entry, request("Accept-Language: de"))
+
+
+@pytest.mark.parametrize("name", ["User-Agent", "Cookie", "Origin"])
+def test_two_lines_of_what_is_no_list_are_not_one(name: str) -> None:
+    """Of two lines servers take the first, or the last."""
+    entry = stored(MAX, f"Vary: {name}", of=(f"{name}: a", f"{name}: b"))
+    assert matches(entry, request(f"{name}: a", f"{name}: b"))
+    assert not matches(entry, request(f"{name}: a, b"))
+
+
 def test_the_host_is_that_of_the_request() -> None:
     """RFC 9112 section 3.2.2: an absolute target has it."""
     entry = stored(MAX, "Vary: Host")

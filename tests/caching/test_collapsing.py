@@ -190,6 +190,31 @@ def test_no_line_forms_where_nothing_is_shared(lab: Lab) -> None:
         assert {client.answer().status for client in clients} == {200}
 
 
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("Range: bytes=0-1", says("Cache-Control: max-age=60", "Content-Range: bytes 0-1/4", status=206, body=b"01")),
+        ("Authorization: Basic YTpi", says("Cache-Control: max-age=60")),
+    ],
+    ids=["range", "authorization"],
+)
+@proves(THEME, COLLAPSE, "What one client got for what it alone had asked keeps no others from waiting together.")
+def test_who_asks_for_a_part_keeps_no_crowd_apart(lab: Lab, line: str, answer: Answer) -> None:
+    place = lab.place("apart")
+    gate, whole = held("Cache-Control: max-age=60")
+    place.plan(answer, whole)
+    with crowd(lab, 5) as clients:
+        assert clients[0].ask(f"/{place.name}", line).whole
+        clients[0].send(f"/{place.name}")
+        assert place.wait(2)
+        for client in clients[1:]:
+            client.send(f"/{place.name}")
+        assert clients[-1].quiet()
+        gate.open()
+        assert [client.answer().body for client in clients] == [place.body_of(2)] * 5
+    assert len(place.asked) == 2
+
+
 @proves(THEME, "RFC 9111 section 4.1", "Who waited for an answer that turns out to be another variant gets its own.")
 def test_variants_are_not_mixed(lab: Lab) -> None:
     place = lab.place("mixed")
@@ -343,6 +368,22 @@ def test_nobody_joins_a_fill_that_was_overtaken(lab: Lab) -> None:
         gate.open()
         assert second.answer().body == place.body_of(3)
         assert first.answer().body == place.body_of(1)
+
+
+@proves(THEME, COLLAPSE, "A purge of something else lets those who come later go on waiting for what is being fetched.")
+def test_a_purge_of_another_url_overtakes_nothing(lab: Lab) -> None:
+    place = lab.place("not-overtaken")
+    gate = Gate()
+    place.plan(says("Cache-Control: max-age=60", before=gate))
+    with crowd(lab, 3, "ruled") as (first, second, purger):
+        first.send(f"/{place.name}")
+        assert place.wait(1)
+        assert purger.ask("/another", method="PURGE").status == 200
+        second.send(f"/{place.name}")
+        assert second.quiet()
+        gate.open()
+        assert [first.answer().body, second.answer().body] == [place.body_of(1)] * 2
+    assert len(place.asked) == 1
 
 
 @proves(THEME, COLLAPSE, "A client that takes nothing of a large answer holds up nobody else.")

@@ -388,3 +388,78 @@ def test_a_check_in_the_background_that_breaks_off_keeps_no_coder(loop: str) -> 
                 await scene.quiet()
 
     on(loop, work())
+
+
+TOLD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 20000\r\nCache-Control: max-age=60\r\n\r\n"
+
+
+async def two_readers(scene: Stage, token: str) -> tuple[Peer, Peer]:
+    """The same as `two`, of clients that take gzip: the one that follows waits for the whole."""
+    clients = []
+    for followers in range(2):
+        client = await scene.connect()
+        await client.send(question(token)[:-2] + b"Accept-Encoding: gzip\r\n\r\n")
+        await scene.until(lambda: scene.liar.seen[f"/lie/{token}"])
+        await scene.until(lambda n=followers: (fill := fill_of(scene, token)) is not None and len(fill.followers) == n)
+        clients.append(client)
+    return clients[0], clients[1]
+
+
+@LOOPS
+def test_one_that_waits_for_the_whole_gets_it_when_there_is_no_room_to_keep_it(loop: str) -> None:
+    async def work() -> None:
+        async with stage(timeouts=PATIENT, cache={"enabled": True, "memory": "1MiB"}, routes=SQUEEZED) as scene:
+            go, half, end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+            large, token = scene.token(), scene.token()
+
+            async def lie(hand: Hand) -> None:
+                if large.encode() in hand.asked:
+                    await hand.send(CHUNKED)
+                    await chunks(hand, 15)
+                    await hand.send(b"%x\r\n%b\r\n" % (50_000, PIECE[:50_000]))
+                    await end.wait()
+                    await hand.send(b"0\r\n\r\n")
+                else:
+                    await go.wait()
+                    await hand.send(TOLD + PIECE[:18_000])
+                    await half.wait()
+                    await hand.send(PIECE[18_000:20_000])
+
+            scene.liar.lie = lie
+            filling = await ask(scene, large)
+            stock = scene.plane.reception.cache.stock
+            await scene.until(lambda: stock._growing > 1_030_000)
+            leader, follower = await two_readers(scene, token)
+            go.set()
+            await scene.until(lambda: fill_of(scene, token) is None)
+            half.set()
+            assert (await read(follower)).body == PIECE[:20_000]
+            assert (await leader.answer())[0] == 200
+            end.set()
+            assert len(await body_of(filling)) > 1_030_000
+            for client in (leader, follower, filling):
+                client.cut()
+
+    on(loop, work())
+
+
+@LOOPS
+def test_one_that_waits_for_the_whole_is_told_when_it_breaks_off(loop: str) -> None:
+    async def work() -> None:
+        async with stage(timeouts=PATIENT, cache=CACHED, routes=SQUEEZED) as scene:
+
+            async def lie(hand: Hand) -> None:
+                await go.wait()
+                await hand.send(TOLD + PIECE[:100])
+                hand.reset()
+
+            go = asyncio.Event()
+            scene.liar.lie = lie
+            leader, follower = await two_readers(scene, scene.token())
+            go.set()
+            seen = await read(follower)
+            assert (seen.status, seen.whole) == (502, True)
+            leader.cut()
+            follower.cut()
+
+    on(loop, work())

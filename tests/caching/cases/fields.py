@@ -284,8 +284,8 @@ case(
 case(
     "the-key-on-request",
     "RFC 9211 section 2.7",
-    "It is told to those in purge_from that ask for it, by Balancer-Debug: key.",
-    fetch(says(CC)),
+    "It is told to those in purge_from that ask for it, by Balancer-Debug: key, with a miss as with a hit.",
+    fetch(says(CC), "Balancer-Debug: key", cache={"key": "http://site.test{path}"}),
     hit("Balancer-Debug: key", cache={"key": "http://site.test{path}"}),
     site="ruled",
 )

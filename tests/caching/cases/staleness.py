@@ -157,6 +157,20 @@ for code in (500, 502, 503, 504):
             cache={"fwd": "stale", "fwd-status": code},
         ),
     )
+case(
+    "stale-in-the-place-of-an-error-to-a-head",
+    SIE,
+    "So it is for HEAD.",
+    fetch(ERR),
+    Step(
+        method="HEAD",
+        answers=(says("Cache-Control: no-store", status=503),),
+        of=1,
+        hit=False,
+        status=200,
+        cache={"fwd": "stale", "fwd-status": 503},
+    ),
+)
 for code in (501, 404, 403):
     case(
         f"not-in-the-place-of-{code}",
