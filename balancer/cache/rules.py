@@ -123,7 +123,7 @@ def _said(request: RequestHead, name: bytes) -> bytes | None:
 
 
 def _mention(name: bytes) -> re.Pattern[bytes]:
-    """Where this cookie may be meant: servers differ in letters, percent-encoding and punctuation (PHP: a_b for a.b)."""
+    """Where this cookie may be meant: servers differ in letters, encodings and punctuation (PHP has a_b of a.b)."""
     return re.compile(b"".join(_written(letter) for letter in name.decode("ascii")), re.IGNORECASE)
 
 

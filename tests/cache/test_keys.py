@@ -221,7 +221,7 @@ def test_a_cookie_with_any_value_is_found_by_its_name_alone() -> None:
         return by.lane("r", "p", request(f"Cookie: {cookie}"))
 
     assert lane("a=user_id; b=user_id=1; user_ids=2") == lane("a=b")
-    assert lane("user_id=a=b") == (b"r", b"p", b"a=b")
+    assert lane("user_id=a=b")[-1] == b"a=b"
     assert lane("user.id=1") != lane("a=b")
 
 
