@@ -69,6 +69,10 @@ class GatewayState:
         self.connects = 0  # connections made
 
 
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
 class _Link:
     """One connection with the commands that were sent on it, the oldest first."""
 
@@ -99,6 +103,8 @@ class Gateway:
     ) -> None:
         self.settings = settings
         self.state = GatewayState(*_beginning(settings))
+        self.on_heal: Callable[[], None] = _nothing
+        """Called when it is used again after it was not."""
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or Random()
@@ -240,6 +246,7 @@ class Gateway:
                 self._streak = 0
                 self.state.phase = "up"
                 self.state.reason = None
+                self.on_heal()
                 return
         self._pause = min(2 * self._pause, LONGEST)
         if self.state.phase == "half-open":

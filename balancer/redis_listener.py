@@ -39,6 +39,8 @@ class Listener:
         quiet: float = QUIET,
     ) -> None:
         self.hears = False
+        self.began = 0
+        """Times that hearing has begun."""
         self.reason: str | None = None
         """Why it does not hear, or did not last."""
         self._settings = settings
@@ -100,6 +102,7 @@ class Listener:
                 continue  # the answer to PING
             if said[0] == b"subscribe":
                 self.hears = True
+                self.began += 1
                 self.reason = None
                 self._subscribed()
             elif said[0] == b"message" and isinstance(said[2], bytes):

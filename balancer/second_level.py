@@ -102,6 +102,10 @@ class Lease:
         self.puts = 0  # answers to it that wait to be written
         self.released = False
 
+    def __bool__(self) -> bool:
+        """Whether Redis has granted it."""
+        return self.token is not None
+
 
 @dataclass(slots=True)
 class _Put:
@@ -142,8 +146,9 @@ class SecondLevel:
         self.counts: defaultdict[str, int] = defaultdict(int)
         self.purges = SharedPurges(gateway, settings.prefix, on_purge, on_gap)
         self.listener = Listener(
-            settings, self.purges.channel, self.purges.heard, self.purges.look_soon, sleep=sleep, rng=rng
+            settings, self.purges.channel, self.purges.heard, self._step_soon, sleep=sleep, rng=rng
         )
+        gateway.on_heal = self._step_soon
         self._prefix = settings.prefix
         self._clock = clock
         self._wall = wall
@@ -155,11 +160,20 @@ class SecondLevel:
         self._writer: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()  # of whatever result
+        self._in_step_since: tuple[int, int] | None = None  # how often either connection had failed by then
+        self._stepping = False
+        self._step_again = False
+        self._slow = NEVER  # when looking for an answer last took the better part of the deadline, or all of it
 
     @property
     def up(self) -> bool:
         """Whether it is worth asking."""
         return self.gateway.up
+
+    @property
+    def in_step(self) -> bool:
+        """Whether everything that others have purged is known here, but for what is on its way."""
+        return self.up and self.listener.hears and self._in_step_since == self._connections()
 
     def start(self) -> None:
         """Begin to listen for purges; the gateway is the caller's to close."""
@@ -183,11 +197,16 @@ class SecondLevel:
 
     async def get(self, key: bytes, lane: Lane, request: RequestHead) -> Entry | None:
         """What is stored for such a request; None also when that is not known."""
+        began = self._clock()
         try:
             return await self._get(key, lane, request)
         except Unavailable:
             self.counts["unavailable"] += 1
             return None
+        finally:
+            now = self._clock()
+            if now - began > self.gateway.settings.timeout / 2:
+                self._slow = now
 
     def mark(self) -> Mark:
         """Taken when a fetch begins, for `put`: what is purged meanwhile is not stored."""
@@ -362,6 +381,9 @@ class SecondLevel:
         place = key, lane
         name = _Names(self._prefix, key, lane).lease
         token = token_bytes(ID)
+        if self._clock() - self._slow < self.gateway.settings.timeout:
+            self.counts["unavailable"] += 1  # whoever asks has just waited for as long as anybody should
+            return Lease(place, name, None)
         try:
             granted = await self.gateway.run("SET", name, token, "NX", "PX", int(LEASE * 1000))
         except Unavailable:
@@ -481,14 +503,35 @@ class SecondLevel:
     async def _watch(self) -> None:
         me = asyncio.current_task()
         while self._watcher is me:
-            if self.up:
-                try:
-                    for purge, (number, _) in list(self.purges.owed.items()):
-                        await self._deliver(purge, number)
-                    await self.purges.check()
-                except Unavailable:
-                    pass  # the gateway has counted it; the next turn tries again
+            self._step_soon()
             await self._sleep(EVERY)
+
+    def _step_soon(self) -> None:
+        """Tell what is owed, and learn what was missed: now and then, and as soon as either connection is back.
+
+        Which of the two comes back first cannot be foretold, and with one alone it cannot be done.
+        """
+        self._step_again = True
+        if not self._stepping:
+            self._stepping = True
+            self._begin(self._step())
+
+    async def _step(self) -> None:
+        try:
+            while self._step_again and self.up:
+                self._step_again = False
+                connections = self._connections()
+                for purge, (number, _) in list(self.purges.owed.items()):
+                    await self._deliver(purge, number)
+                await self.purges.check()
+                self._in_step_since = connections
+        except Unavailable:
+            pass  # the gateway has counted it; the next turn tries again
+        finally:
+            self._stepping = False
+
+    def _connections(self) -> tuple[int, int]:
+        return self.gateway.state.opened, self.listener.began
 
     def _begin(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         """Something that nobody may cancel by leaving."""

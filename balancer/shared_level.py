@@ -58,7 +58,7 @@ class SharedLevel:
         if level is None or gateway is None:
             return None
         state = gateway.state
-        hears = level.listener.hears
+        hears = level.in_step
         reason = state.reason if state.phase != "up" else None if hears else level.listener.reason
         return SecondReport(
             state=state.phase if state.phase != "up" or hears else "deaf",

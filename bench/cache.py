@@ -12,19 +12,22 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+from urllib.request import Request, urlopen
 
 from bench import machine, table
-from bench.cache_recipes import CACHES, PACKAGES
+from bench.cache_recipes import CACHES, PACKAGES, balancer
 from bench.figures import Case, Goal, Row, ratio, spread
 from bench.load import LoadFailed, LoadMaker
-from bench.program import NotStarted, Program, running
+from bench.program import NotStarted, Program, Recipe, running
 from bench.proxy import at_least, some_of
 from bench.recipes import Place, server, where
 from bench.request import MEDIUM, STORABLE
 
 UNCACHED: Final = "-uncached"
 KEYS: Final = 1000
+ENTRIES: Final = 100_000
+STATS: Final = "/api/infrastructure/cache/stats"
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
 
@@ -81,7 +84,55 @@ def miss(sitting: Sitting) -> Case:
     return _case(sitting, sitting.names, "miss", "Misses: small answers that are stored", asked)
 
 
-CASES: Final[dict[str, Callable[[Sitting], Case]]] = {"hit": hit, "hits": hits, "hit-64k": hit_64k, "miss": miss}
+def memory(sitting: Sitting) -> Case:
+    """What an entry takes in the real process, beside what it is counted with."""
+    recipe = balancer(sitting.place, caches=True, room=1024)
+    with running(recipe, sitting.core) as program:
+        sitting.load_maker.load(program.port, STORABLE, 1, paths=("new", "first"))  # what a process needs once
+        before = now = _held(recipe, program)
+        errors = 0
+        while now.entries - before.entries < ENTRIES:
+            # Each load begins with the first ones again: all but the last have been served, too.
+            load = sitting.load_maker.load(program.port, STORABLE, 5, paths=("new", "page", str(ENTRIES)))
+            errors += load.errors
+            now = _held(recipe, program)
+            _say(f"memory: {now.entries} entries")
+    entries = now.entries - before.entries
+    each = (now.resident - before.resident) / entries
+    extra: dict[str, float | str] = {
+        "counted with": (now.counted - before.counted) / entries,
+        "entries": float(entries),
+        "before, MB": before.resident / 1e6,
+        "after, MB": now.resident / 1e6,
+    }
+    row = Row("balancer", spread([each]), None, extra, [each])
+    return Case("memory", "Memory of small answers that are stored", "bytes an entry", [row], None, errors)
+
+
+class _Held(NamedTuple):
+    resident: int
+    """Bytes of the process."""
+    entries: int
+    counted: int
+    """Bytes, as the store counts them."""
+
+
+def _held(recipe: Recipe, program: Program) -> _Held:
+    admin = json.loads((recipe.folder / "balancer.yaml").read_text())["admin"]["listen"]
+    key = recipe.environment["ADMIN_API_KEY"]
+    asked = Request(f"http://{admin}{STATS}", headers={"Authorization": f"Bearer {key}"})
+    with urlopen(asked, timeout=10) as answer:
+        stats = json.load(answer)
+    return _Held(program.resident(), stats["entries"], stats["bytes"])
+
+
+CASES: Final[dict[str, Callable[[Sitting], Case]]] = {
+    "hit": hit,
+    "hits": hits,
+    "hit-64k": hit_64k,
+    "miss": miss,
+    "memory": memory,
+}
 """By the names that `--cases` takes, in the order they are run."""
 
 GOALS: Final = {

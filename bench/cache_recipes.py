@@ -61,14 +61,14 @@ sub vcl_recv {{ if (req.method == "GET") {{ return (hash); }} }}
 """
 
 
-def balancer(place: Place, *, caches: bool) -> Recipe:
+def balancer(place: Place, *, caches: bool, room: int = ROOM) -> Recipe:
     """This tree's balancer: health checks and metrics on, everything else as shipped; memory only, no Redis."""
     folder = place.fresh("balancer")
     port = free_port()
     configuration = {
         "listen": f"127.0.0.1:{port}",
         "servers": [f"http://127.0.0.1:{place.upstream}"],
-        "cache": {"enabled": caches, "memory": f"{ROOM}MiB"},
+        "cache": {"enabled": caches, "memory": f"{room}MiB"},
         "defaults": {"health": {"active": {"interval": "30s"}}, "timeouts": {"keep_alive": "300s"}},
         "admin": {"listen": f"127.0.0.1:{free_port()}", "state": str(folder / "overlay.yaml")},
         "logs": {"level": "warning", "access": {"to": "none"}},

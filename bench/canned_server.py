@@ -12,7 +12,7 @@ from typing import cast
 
 import uvloop
 
-from bench.request import LARGE, LARGE_SIZE, SMALL_BODY
+from bench.request import BRIEF, LARGE, LARGE_SIZE, SMALL_BODY
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\nServer: canned\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n"
@@ -20,8 +20,12 @@ _HEAD = (
 )
 _SMALL = _HEAD % (b"application/json", len(SMALL_BODY), b"Cache-Control: private, no-cache\r\n") + SMALL_BODY
 _LARGE = _HEAD % (b"application/octet-stream", LARGE_SIZE, b"") + bytes(LARGE_SIZE)
+_BRIEF = (_HEAD % (b"application/json", len(SMALL_BODY), b"Cache-Control: max-age=1\r\n") + SMALL_BODY).replace(
+    b"Date: Mon, 01 Jan 2024 00:00:00 GMT\r\n", b""
+)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _ASKS_FOR_LARGE = b"GET %b HTTP/1.1\r\n" % LARGE.encode()
+_ASKS_FOR_BRIEF = b"GET %b" % BRIEF.encode()
 
 
 class Connection(asyncio.Protocol):
@@ -40,9 +44,15 @@ class Connection(asyncio.Protocol):
             if len(self._data) < size:
                 return
             self._data = self._data[size:]
-            self._transport.write(_LARGE if head.startswith(_ASKS_FOR_LARGE) else _SMALL)
+            self._transport.write(_answer(head))
             if b"\r\nconnection: close" in head.lower():
                 self._transport.close()
+
+
+def _answer(head: bytes) -> bytes:
+    if head.startswith(_ASKS_FOR_LARGE):
+        return _LARGE
+    return _BRIEF if head.startswith(_ASKS_FOR_BRIEF) else _SMALL
 
 
 async def serve(port: int) -> None:

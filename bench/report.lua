@@ -33,11 +33,11 @@ local function zipf(keys)
   end
 end
 
--- new PREFIX: another path with each request, and others than with another PREFIX.
-local function new(prefix)
+-- new PREFIX [COUNT]: another path with each request, and others than with another PREFIX; after COUNT the same again.
+local function new(prefix, count)
   local turn = 0
   request = function()
-    turn = turn + 1
+    turn = turn % count + 1
     return path(prefix .. "-" .. turn)
   end
 end
@@ -47,7 +47,7 @@ function init(words)
   local whole = wrk.format("GET", wrk.path .. "@@")
   local at = string.find(whole, "@@", 1, true)
   before, after = string.sub(whole, 1, at - 1), string.sub(whole, at + 2)
-  if words[1] == "zipf" then zipf(tonumber(words[2])) else new(words[2]) end
+  if words[1] == "zipf" then zipf(tonumber(words[2])) else new(words[2], tonumber(words[3]) or 2 ^ 53) end
 end
 
 function done(summary, latency, requests)

@@ -10,6 +10,8 @@ LARGE = "/large"
 STORABLE = "/storable/"
 """Whatever begins so is the small answer, and may be stored by a cache."""
 MEDIUM = "/storable-64k"
+BRIEF = "/brief/"
+"""The same as STORABLE, for a second; of our own server only."""
 
 SMALL_BODY = b'{"id":1042,"name":"Ada","member":true,"communities":[3,7,12]}'
 LARGE_SIZE = 1024 * 1024

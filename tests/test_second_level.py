@@ -451,6 +451,34 @@ async def test_a_purge_while_the_connections_are_away_is_heard_of_after(redis_se
         assert await one.find() is None
 
 
+async def test_what_was_missed_is_known_by_the_time_redis_is_used_again(redis_server: RedisServer) -> None:
+    """Also where the one connection is back before the other may be used: neither can look for it alone."""
+
+    async def sleep(seconds: float) -> None:
+        """The looks now and then do not come."""
+        await (asyncio.Event().wait() if seconds == second_level.EVERY else asyncio.sleep(seconds))
+
+    async with (
+        fault_proxy(redis_server.port) as proxy,
+        level(proxy.url, sleep=sleep) as one,
+        level(redis_server.url) as other,
+    ):
+        await until(lambda: one.in_step)
+        proxy.refuse = True
+        proxy.cut()
+        while one.up:
+            await one.find()
+        assert not one.in_step
+        purge = parse("tag", "posts")
+        await other.purge(purge)
+        proxy.refuse = False
+        await until(lambda: one.listener.hears)
+        assert not one.up
+        assert not one.in_step
+        await until(lambda: one.in_step)
+        assert one.heard == [purge]
+
+
 async def test_a_message_that_was_lost_is_noticed_at_the_next_look(redis_server: RedisServer) -> None:
     woken = asyncio.Semaphore(0)
 
@@ -733,6 +761,22 @@ async def test_a_frozen_redis_is_a_miss_within_the_deadline(redis_server: RedisS
         assert await one.await_other(URL, LANE, request()) is None
         assert monotonic() - began < 2.0
         redis_server.resume()
+
+
+async def test_who_has_waited_for_one_deadline_waits_for_no_other(redis_server: RedisServer) -> None:
+    async with level(redis_server.url, 0.2) as one:
+        redis_server.pause()
+        assert await one.find() is None
+        asked = sum(one.gateway.state.results.values()) + one.gateway.waiting
+        lease = await one.lease(URL, LANE)
+        assert lease is not None
+        assert not lease  # nobody has granted it
+        assert sum(one.gateway.state.results.values()) + one.gateway.waiting == asked
+        redis_server.resume()
+    async with level(redis_server.url, 0.2) as one:
+        await one.find()
+        granted = await one.lease(URL, LANE)
+        assert granted
 
 
 async def test_a_redis_paused_for_writing_still_serves(redis_server: RedisServer) -> None:

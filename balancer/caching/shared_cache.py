@@ -333,7 +333,7 @@ class SharedCache:
                 lease = await second.lease(fill.key, fill.lane)
                 if lease is None:
                     entry = await second.await_other(fill.key, fill.lane, order.head)
-                else:  # another may have stored it, and given its lease back, since the first look
+                elif lease:  # another may have stored it, and given its lease back, since the first look
                     entry = await second.get(fill.key, fill.lane, order.head)
         finally:
             if entry is not None and self.stock.is_news(entry, order.head):

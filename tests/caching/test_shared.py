@@ -24,6 +24,7 @@ _ANEW: Final = "a request with no-cache does not ask Redis, and is no check wher
 _LOCAL: Final = "each has what it fetched itself until that is stale"
 OTHERWISE: Final[dict[str, str]] = {
     "head-from-get": _HEAD,
+    "stale-in-the-place-of-an-error-to-a-head": _HEAD,
     "head-of-a-variant": _HEAD,
     "head-is-checked": _HEAD,
     "head-with-a-condition": _HEAD,
