@@ -108,9 +108,12 @@ class Stock:
 
     def alone(self, order: Order) -> None:
         """For a while requests for this do not wait for each other."""
+        self._set_alone(hash(order.place))
+
+    def _set_alone(self, place: int) -> None:
         if len(self._alone) >= MOST_ALONE:
             del self._alone[next(iter(self._alone))]
-        self._alone[hash(order.place)] = monotonic() + ALONE
+        self._alone[place] = monotonic() + ALONE
 
     def is_alone(self, order: Order) -> bool:
         if order.alone:
@@ -139,6 +142,7 @@ class Stock:
         limit = self.memory.limit
         if entry is None or fill.size + size > self._max_object or self._growing + size > limit:
             self.tally.refused["too-large"] += 1
+            self._set_alone(hash((fill.key, fill.lane)))  # those who follow it go at the pace of the slowest
             return False
         self._growing += size
         fill.counted += size
