@@ -64,7 +64,7 @@ class Memory:
         self._alike: dict[Selecting, Selecting] = {}  # what requests said in the fields of Vary
         self._policy = Policy()
         self._log = PurgeLog()
-        self._invalidated: dict[bytes, int] = {}  # moments, the oldest first
+        self._invalidated: dict[int, int] = {}  # moments by the hash of a URL, the oldest first
         self._invalid_floor = 0  # the moment of the last one that was forgotten
         self._receipts: deque[Purged] = deque()  # not done yet
         self._passing = 0  # the serial that the pass of `reap` through the store began with
@@ -136,8 +136,9 @@ class Memory:
     def invalidate(self, key: bytes) -> int:
         """Take out all of a URL, and let nothing in of it that is being fetched: it was changed. How many it were."""
         self.moment += 1
-        self._invalidated.pop(key, None)
-        self._invalidated[key] = self.moment
+        mark = hash(key)
+        self._invalidated.pop(mark, None)
+        self._invalidated[mark] = self.moment
         if len(self._invalidated) > MOST_INVALIDATED:
             self._invalid_floor = self._invalidated.pop(next(iter(self._invalidated)))
         count = 0
@@ -192,7 +193,7 @@ class Memory:
 
     def _valid(self, entry: Entry, begun: int) -> bool:
         """Hold an answer against what has happened since the moment it was asked for."""
-        if begun < self._log.floor or begun < self._invalid_floor or self._invalidated.get(entry.key, 0) > begun:
+        if begun < self._log.floor or begun < self._invalid_floor or self._invalidated.get(hash(entry.key), 0) > begun:
             return False
         for purged in self._log.since(entry, begun):
             if not purged.purge.soft:

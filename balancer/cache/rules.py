@@ -18,6 +18,8 @@ BY_RFC: Final = "default"
 NOT_NEGATIVE: Final = frozenset((400, 401, 407, 408, *range(411, 414), *range(415, 418), 421, 425, 426, 428, 429, 431))
 """What 4xx does not stand for: errors of one request, or of one client. Who makes one must not make it for all."""
 
+MOST_COOKIES: Final = 256
+"""That are looked at one by one: browsers hold fewer for a site, and a head has room for thousands of empty ones."""
 _COOKIE: Final = re.compile(rb'[\t ]*[^\t =,;"\\]+(?:=("?)[^\t ,;"\\]*\1)?[\t ]*|[\t ]*')
 """One of the cookies in a field, without its semicolon."""
 
@@ -123,7 +125,7 @@ def _said(request: RequestHead, name: bytes) -> bytes | None:
 
 
 def _mention(name: bytes) -> re.Pattern[bytes]:
-    """Where this cookie may be meant: servers differ in letters, encodings and punctuation (PHP has a_b of a.b)."""
+    """Where this cookie may be meant: servers differ in letters, percent-encoding, punctuation (PHP: a_b for a.b)."""
     return re.compile(b"".join(_written(letter) for letter in name.decode("ascii")), re.IGNORECASE)
 
 
@@ -141,7 +143,7 @@ def _cookies(request: RequestHead, wanted: Sequence[tuple[bytes, re.Pattern[byte
     found: dict[bytes, bytes] = {}
     text = b";".join([field[1] for field in request.common.fields if field[0] == b"cookie"])
     parts = text.split(b";")
-    if b'"' in text and not all(map(_COOKIE.fullmatch, parts)):
+    if len(parts) > MOST_COOKIES or (b'"' in text and not all(map(_COOKIE.fullmatch, parts))):
         parts = [text]  # to some servers, what is quoted may have semicolons in it
     for part in parts:
         told, _, value = part.strip(b" \t").partition(b"=")

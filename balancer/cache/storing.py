@@ -189,7 +189,10 @@ def entry_for(
         lines.append(_dated(made))
     entry = Entry(key, lane, selected, status, response.line, b"".join(lines))
     entry.born = born = now - initial_age(told[AGE], date, asked, now, wall)
-    _set_times(entry, said, lifetime + (born if rule.ttl is None else now), rule)
+    # The rule's windows prolong what is known to be for all, and not what says nothing of itself, nor an error that is
+    # kept for a moment.
+    lasting = explicit or (lifetime > 0 and status not in rule.negative)
+    _set_times(entry, said, lifetime + (born if rule.ttl is None else now), rule, windows=lasting)
     # With nothing to check it by, only what may be served is of any use.
     if etag is None and modified is None and now >= max(entry.fresh_until, entry.revalidate_until, entry.error_until):
         return NO_LIFETIME if lifetime <= 0 else OLD
@@ -275,8 +278,11 @@ def _age(value: bytes) -> int:
     return seconds(value.partition(b",")[0].strip(b"\t "))
 
 
-def _set_times(entry: Entry, said: Directives, fresh_until: float, rule: Rule) -> None:
-    """Until when it may be used how: fresh, and stale as RFC 5861 has it unless that is forbidden (section 4.2.4)."""
+def _set_times(entry: Entry, said: Directives, fresh_until: float, rule: Rule, *, windows: bool) -> None:
+    """Until when it may be used how: fresh, and stale as RFC 5861 has it unless that is forbidden (section 4.2.4).
+
+    `windows`: whether those of the rule are for this answer.
+    """
     entry.fresh_until = entry.revalidate_until = entry.error_until = fresh_until
     if (
         said.must_revalidate
@@ -286,12 +292,14 @@ def _set_times(entry: Entry, said: Directives, fresh_until: float, rule: Rule) -
     ):
         entry.strict = True
         return
-    window = rule.stale_while_revalidate if said.stale_while_revalidate is None else said.stale_while_revalidate
-    if window:
-        entry.revalidate_until = fresh_until + window
-    window = rule.stale_if_error if said.stale_if_error is None else said.stale_if_error
-    if window:
-        entry.error_until = fresh_until + window
+    window: float | None = said.stale_while_revalidate
+    if window is None and windows:
+        window = rule.stale_while_revalidate
+    entry.revalidate_until = fresh_until + (window or 0.0)
+    window = said.stale_if_error
+    if window is None and windows:
+        window = rule.stale_if_error
+    entry.error_until = fresh_until + (window or 0.0)
 
 
 @lru_cache(16)

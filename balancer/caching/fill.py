@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from balancer.cache.entry import Entry, Selecting
 from balancer.cache.variants import matches, selecting
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from balancer.caching.follower import Follower
 
 UNKNOWN = -1
+SMALL: Final = 512
+"""Bytes of a piece: on average smaller ones are joined, as a piece takes half a hundred bytes beside its own."""
 
 
 class Source(Protocol):
@@ -169,6 +171,8 @@ class Fill:
             self.kept = False
             self._stock.ended(self)
         self.size += grown
+        if grown < len(pieces) * SMALL:
+            pieces = [b"".join(pieces)]
         self.pieces += pieces
         if self.followers:
             data = chunk(pieces) if self.length == UNKNOWN else b"".join(pieces)

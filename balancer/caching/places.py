@@ -9,13 +9,13 @@ from balancer.cache.keys import url_key
 from balancer.cache.rules import Rule
 from balancer.caching.order import Lane
 from balancer.http1.fields import FORWARDED, FORWARDED_HOST, FORWARDED_OTHER, FORWARDED_PROTO
-from balancer.http1.head import RequestHead
+from balancer.http1.head import RequestHead, is_authority
 from balancer.proxy.sides import ClientSide
 
 _ADDRESSES: Final = frozenset(
     (b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"x-forwarded-for")
 )
-_NODE_PARTS: Final = re.compile(rb'(?i)(?:\A|[;,])[\t ]*(host|proto)=("[^"]*"|[^;,"]*)')
+_NODE_PARTS: Final = re.compile(rb'(?i)(?:\A|[;,])[\t ]*(host|proto)[\t ]*=[\t ]*("[^"]*"|[^;,"]*)')
 
 
 def key_of(client: ClientSide, head: RequestHead, rule: Rule | None) -> bytes:
@@ -31,18 +31,29 @@ def behind_proxy(client: ClientSide, head: RequestHead, rule: Rule | None, lane:
     It says for which host and by which scheme it was made, and perhaps more that tells answers apart. What it says of
     the client's address cannot: answers that differ by address must not be stored.
     """
-    scheme, host = client.scheme, head.host
+    scheme = host = None  # the first of each kind is what servers are told
     more: list[bytes] = []
     for field in head.common.special:
         kind = field.kind
         if kind == FORWARDED_PROTO:
-            scheme = field.value
+            if scheme is None:
+                scheme = field.value
         elif kind == FORWARDED_HOST:
-            host = field.value
+            if host is None:
+                host = field.value
         elif kind == FORWARDED:
             more += [b"%b=%b" % part for part in _NODE_PARTS.findall(field.value)]
         elif kind == FORWARDED_OTHER and field.name not in _ADDRESSES:
             more.append(field.line)
-    if host != head.host:
+    if scheme is not None and scheme not in (b"http", b"https"):
+        more.append(b"proto:" + scheme)  # what is no scheme could make this another URL's key
+        scheme = None
+    if host is not None and not is_authority(host):
+        more.append(b"host:" + host)
+        host = None
+    scheme = client.scheme if scheme is None else scheme
+    if host is None:
+        host = head.host
+    elif host != head.host:
         more.append(head.host)
     return url_key(scheme, host, head.target, rule), (*lane, *more) if more else lane

@@ -64,7 +64,7 @@ class Stock:
         self.fills: dict[tuple[bytes, Lane], list[Fill]] = {}
         self._max_object = 0
         self._growing = 0  # bytes of bodies that are not complete
-        self._alone: dict[tuple[bytes, Lane], float] = {}  # until when
+        self._alone: dict[int, float] = {}  # until when, by the hash of a place: places may be as long as a head
 
     def configure(self, settings: Cache) -> None:
         """Take the settings of a configuration; what no longer fits into memory is evicted."""
@@ -110,17 +110,17 @@ class Stock:
         """For a while requests for this do not wait for each other."""
         if len(self._alone) >= MOST_ALONE:
             del self._alone[next(iter(self._alone))]
-        self._alone[order.place] = monotonic() + ALONE
+        self._alone[hash(order.place)] = monotonic() + ALONE
 
     def is_alone(self, order: Order) -> bool:
         if order.alone:
             return True
-        until = self._alone.get(order.place) if self._alone else None
+        until = self._alone.get(hash(order.place)) if self._alone else None
         if until is None:
             return False
         if monotonic() < until:
             return True
-        del self._alone[order.place]
+        del self._alone[hash(order.place)]
         return False
 
     def refreshed(self, fill: Fill, before: Entry, after: Entry) -> None:
@@ -147,7 +147,7 @@ class Stock:
     def keep(self, fill: Fill) -> None:
         entry = fill.entry
         assert entry is not None
-        self._alone.pop((fill.key, fill.lane), None)
+        self._alone.pop(hash((fill.key, fill.lane)), None)
         self.memory.put(entry, fill.begun)
         second = self.second
         if second is not None and fill.mark is not None:

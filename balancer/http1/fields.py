@@ -69,6 +69,14 @@ KINDS: Final[dict[bytes, int]] = {
     b"x-http-host-override": FORWARDED_OTHER,
     b"x-url-scheme": FORWARDED_OTHER,
     b"front-end-https": FORWARDED_OTHER,
+    b"x-forwarded": FORWARDED_OTHER,
+    b"x-forward-host": FORWARDED_OTHER,
+    b"forwarded-host": FORWARDED_OTHER,
+    b"x-original-uri": FORWARDED_OTHER,
+    b"x-scheme": FORWARDED_OTHER,
+    b"x-script-name": FORWARDED_OTHER,
+    b"script-name": FORWARDED_OTHER,  # as SCRIPT_NAME gunicorn takes the first part of a path off by it
+    b"path-info": FORWARDED_OTHER,
 }
 
 KEPT: Final = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import count
 from random import Random
 from typing import Any
@@ -513,3 +514,16 @@ def test_a_purge_that_comes_while_the_store_is_gone_through_gets_a_pass_of_its_o
     assert (first.done, second.done) == (True, False)
     reaped(memory)
     assert (second.done, second.entries) == (True, 10)
+
+
+def test_what_was_invalidated_is_remembered_in_few_bytes() -> None:
+    """However long its URLs are: clients choose those, and this is beside the limit."""
+    memory = Memory(2**20)
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            memory.invalidate(b"https://example.com/%d?" % number + bytes(100_000))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 100_000

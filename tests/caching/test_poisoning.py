@@ -33,6 +33,14 @@ STEERING = (
     "X-Method-Override: poison.test",
     "X-Url-Scheme: poison.test",
     "Front-End-Https: poison.test",
+    "X-Forwarded: poison.test",
+    "X-Forward-Host: poison.test",
+    "Forwarded-Host: poison.test",
+    "X-Original-Uri: /poison.test",
+    "X-Scheme: poison.test",
+    "X-Script-Name: /poison.test",
+    "SCRIPT_NAME: /poison.test",
+    "PATH_INFO: /poison.test",
     "X_Forwarded_Host: poison.test",
     "Forwarded: host=poison.test",
     "Forwarded: for=1.2.3.4;host=poison.test;proto=https",
@@ -105,6 +113,35 @@ def test_trusted_schemes_have_answers_of_their_own(lab: Lab) -> None:
     plain = client.ask(f"/{place.name}", "X-Forwarded-Proto: http").body
     assert b"https" in secure
     assert b"https" not in plain
+
+
+@pytest.mark.parametrize(
+    ("lines", "others"),
+    [
+        (("X-Forwarded-Host: poison.test", "X-Forwarded-Host: site.test"), ("X-Forwarded-Host: site.test",)),
+        (("X-Forwarded-Proto: poison.test", "X-Forwarded-Proto: http"), ("X-Forwarded-Proto: http",)),
+        (("X-Forwarded-Host: poison.test/", "X-Forwarded-Host:"), ()),
+        (("Forwarded: host =poison.test",), ()),
+        (("Forwarded: for=1.2.3.4 ; proto\t= poison.test",), ()),
+    ],
+)
+@proves(THEME, "poisoning", "What counts of a trusted proxy's fields is what servers are told, however it is written.")
+def test_fields_of_a_proxy_are_read_as_servers_are_told(
+    lab: Lab, lines: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    place = reflecting(lab, "told")
+    client = lab.client("trusting")
+    assert MARK.encode() in client.ask(f"/{place.name}", *lines).body
+    assert MARK.encode() not in client.ask(f"/{place.name}", *others).body
+
+
+@proves(THEME, "poisoning", "A scheme that is none makes no key of another URL.")
+def test_a_scheme_that_is_none_makes_no_other_url(lab: Lab) -> None:
+    place = reflecting(lab, "scheme")
+    client = lab.client("trusting")
+    path = f"/{place.name}"
+    assert MARK.encode() in client.ask(path, f"X-Forwarded-Proto: http://site.test{path}?", "X-Meta: poison.test").body
+    assert MARK.encode() not in client.ask(f"{path}?://site.test{path}").body
 
 
 @proves(

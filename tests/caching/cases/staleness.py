@@ -93,6 +93,15 @@ case(
     prefix="/swr",
 )
 case(
+    "no-window-without-a-lifetime",
+    "rules",
+    "Not of what says nothing of itself: it may be for one client only, and is not stored at all.",
+    fetch(says()),
+    fetch(says()),
+    site="ruled",
+    prefix="/swr",
+)
+case(
     "the-window-of-a-rule-against-must-revalidate",
     OFF,
     "Not against must-revalidate.",
