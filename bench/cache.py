@@ -72,7 +72,7 @@ def hits(sitting: Sitting) -> Case:
 
 
 def hit_64k(sitting: Sitting) -> Case:
-    return _case(sitting, _caching(sitting), "hit-64k", "Hits: one answer of 64 KiB", lambda: (MEDIUM, ()))
+    return _case(sitting, _caching(sitting), "hit-64k", "Hits: one answer of 64 KiB", lambda: (MEDIUM, ()), large=True)
 
 
 def miss(sitting: Sitting) -> Case:
@@ -148,10 +148,10 @@ def _caching(sitting: Sitting) -> list[str]:
     return [name for name in sitting.names if not name.endswith(UNCACHED)]
 
 
-def _case(sitting: Sitting, names: Sequence[str], name: str, title: str, asked: Asked) -> Case:
+def _case(sitting: Sitting, names: Sequence[str], name: str, title: str, asked: Asked, *, large: bool = False) -> Case:
     """All programs in turn, round by round, so that a change of the machine's mood meets all of them."""
     with ExitStack() as stack:
-        programs = [stack.enter_context(running(CACHES[which](sitting.place), sitting.core)) for which in names]
+        programs = [stack.enter_context(running(CACHES[which](sitting.place, large), sitting.core)) for which in names]
         for program in programs:
             _sample(sitting, program, asked)  # fills and warms
         taken: dict[str, list[Sample]] = {program.name: [] for program in programs}

@@ -20,7 +20,7 @@ ROOM: Final = 64
 # same. Without `proxy_cache_lock` it does not collapse, which the others do.
 _NGINX: Final = """
     access_log off;
-    sendfile on;
+    sendfile {sendfile};
     open_file_cache max=20000 inactive=1h;
     open_file_cache_valid 1h;
     proxy_cache_path {folder}/stored levels=1:2 keys_zone=stored:32m max_size={room}m inactive=1h use_temp_path=off;
@@ -80,12 +80,22 @@ def balancer(place: Place, *, caches: bool, room: int = ROOM) -> Recipe:
     return Recipe(name, command, port, folder, {"ADMIN_API_KEY": secrets.token_hex(24)})
 
 
-def nginx(place: Place, *, caches: bool) -> Recipe:
-    """One worker. Its cache manager, which evicts, is a process of its own and counted with it."""
+def nginx(place: Place, *, caches: bool, large: bool) -> Recipe:
+    """One worker. Its cache manager, which evicts, is a process of its own and counted with it.
+
+    sendfile halves what a large answer costs it and makes a small one a third dearer: each is measured as suits it.
+    """
     folder = place.fresh("nginx")
     port = free_port()
     cache = _NGINX_CACHE if caches else "proxy_max_temp_file_size 0;"
-    http = _NGINX.format(port=port, upstream=place.upstream, folder=folder.as_posix(), room=ROOM, cache=cache)
+    http = _NGINX.format(
+        port=port,
+        upstream=place.upstream,
+        folder=folder.as_posix(),
+        room=ROOM,
+        cache=cache,
+        sendfile="on" if large else "off",
+    )
     command = nginx_command(where("nginx") or "nginx", folder, http)
     return Recipe("nginx" if caches else "nginx-uncached", command, port, folder)
 
@@ -116,11 +126,11 @@ def varnish(place: Place) -> Recipe:
     return Recipe("varnish", command, port, folder)
 
 
-CACHES: Final[dict[str, Callable[[Place], Recipe]]] = {
-    "balancer": lambda place: balancer(place, caches=True),
-    "balancer-uncached": lambda place: balancer(place, caches=False),
-    "nginx": lambda place: nginx(place, caches=True),
-    "nginx-uncached": lambda place: nginx(place, caches=False),
-    "varnish": varnish,
+CACHES: Final[dict[str, Callable[[Place, bool], Recipe]]] = {
+    "balancer": lambda place, large: balancer(place, caches=True),
+    "balancer-uncached": lambda place, large: balancer(place, caches=False),
+    "nginx": lambda place, large: nginx(place, caches=True, large=large),
+    "nginx-uncached": lambda place, large: nginx(place, caches=False, large=large),
+    "varnish": lambda place, large: varnish(place),
 }
-"""By the names of the rows. The uncached ones are what misses are held against."""
+"""By the names of the rows; called also with whether answers are large. Misses are held against the uncached ones."""
