@@ -103,11 +103,6 @@ def pack(entry: Entry, *, now: float, wall: float, marks: bytes = b"", packing: 
     return b"".join((_TOP.pack(VERSION, packing, len(marks), len(content)), marks, packed))
 
 
-def marks_of(data: bytes) -> bytes:
-    """The marks of a record, without the work of reading it; raises BadRecord."""
-    return _opened(data)[2]
-
-
 def unpack(data: bytes, key: bytes, *, now: float, wall: float, most: int = MOST) -> Record:
     """Read a record of this URL that unpacks to `most` bytes at most; raises BadRecord."""
     packing, length, marks = _opened(data)

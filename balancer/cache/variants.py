@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
 from balancer.cache.asks import Asks
 from balancer.cache.directives import LONGEST_REMEMBERED
 from balancer.cache.entry import Entry, Selecting
-from balancer.http1.fields import TOKEN, Field, apart, usual
+from balancer.http1.fields import TOKEN, apart, usual
 from balancer.http1.head import RequestHead
 
 MOST_VARY: Final = 16
@@ -34,12 +34,6 @@ _CASELESS: Final = frozenset((b"accept-encoding", b"accept-language", b"accept-c
 """Lists whose members are the same in any case (RFC 9110 sections 8.3.2, 8.4.1 and 8.5.1)."""
 _COMMA: Final = re.compile(rb"[\t ]*,[\t ]*")
 _COMMA_OR_SEMICOLON: Final = re.compile(rb"[\t ]*([,;])[\t ]*")
-
-
-def vary_names(fields: Sequence[Field]) -> tuple[bytes, ...] | None:
-    """The names in an answer's Vary, see `names_of`; () without one."""
-    values = [field[1] for field in fields if field[0] == b"vary"]
-    return names_of(b",".join(values)) if values else ()
 
 
 def names_of(value: bytes) -> tuple[bytes, ...] | None:
