@@ -27,6 +27,7 @@ from balancer.proxy.sides import NEVER
 from balancer.proxy.sweeper import TICK, Awaited, Sweeper
 from balancer.proxy.upstream_connection import UpstreamConnection
 from balancer.reception import UNROUTED, Reception, Views
+from balancer.redis_access import RedisAccess
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey
 from balancer.server_tls import BadPools, Contexts, way
@@ -97,6 +98,7 @@ class Plane:
         self._looking: asyncio.Future[list[tuple[Watched, Credentials | Unusable | None]]] | None = None
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
+        self._redis = RedisAccess()
         self._shared = SharedLevel(self.reception.cache.stock)
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
@@ -127,9 +129,14 @@ class Plane:
         self.dialer.most_fields = snapshot.config.limits.header_count
         self._set_limits(snapshot.config.limits)
         self.reception.cache.configure(snapshot.config.cache)
-        await self._shared.change(snapshot.config, caches=self.reception.table.caches)
+        await self._change_redis(snapshot.config)
         self.snapshot = snapshot
         await self._change_listeners(snapshot.config, opened, credentials)
+
+    async def _change_redis(self, config: Config) -> None:
+        caches = self.reception.table.caches
+        await self._redis.change(config, wanted=caches and config.cache.redis)
+        await self._shared.change(config, self._redis.gateway, caches=caches)
 
     def _set_limits(self, limits: Limits) -> None:
         self._crowd.most = limits.connections_total or _room_for_clients()
@@ -403,6 +410,7 @@ class Plane:
             connection.cut()
         self._sweeper.stop()
         await self._shared.close()
+        await self._redis.close()
         if self._looking is not None:
             await asyncio.wait([self._looking])
         await asyncio.sleep(0)

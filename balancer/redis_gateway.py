@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
+from heapq import heappop, heappush
 from random import Random
 from time import monotonic
 from typing import Final, Literal
@@ -44,6 +45,7 @@ LAG: Final = 0.02
 GRACE: Final = 0.01
 """A loop that comes to its timers late has not read what has been answered meanwhile: it gets that much more."""
 
+NEVER: Final = float("inf")
 NOT_CONFIGURED: Final = "not configured: redis.url is empty"
 
 
@@ -68,9 +70,25 @@ class GatewayState:
         self.opened = 0  # times the breaker has opened
         self.connects = 0  # connections made
 
+    def go_on_from(self, other: GatewayState) -> None:
+        """Count on where another has come to: counters that fall would be taken for a restart."""
+        self.results, self.latency = other.results, other.latency
+        self.opened, self.connects = other.opened, other.connects
 
-def _nothing() -> None:
-    """Nobody has to be told."""
+
+class _Ask:
+    """A command, and who waits for its answer."""
+
+    __slots__ = ("asked", "data", "future", "limit", "missed", "over", "until")
+
+    def __init__(self, future: asyncio.Future[object], data: bytes, asked: float, until: float, limit: float) -> None:
+        self.future = future
+        self.data = data
+        self.asked = asked
+        self.until = until  # who waits, waits until then
+        self.limit = limit  # the connection is given up then if there is still no answer
+        self.missed = False  # nobody waits any more
+        self.over = False  # nothing comes of it any more
 
 
 class _Link:
@@ -80,7 +98,7 @@ class _Link:
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.connection = connection
-        self.pending: deque[tuple[asyncio.Future[object], float]] = deque()
+        self.pending: deque[_Ask] = deque()
         self.reader: asyncio.Task[None] | None = None
 
 
@@ -88,9 +106,11 @@ class Gateway:
     """Runs commands on a Redis server, all that are asked in one turn of the loop in one write.
 
     Who asks gets a future that is done by the deadline, come what may: with the answer, or with `Unavailable`. A
-    connection on which a command missed its deadline is given up with all that is under way on it, so that no answer is
-    ever taken for another's. After some failures in a row nobody waits any more: until the gateway's own probe is
-    answered, everything fails at once.
+    connection on which there was no answer for `redis.timeout` is given up with all that is under way on it, so that no
+    answer is ever taken for another's. After some failures in a row nobody waits any more: until the gateway's own
+    probe is answered, everything fails at once.
+
+    A deadline that is shorter ends the wait alone: what the others wait for may still come.
     """
 
     def __init__(
@@ -103,20 +123,23 @@ class Gateway:
     ) -> None:
         self.settings = settings
         self.state = GatewayState(*_beginning(settings))
-        self.on_heal: Callable[[], None] = _nothing
+        self.on_heal: list[Callable[[], None]] = []
         """Called when it is used again after it was not."""
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or Random()
-        self._queue: deque[tuple[asyncio.Future[object], float, bytes]] = deque()
+        self._queue: deque[_Ask] = deque()
+        self._due: list[tuple[float, int, _Ask]] = []  # a heap, by when they have to be looked at
+        self._number = 0
         self._link: _Link | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0  # when the timer should go off
+        self._expected = 0.0  # when the timer should go off
         self._graced = False
         self._endings: set[asyncio.Task[None]] = set()  # connections that are being closed
         self._streak = 0  # failures in a row
+        self._needed = NEVER  # an answer that takes longer than this proves nothing: so long did others wait in vain
         self._pause = SHORTEST
         self._healed = 0.0  # when the last probe was answered
         self._closed = False
@@ -131,10 +154,11 @@ class Gateway:
         """Commands without an answer."""
         return len(self._queue) + (len(self._link.pending) if self._link is not None else 0)
 
-    def run(self, *command: Part) -> asyncio.Future[object]:
+    def run(self, *command: Part, deadline: float | None = None) -> asyncio.Future[object]:
         """Have a command run; the future may be cancelled without harm to others.
 
-        Answers are as redis-py reads them: bytes, int, list, None. It fails with `Unavailable` alone.
+        Answers are as redis-py reads them: bytes, int, list, None. It fails with `Unavailable` alone, at the latest
+        after `deadline` seconds; None: `redis.timeout`.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
@@ -146,23 +170,23 @@ class Gateway:
             return future
         if self._keeper is None or self._keeper.done():
             self._keeper = loop.create_task(self._keep(), name="redis-gateway")
-        now = self._clock()
-        self._queue.append((future, now, packed(command)))
-        if self._timer is None:
-            self._arm(now + self.settings.timeout, now)
+        self._ask(future, packed(command), deadline)
         self._wake.set()
         return future
 
-    async def change(self, settings: Redis) -> None:
-        """Take the settings of a reload; what is under way at another server fails."""
-        if settings == self.settings:
-            return
-        await self.close()
-        self.settings = settings
-        self._closed = False
-        self._streak = 0
-        self._pause = SHORTEST
-        self.state.phase, self.state.reason = _beginning(settings)
+    def _ask(self, future: asyncio.Future[object], data: bytes, deadline: float | None) -> None:
+        now = self._clock()
+        most = self.settings.timeout
+        wait = most if deadline is None else deadline
+        ask = _Ask(future, data, now, now + wait, now + max(wait, most))
+        self._queue.append(ask)
+        self._look_at(ask, ask.until)
+        if self._timer is None or ask.until < self._expected - GRACE:
+            self._arm(ask.until, now)
+
+    def serves(self, settings: Redis) -> bool:
+        """Whether it goes to the server of these settings: the others of them may change as it goes."""
+        return settings.url == self.settings.url
 
     async def close(self) -> None:
         """Let everybody go and close the connection."""
@@ -176,6 +200,7 @@ class Gateway:
         if keeper is not None:
             await ended(keeper)
         self._drop("closed")  # one that was made meanwhile
+        self._due.clear()
         while self._endings:
             await asyncio.wait(self._endings)
 
@@ -200,9 +225,12 @@ class Gateway:
         queue, self._queue = self._queue, deque()
         if not queue:
             return
-        link.pending.extend((future, asked) for future, asked, _ in queue)
+        link.pending.extend(queue)
+        data = b"".join(ask.data for ask in queue)
+        for ask in queue:
+            ask.data = b""
         try:
-            await link.connection.send_packed_command(b"".join(data for _, _, data in queue), check_health=False)
+            await link.connection.send_packed_command(data, check_health=False)
         except Exception as error:  # beside its own redis-py lets through what a transport says that has been closed
             self._lost(link, error)
 
@@ -233,20 +261,19 @@ class Gateway:
         self.state.phase = "half-open"
         link = self._link or await self._connect()
         if link is not None:
-            now = self._clock()
             future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-            self._queue.append((future, now, packed((b"PING",))))
-            if self._timer is None:
-                self._arm(now + self.settings.timeout, now)
+            self._ask(future, packed((b"PING",)), min(self._needed, self.settings.timeout))
             await self._write(link)
             await asyncio.wait([future])
             error = future.exception()
             if error is None or str(error) in ANSWERS:
                 self._healed = self._clock()
                 self._streak = 0
+                self._needed = NEVER
                 self.state.phase = "up"
                 self.state.reason = None
-                self.on_heal()
+                for heal in tuple(self.on_heal):
+                    heal()
                 return
         self._pause = min(2 * self._pause, LONGEST)
         if self.state.phase == "half-open":
@@ -270,27 +297,37 @@ class Gateway:
             if not pending:  # nor is there anything on a link that was given up: what comes late is nobody's
                 self._lost(link, ConnectionError("it has answered what it was not asked"))
                 return
-            future, asked = pending.popleft()
-            state.latency.observe(self._clock() - asked)
+            ask = pending.popleft()
+            ask.over = True
+            seconds = self._clock() - ask.asked
+            state.latency.observe(seconds)
             if failed is not None:
-                self._refused(future, failed)
+                self._refused(ask, failed, seconds)
                 continue
+            if ask.missed:
+                continue  # counted as what it was to who waited
             state.results["ok"] += 1
-            self._streak = 0
+            self._works(seconds)
             if state.reason is not None:
                 state.reason = None
-            if not future.done():
-                future.set_result(reply)
+            if not ask.future.done():
+                ask.future.set_result(reply)
 
-    def _refused(self, future: asyncio.Future[object], error: ResponseError) -> None:
+    def _refused(self, ask: _Ask, error: ResponseError, seconds: float) -> None:
         """The server has answered with an error."""
         kind = word(error, "ERR")
-        self._fail(future, kind)
+        if not ask.missed:
+            self._fail(ask.future, kind)
         if kind != "NOSCRIPT":  # it is how one asks whether a script is known
             self.state.reason = self._reason(error)
         if kind in UNUSABLE:
             self._strike(1)
-        else:
+        elif not ask.missed:
+            self._works(seconds)
+
+    def _works(self, seconds: float) -> None:
+        """There was an answer after so long."""
+        if seconds < self._needed:
             self._streak = 0
 
     # What goes wrong.
@@ -306,8 +343,8 @@ class Gateway:
         link, self._link = self._link, None
         if link is None:
             return
-        for future, _ in link.pending:
-            self._fail(future, why)
+        for ask in link.pending:
+            self._give_up(ask, why)
         link.pending.clear()
         ending = asyncio.get_running_loop().create_task(_end(link), name="redis-gateway-end")
         self._endings.add(ending)
@@ -321,8 +358,14 @@ class Gateway:
 
     def _fail_queue(self, why: str) -> None:
         queue, self._queue = self._queue, deque()
-        for future, _, _ in queue:
-            self._fail(future, why)
+        for ask in queue:
+            self._give_up(ask, why)
+
+    def _give_up(self, ask: _Ask, why: str) -> None:
+        ask.over = True
+        ask.data = b""
+        if not ask.missed:
+            self._fail(ask.future, why)
 
     def _fail(self, future: asyncio.Future[object], why: str) -> None:
         self.state.results[why] += 1
@@ -344,48 +387,62 @@ class Gateway:
 
     # The one timer.
 
-    def _arm(self, due: float, now: float) -> None:
-        self._due = due
-        self._timer = asyncio.get_running_loop().call_later(max(due - now, 0.0), self._expire)
+    def _look_at(self, ask: _Ask, when: float) -> None:
+        self._number += 1  # so that no two of the heap are equal
+        heappush(self._due, (when, self._number, ask))
+
+    def _arm(self, expected: float, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._expected = expected
+        self._timer = asyncio.get_running_loop().call_later(max(expected - now, 0.0), self._expire)
 
     def _expire(self) -> None:
-        """Let those go whose deadline has come; the timer is armed for the oldest of the others."""
+        """Let those go whose deadline has come; the timer is armed for the next."""
         self._timer = None
         now = self._clock()
-        oldest = self._oldest()
-        if oldest is None:
-            self._graced = False
-            return
-        limit = self.settings.timeout
-        if oldest + limit > now:
-            self._graced = False
-            self._arm(oldest + limit, now)
-            return
-        if now - self._due > LAG and not self._graced:
-            self._graced = True
-            self._arm(now + GRACE, now)
-            return
+        due = self._due
+        while due and due[0][2].over:
+            heappop(due)
+        if due and due[0][0] <= now:
+            if now - self._expected > LAG and not self._graced:
+                self._graced = True
+                self._arm(now + GRACE, now)
+                return
+            self._let_go(now)
         self._graced = False
-        missed = 0
-        link = self._link
-        if link is not None and link.pending and link.pending[0][1] + limit <= now:
-            missed += sum(asked + limit <= now for _, asked in link.pending)
-            self._drop("timeout")
-        while self._queue and self._queue[0][1] + limit <= now:
-            future, _, _ = self._queue.popleft()
-            self._fail(future, "timeout")
-            missed += 1
-        if missed:
-            self.state.reason = f"no answer within {limit:g} s"
-            self._strike(missed)
-        if (oldest := self._oldest()) is not None:
-            self._arm(oldest + limit, now)
+        while due and due[0][2].over:
+            heappop(due)
+        if due:
+            self._arm(due[0][0], now)
 
-    def _oldest(self) -> float | None:
-        """When the command was asked that waits for the longest time."""
-        if self._link is not None and self._link.pending:
-            return self._link.pending[0][1]
-        return self._queue[0][1] if self._queue else None
+    def _let_go(self, now: float) -> None:
+        missed = 0
+        silent = False
+        queued = False
+        while self._due and self._due[0][0] <= now:
+            ask = heappop(self._due)[2]
+            if ask.over:
+                continue
+            if not ask.missed:
+                missed += 1
+                self._fail(ask.future, "timeout")
+                ask.missed = True
+                self._needed = min(self._needed, ask.until - ask.asked)
+            if not ask.data:  # it has been sent
+                if ask.limit <= now:
+                    silent = True
+                else:
+                    self._look_at(ask, ask.limit)
+            else:
+                ask.over = queued = True
+        if queued:
+            self._queue = deque(ask for ask in self._queue if not ask.over)
+        if silent:
+            self._drop("timeout")
+        if missed:
+            self.state.reason = f"no answer within {self._needed:g} s"
+            self._strike(missed)
 
     def _reason(self, error: Exception) -> str:
         return reason(error, self.settings.url)

@@ -148,7 +148,7 @@ class SecondLevel:
         self.listener = Listener(
             settings, self.purges.channel, self.purges.heard, self._step_soon, sleep=sleep, rng=rng
         )
-        gateway.on_heal = self._step_soon
+        gateway.on_heal.append(self._step_soon)
         self._prefix = settings.prefix
         self._clock = clock
         self._wall = wall
@@ -184,6 +184,8 @@ class SecondLevel:
     async def close(self) -> None:
         """Stop; what was not written yet is not written."""
         watcher, self._watcher = self._watcher, None
+        if self._step_soon in self.gateway.on_heal:
+            self.gateway.on_heal.remove(self._step_soon)
         await self.listener.close()
         running = [task for task in (watcher, self._writer, *self._tasks) if task is not None]
         for task in running:

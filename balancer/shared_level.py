@@ -7,7 +7,7 @@ from balancer.caching.stock import Stock
 from balancer.redis_gateway import Gateway
 from balancer.second_level import SecondLevel
 from balancer.telemetry.cache_report import SecondReport
-from config.schema import Config, Redis
+from config.schema import Config
 
 
 class SharedLevel:
@@ -15,25 +15,25 @@ class SharedLevel:
 
     def __init__(self, stock: Stock) -> None:
         self._stock = stock
-        self._settings: Redis | None = None
-        self._gateway: Gateway | None = None
+        self._gateway: Gateway | None = None  # whose it is: the plane's
+        self._prefix = ""
         self._level: SecondLevel | None = None
         self._owed: dict[Purge, float] = {}  # what no Redis has taken yet, since when; for the next one
 
-    async def change(self, config: Config, *, caches: bool) -> None:
+    async def change(self, config: Config, gateway: Gateway | None, *, caches: bool) -> None:
         """Take a configuration; `caches` says whether it has a route whose answers are cached."""
-        wanted = config.redis if caches and config.cache.redis and config.redis.url else None
-        if wanted != self._settings:
+        wanted = gateway if caches and config.cache.redis else None
+        if wanted is not self._gateway or config.redis.prefix != self._prefix:
             await self.close()
             if wanted is not None:
-                self._open(wanted)
+                self._open(wanted, config.redis.prefix)
         if self._level is not None:
             self._level.largest = config.cache.redis_max_object
 
-    def _open(self, settings: Redis) -> None:
-        self._settings = settings
-        self._gateway = Gateway(settings)
-        self._level = SecondLevel(self._gateway, settings, self._heard, self._stock.forget)
+    def _open(self, gateway: Gateway, prefix: str) -> None:
+        self._gateway = gateway
+        self._prefix = prefix
+        self._level = SecondLevel(gateway, gateway.settings, self._heard, self._stock.forget)
         for purge, at in self._owed.items():
             self._level.purges.owe(purge, at)
         self._stock.second = self._level
@@ -43,14 +43,12 @@ class SharedLevel:
         self._stock.purge([purge])
 
     async def close(self) -> None:
-        """Do without it."""
-        level, gateway = self._level, self._gateway
-        self._settings = self._level = self._gateway = self._stock.second = None
+        """Do without it; the gateway is its owner's to close."""
+        level = self._level
+        self._level = self._gateway = self._stock.second = None
         if level is not None:
             await level.close()
             self._owed = {purge: at for purge, (_, at) in level.purges.owed.items()}
-        if gateway is not None:
-            await gateway.close()
 
     def report(self) -> SecondReport | None:
         """How it goes; None where there is none."""

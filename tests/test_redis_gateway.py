@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancer import redis_gateway
@@ -391,7 +391,7 @@ async def test_a_black_hole_is_a_deadline_and_then_an_open_breaker(redis_server:
         proxy.silent = True
         await asyncio.wait([gateway.run("SET", n, b"x" * 100_000) for n in range(50)])  # more than buffers hold
         assert gateway.state.results["timeout"] == 50
-        assert gateway.state.phase == "open"
+        await opened(gateway)  # not all of them had waited for as long when the connection was given up
         proxy.silent = False
         proxy.cut()
         pauses.go.release()
@@ -437,17 +437,15 @@ async def test_a_replica_without_its_master_is_unusable_and_opens_the_breaker(re
 
 async def test_a_user_who_may_not_ping_is_healed_too(redis_server: RedisServer) -> None:
     pauses = Pauses()
-    async with gateway_to(redis_server.url, sleep=pauses.sleep) as gateway:
-        await gateway.run("ACL", "SETUSER", "app", "on", ">pw", "~*", "+get", "+hello", "+client", "+select")
-        await gateway.change(Redis(url=redis_server.url.replace("://", "://app:pw@"), timeout=PATIENT))
+    redis_server.do("ACL", "SETUSER", "app", "on", ">pw", "~*", "+get", "+hello", "+client", "+select")
+    async with gateway_to(redis_server.url.replace("://", "://app:pw@"), SHORT, pauses.sleep) as gateway:
         redis_server.pause()
-        await gateway.change(Redis(url=redis_server.url.replace("://", "://app:pw@"), timeout=SHORT))
         await asyncio.wait([gateway.run("GET", n) for n in range(redis_gateway.FAILURES)])
         assert gateway.state.phase == "open"
         redis_server.resume()
         pauses.go.release()
         await healed(gateway)
-        assert await gateway.run("GET", "a") is None
+        assert await ask(gateway, "GET", "a") is None
 
 
 async def test_a_wrong_password_is_a_reason_that_does_not_show_it(tmp_path: Path) -> None:
@@ -527,34 +525,86 @@ async def test_closing_in_the_middle_of_connecting_ends_it() -> None:
         writer.close()
 
     server = await asyncio.start_server(never, "127.0.0.1", 0)
-    gateway = Gateway(Redis(url=f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=PATIENT))
     for turns in range(5):
+        gateway = Gateway(Redis(url=f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=PATIENT))
         waiting = gateway.run("PING")
         for _ in range(turns * 3):
             await asyncio.sleep(0)
         async with asyncio.timeout(10):
             await gateway.close()
         assert await why(waiting) == "closed"
-        gateway._closed = False
     server.close()
     await server.wait_closed()
 
 
-async def test_a_reload_that_names_another_server_asks_that_one(redis_server: RedisServer, tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    other = RedisServer(tmp_path / "other")
-    other.start()
-    try:
-        async with gateway_to(redis_server.url) as gateway:
-            await gateway.run("SET", "a", "first")
-            await gateway.change(Redis(url=other.url, timeout=PATIENT))
-            assert await gateway.run("GET", "a") is None
-            await gateway.change(Redis())
-            assert await why(gateway.run("GET", "a")) == "off"
-            await gateway.change(Redis(url=redis_server.url, timeout=PATIENT))
-            assert await gateway.run("GET", "a") == b"first"
-    finally:
-        other.kill()
+async def test_a_shorter_deadline_ends_the_wait_and_nobody_elses(redis_server: RedisServer) -> None:
+    async with fault_proxy(redis_server.port) as proxy, gateway_to(proxy.url) as gateway:
+        await gateway.run("PING")
+        proxy.delay = 0.2
+        patient = [gateway.run("ECHO", n) for n in range(3)]
+        hasty = [gateway.run("ECHO", "late", deadline=0.02) for _ in range(2)]
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert [await why(future) for future in hasty] == ["timeout"] * 2
+        assert loop.time() - began < 0.2, "it has waited for the answer"
+        assert gateway.state.reason == "no answer within 0.02 s"
+        proxy.delay = 0.0
+        assert await asyncio.gather(*patient) == [b"0", b"1", b"2"]
+        assert await gateway.run("ECHO", "a") == b"a", "the late answers are nobody's"
+        assert gateway.state.connects == 1
+
+
+async def test_answers_that_came_too_late_for_some_do_not_keep_the_breaker_closed(redis_server: RedisServer) -> None:
+    pauses = Pauses()
+    async with fault_proxy(redis_server.port) as proxy, gateway_to(proxy.url, sleep=pauses.sleep) as gateway:
+        await gateway.run("PING")
+        proxy.delay = 0.06
+        for n in range(redis_gateway.FAILURES):
+            assert gateway.up
+            in_time = gateway.run("ECHO", n)
+            assert await why(gateway.run("GET", "a", deadline=0.03)) == "timeout"
+            if gateway.up:
+                assert await in_time == b"%d" % n
+        assert gateway.state.phase == "open"
+        pauses.go.release()
+        await pauses.asked.get()
+        await pauses.asked.get()
+        assert gateway.state.phase == "open", "a probe is held to the deadline that was missed"
+        proxy.delay = 0.0
+        pauses.go.release()
+        await healed(gateway)
+        assert await gateway.run("ECHO", "a", deadline=PATIENT) == b"a"
+
+
+async def test_a_longer_deadline_is_waited_for(redis_server: RedisServer) -> None:
+    async with gateway_to(redis_server.url, SHORT) as gateway:
+        await ask(gateway, "PING")
+        assert await gateway.run("BLPOP", "nothing", "0.3", deadline=PATIENT) is None
+        assert gateway.state.connects == 1
+
+
+@given(st.lists(st.sampled_from([0.01, 0.03, 0.05, None]), min_size=1, max_size=30), st.booleans())
+@settings(max_examples=10, deadline=None)
+def test_whatever_the_deadlines_each_is_let_go_by_its_own(deadlines: list[float | None], connected: bool) -> None:
+    async def let_go() -> None:
+        async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if connected:
+                await reader.read(65536)
+                writer.write(b"%1\r\n+proto\r\n:3\r\n" + b"+OK\r\n" * 3)
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(never, "127.0.0.1", 0)
+        gateway = Gateway(Redis(url=f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=0.06))
+        waiting = [gateway.run("GET", n, deadline=deadline) for n, deadline in enumerate(deadlines)]
+        async with asyncio.timeout(10):
+            assert {await why(future) for future in waiting} <= {"timeout", "open"}
+        assert gateway.waiting == 0 or connected, "what was sent is waited for by the connection"
+        await gateway.close()
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(let_go())
 
 
 @pytest.mark.slow
