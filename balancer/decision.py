@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from balancer.server import Server
+
+
+class Place(Protocol):
+    """Something that a request has until it is over."""
+
+    def release(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Somebody whom a route's `auth` knows."""
+
+    kind: Literal["api-key", "basic", "jwt", "forward"]
+    name: str
+    """The id of the key, the user, the subject; as logs may show it."""
+    claims: Mapping[str, object] = field(default_factory=dict)
+    """Of a token."""
 
 
 class Decision:
@@ -25,10 +44,14 @@ class Decision:
         "client",
         "finished",
         "first_byte",
+        "guarded",
+        "holds",
         "host",
+        "identity",
         "listener",
         "method",
         "outcome",
+        "passed",
         "pool",
         "queued",
         "reasons",
@@ -71,3 +94,7 @@ class Decision:
         self.bytes_out = 0  # response body as the client got it
         self.outcome = ""
         self.cache = ""  # what the cache did; empty on routes without one
+        self.identity: Identity | None = None  # who it is from, once it has shown it
+        self.guarded = ""  # why a guard of the route refused it; empty when none did
+        self.passed = 0  # steps of the guard that need not be asked again
+        self.holds: list[Place] | None = None

@@ -15,6 +15,7 @@ from balancer.cache.contents import Contents, Survey
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.ewma import PeakEwma
+from balancer.guarding.watch import Watch
 from balancer.http1.error_page import OWN, ErrorPage
 from balancer.limits.crowd import Crowd
 from balancer.limits.farewell import due
@@ -100,6 +101,7 @@ class Plane:
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
         self._redis = RedisAccess()
         self._shared = SharedLevel(self.reception.cache.stock)
+        self.watch = Watch()
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
 
@@ -122,7 +124,10 @@ class Plane:
         opened = await self._bind_listeners(snapshot.config, credentials)
         self._contexts.adopt(contexts)
         self._configure_pools(snapshot)
-        self.reception.table = build_table(snapshot.config, self.pools, self._route_tallies, self.rng, self._secret)
+        self.watch.configure(snapshot.config)
+        self.reception.table = build_table(
+            snapshot.config, self.pools, self._route_tallies, self.rng, self._secret, self.watch.guard
+        )
         page = snapshot.config.errors.page
         self.reception.error_page = ErrorPage(page.text) if page is not None and page.text else OWN
         self.dialer.longest_head = snapshot.config.limits.head

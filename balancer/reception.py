@@ -13,6 +13,8 @@ from typing import Final, Protocol
 from balancer.cache.memory import Memory
 from balancer.caching.shared_cache import SAFE, SharedCache
 from balancer.decision import Decision
+from balancer.guarding.checkpoint import Checkpoint
+from balancer.guards.verdict import Question, Refusal
 from balancer.http1 import canned
 from balancer.http1.error_page import OWN
 from balancer.http1.fields import FORWARDED_FOR
@@ -111,6 +113,49 @@ class Reception:
         if route is None:
             self._turn_away(listener, client, head, decision, None, 404, "no route of this site takes this request")
             return None
+        guard = route.guard
+        if guard is not None and (verdict := guard.check(head, client, decision)) is not None:
+            return self._stopped(listener, client, head, route, decision, verdict)
+        return self._admit(listener, client, head, route, decision)
+
+    def _stopped(
+        self,
+        listener: Listener,
+        client: ClientConnection,
+        head: RequestHead,
+        route: Route,
+        decision: Decision,
+        verdict: Refusal | Question,
+    ) -> Serving | None:
+        """A guard does not simply let it pass: it is refused, or has to wait."""
+        if isinstance(verdict, Refusal):
+            self._refuse(listener, client, head, route, decision, verdict)
+            return None
+        return Checkpoint(_Return(self, listener, client), client, head, route, decision, listener.tally, verdict)
+
+    def _refuse(
+        self,
+        listener: Listener,
+        client: ClientConnection,
+        head: RequestHead,
+        route: Route,
+        decision: Decision,
+        refusal: Refusal,
+    ) -> None:
+        decision.guarded = refusal.why
+        if refusal.why:
+            route.tally.guarded[refusal.why] += 1
+        status, body = refusal.status, refusal.body
+        if body is None:
+            self._turn_away(listener, client, head, decision, route, status, refusal.reason, refusal.extra)
+        else:
+            kind = refusal.content_type
+            self._answer(listener, client, head, decision, route, status, body, kind, refusal.extra, "refused")
+
+    def _admit(
+        self, listener: Listener, client: ClientConnection, head: RequestHead, route: Route, decision: Decision
+    ) -> Serving | None:
+        """The route takes it: what is to be started, or None when it has been answered here."""
         if head.method in ASKS_THE_WAY and (own := hop_answer(head, route)) is not None:
             self._answer_hop(listener, client, head, decision, route, own)
             return None
@@ -267,6 +312,9 @@ class Reception:
         listener.bytes_in += decision.bytes_in
         listener.bytes_out += decision.bytes_out
         route.codes[status] += 1
+        if decision.holds is not None:
+            for place in decision.holds:
+                place.release()
         if outcome != "tunnel":  # how long a tunnel was open says nothing of how quick the route is
             route.latency.observe(decision.finished - decision.started)
         views = self._views
@@ -274,6 +322,26 @@ class Reception:
             views.every.observe(decision)
         if views.failures is not None and (status >= 500 or outcome not in _EXPECTED):
             views.failures.observe(decision)
+
+
+class _Return:
+    """How a request that had to wait comes back to where it came from."""
+
+    __slots__ = ("_client", "_listener", "_reception")
+
+    def __init__(self, reception: Reception, listener: Listener, client: ClientConnection) -> None:
+        self._reception = reception
+        self._listener = listener
+        self._client = client
+
+    def refuse(self, request: Checkpoint, refusal: Refusal) -> None:
+        self._reception._refuse(self._listener, self._client, request.head, request.route, request.decision, refusal)
+
+    def let_in(self, request: Checkpoint) -> Serving | None:
+        return self._reception._admit(self._listener, self._client, request.head, request.route, request.decision)
+
+    def over(self, finished: Finished) -> None:
+        self._reception.over(finished)
 
 
 def _behind_proxies(listener: Listener, client: ClientConnection, head: RequestHead) -> str:

@@ -71,7 +71,7 @@ class ServerTally:
 class RouteTally:
     """What came of one route's requests."""
 
-    __slots__ = ("cache", "codes", "compression_declined", "compression_in", "compression_out", "latency")
+    __slots__ = ("cache", "codes", "compression_declined", "compression_in", "compression_out", "guarded", "latency")
 
     def __init__(self) -> None:
         self.cache: defaultdict[str, int] = defaultdict(int)  # requests of a cached route by `Decision.cache`
@@ -79,6 +79,7 @@ class RouteTally:
         self.compression_declined = 0  # answers sent as they are since too many were being compressed
         self.compression_in: defaultdict[str, int] = defaultdict(int)  # bytes of bodies by coding, before it
         self.compression_out: defaultdict[str, int] = defaultdict(int)  # and after it
+        self.guarded: defaultdict[str, int] = defaultdict(int)  # requests that a guard refused, by why
         self.latency = Histogram()  # request head complete to last response byte
 
 

@@ -12,6 +12,7 @@ from config.cache_checks import check_cache
 from config.document import document
 from config.field_checks import edited_fields, message_fields, own_field
 from config.findings import Findings
+from config.guard_checks import check_guards
 from config.nodes import Table, tree_of
 from config.patterns import NAME, PLUGIN, TOKEN
 from config.problems import Path, Problem, Unfit, in_order, listed, nearest
@@ -37,6 +38,9 @@ def check(config: Config, found: Findings) -> None:
     for name in found.written("cache", "rules"):
         _check_name(name, ("cache", "rules", name), found)
     check_cache(config, found)
+    for name in found.written("rate_limits"):
+        _check_name(name, ("rate_limits", name), found)
+    check_guards(config, found)
     _check_admin(config.admin, found)
     for position, item in enumerate(config.logs.access.redact):
         if not item.startswith("query:"):

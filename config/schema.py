@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic, RouteCache
 from config.error_page import PageFile
+from config.guards import Access, RateLimit, RouteLimit
 from config.pool import (
     ActiveChecks,
     ClientCertificate,
@@ -38,6 +39,7 @@ from config.problems import Unfit
 from config.values import Address, Duration, Network, Share
 
 __all__ = [
+    "Access",
     "AccessLog",
     "ActiveChecks",
     "Admin",
@@ -72,6 +74,7 @@ __all__ = [
     "PassiveChecks",
     "Pool",
     "Positive",
+    "RateLimit",
     "Redirect",
     "Redis",
     "Respond",
@@ -81,6 +84,7 @@ __all__ = [
     "RetryReason",
     "Rewrite",
     "Route",
+    "RouteLimit",
     "Server",
     "ServerTls",
     "Shutdown",
@@ -201,6 +205,10 @@ class Route(Model):
     """Merged over the pool's."""
     retries: Retries | None = None
     limits: Limits = Limits()
+    rate_limit: tuple[RouteLimit, ...] = ()
+    """Policies of `rate_limits`, each by its name or as {policy: NAME, cost: 5}; all must let a request pass."""
+    access: Access | None = None
+    """Which clients may come; without it as `access` at the top says."""
 
 
 class Redis(Model):
@@ -321,6 +329,10 @@ class Config(Model):
     cache: Cache = Cache()
     compress: Compress | None = None
     """What routes have that do not say; merged over by those that do."""
+    rate_limits: dict[str, RateLimit] = Field(default_factory=dict)
+    """Policies by name, which routes choose."""
+    access: Access | None = None
+    """For all routes that do not say."""
     redis: Redis = Redis()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()

@@ -33,6 +33,7 @@ from config.schema import (
     Redis,
     Respond,
     Rewrite,
+    RouteLimit,
     Server,
     Sticky,
 )
@@ -51,6 +52,7 @@ SHORT: Mapping[type[BaseModel], str] = {
     Redirect: "to",
     Redis: "url",
     Respond: "status",
+    RouteLimit: "policy",
     Rewrite: "path",
     Server: "url",
     Sticky: "cookie",
@@ -80,7 +82,7 @@ class Widening:
             held = {key: self.node(value, shape.inner) for key, value in node.entries.items()}
             return Table(node.place, held, node.keys)
         if shape.kind == "list" and shape.inner is not None:
-            if isinstance(node, Scalar):
+            if isinstance(node, Scalar) or (isinstance(node, Table) and shape.inner.kind == "model"):
                 node = Items(node.place, (node,))
             if isinstance(node, Items):
                 return Items(node.place, tuple(self.node(item, shape.inner) for item in node.items))

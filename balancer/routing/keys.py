@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
+from balancer.http1.cookies import cookie
 from balancer.http1.head import RequestHead
 from balancer.strategy import Strategy, key_of
 
@@ -31,18 +32,6 @@ def hash_key(strategy: Strategy, source: str) -> Key | None:
     if kind == "query":
         return lambda head, client: key_of(query(head.target, wanted) or client.encode())
     return lambda head, client: key_of(client.encode())
-
-
-def cookie(head: RequestHead, name: bytes) -> bytes | None:
-    """The value of a cookie, or None (RFC 6265 section 5.4)."""
-    prefix = name + b"="
-    for field in head.common.fields:
-        if field[0] == b"cookie":
-            for part in field[1].split(b";"):
-                pair = part.strip(b" \t")
-                if pair.startswith(prefix):
-                    return pair[len(prefix) :].strip(b'"')
-    return None
 
 
 def query(target: bytes, name: bytes) -> bytes | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from balancer.cache.rules import BY_RFC, Rule, compile_rule
 from balancer.compression import Compression
+from balancer.guards.guard import Guard
 from balancer.http1.edits import Edits
 from balancer.http1.head import RequestHead
 from balancer.pool import Pool
@@ -34,6 +35,7 @@ class Route:
         "failure_statuses",
         "first_byte",
         "fixed",
+        "guard",
         "idle",
         "key",
         "lanes",
@@ -78,6 +80,7 @@ class Route:
         self.cache: Rule | None = None  # None: its answers are not cached
         self.compress = Compression(settings.compress) if settings.compress is not None else None
         # Set on the route that the table holds, not on its lanes.
+        self.guard: Guard | None = None  # None: whoever comes is let in
         self.fixed: FixedAnswer | None = None  # a redirect or a fixed answer
         self.maintenance: FixedAnswer | None = None
         self.split: Split | None = None
@@ -225,9 +228,17 @@ def _host_name(host: bytes) -> bytes:
 
 
 def build_table(
-    config: Config, pools: Mapping[str, Pool], tallies: dict[str, RouteTally], rng: Random, secret: bytes
+    config: Config,
+    pools: Mapping[str, Pool],
+    tallies: dict[str, RouteTally],
+    rng: Random,
+    secret: bytes,
+    guard: Callable[[str, RouteSettings], Guard | None] = lambda name, settings: None,
 ) -> RouteTable:
-    """Compile a configuration. `tallies` keeps the counts of routes by name over reloads; `secret` keys the cookies."""
+    """Compile a configuration. `tallies` keeps the counts of routes by name over reloads; `secret` keys the cookies.
+
+    `guard` makes what stands before a route.
+    """
     routes: dict[str, tuple[Route, Match]] = {}
     rules: dict[str | None, Rule] = {}
     nowhere = Pool("", rng, secret, lambda *_: None)  # for routes that answer by themselves
@@ -249,6 +260,7 @@ def build_table(
             route.split = Split(name, settings.split, rng, settings.sticky, secret)
         if settings.maintenance is not None and settings.maintenance.enabled:
             route.maintenance = FixedAnswer.for_maintenance(settings.maintenance)
+        route.guard = guard(name, settings)
         routes[name] = route, settings.match
     return RouteTable(routes)
 

@@ -21,7 +21,7 @@ FIELDS = (
     *("ts", "listener", "client", "method", "host", "path", "version", "status", "route", "pool", "server"),
     *("attempts", "outcome", "request_id", "bytes_in", "bytes_out", "dur", "queued", "ttfb", "ua", "cache"),
 )
-"""What each line has, in this order; `tls`, `reasons` and `sample_rate` follow where they apply."""
+"""What each line has, in this order; `tls`, `guard`, `user`, `reasons` and `sample_rate` follow where they apply."""
 
 
 class AccessLog:
@@ -79,7 +79,7 @@ class AccessLog:
         line["ttfb"] = (first_byte - started) * 1e6 // 1 / 1e6 if first_byte else None
         line["ua"] = decision.user_agent.decode("ascii", "backslashreplace")
         line["cache"] = decision.cache
-        if sampled or decision.tls or decision.reasons is not None:
+        if sampled or decision.tls or decision.guarded or decision.reasons is not None or decision.identity is not None:
             line = self._extended(decision, sampled)
         # The one control character that JSON lets through.
         self._put(dumps(line, None, OPT_APPEND_NEWLINE).replace(b"\x7f", b"\\u007f"))
@@ -88,6 +88,10 @@ class AccessLog:
         line = self._line.copy()
         if decision.tls:
             line["tls"] = decision.tls
+        if decision.guarded:
+            line["guard"] = decision.guarded
+        if decision.identity is not None:
+            line["user"] = decision.identity.name
         if decision.reasons is not None:
             line["reasons"] = decision.reasons
         if sampled:

@@ -1,0 +1,59 @@
+"""The guards of a plane: made anew with each configuration, over what they know of clients, which stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from balancer.decision import Decision
+from balancer.guards.address import AddressRule
+from balancer.guards.guard import Guard
+from balancer.guards.keys import needs_identity
+from balancer.guards.limiter import Limiter, Step
+from balancer.guards.verdict import Refusal, Verdict
+from balancer.http1.head import RequestHead
+from balancer.http1.outgoing import Client
+from config.guards import Access
+from config.schema import Config, Route
+
+ADDRESS = "address"
+
+
+class Watch:
+    """Makes the guards of routes."""
+
+    def __init__(self) -> None:
+        self.limiter = Limiter()
+        self._config: Config | None = None
+
+    def configure(self, config: Config) -> None:
+        """Take a configuration; `guard` is then asked for each of its routes."""
+        self._config = config
+        self.limiter.configure(config.rate_limits)
+
+    def guard(self, name: str, route: Route) -> Guard | None:
+        """What stands before a route; None: nothing."""
+        steps = list(self._steps(name, route))
+        return Guard(steps) if steps else None
+
+    def _steps(self, name: str, route: Route) -> Iterator[Step]:
+        config = self._config
+        assert config is not None  # see `configure`
+        access = route.access if route.access is not None else config.access
+        if access is not None and (access.allow or access.deny):
+            yield _addresses(access)
+        limits = [(limit, config.rate_limits[limit.policy]) for limit in route.rate_limit]
+        # Those that need to know who it is come after it has been asked.
+        limits.sort(key=lambda pair: (needs_identity(pair[1].key), pair[1].concurrency is not None))
+        for limit, _ in limits:
+            yield self.limiter.policies[limit.policy].step(limit, name)
+
+
+def _addresses(access: Access) -> Step:
+    rule = AddressRule(access)
+
+    def step(head: RequestHead, client: Client, decision: Decision) -> Verdict:
+        if rule.admits(decision.client):
+            return None
+        return Refusal(403, "clients of your network may not come here", ADDRESS)
+
+    return step

@@ -1,0 +1,218 @@
+"""Policies that limit how often, and how many at a time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from math import ceil
+from typing import Final, Literal, NamedTuple
+
+from balancer.decision import Decision
+from balancer.guards.address import Networks, client_key
+from balancer.guards.gcra import NEVER, Gcra
+from balancer.guards.keys import key_of
+from balancer.guards.verdict import Refusal, Verdict
+from balancer.http1.head import RequestHead
+from balancer.http1.outgoing import Client
+from config.guards import RateLimit, RouteLimit
+
+Step = Callable[[RequestHead, Client, Decision], Verdict]
+Order = Literal["lift", "block"]
+
+MOST_TOP: Final = 1000
+"""Keys whose refusals are counted one by one."""
+MOST_ORDERS: Final = 10_000
+"""Keys that an operator may have lifted or blocked at a time."""
+TOO_MANY: Final = 429
+RATE: Final = "rate-limit"
+CONCURRENCY: Final = "concurrency"
+BLOCKED: Final = "blocked"
+_LONGEST_WAIT: Final = 86400
+"""Seconds that a client is told to wait, at most: what it is told is an integer, and the balancer may be restarted."""
+
+
+class LimitTally:
+    """What one policy decided."""
+
+    __slots__ = ("decisions", "limited")
+
+    def __init__(self) -> None:
+        self.decisions: defaultdict[str, int] = defaultdict(int)
+        """allowed, exempt, lifted, limited, concurrency, blocked, dry-run; and those of shared limits."""
+        self.limited: OrderedDict[str, int] = OrderedDict()
+        """Refusals by key; the one that was not refused for the longest time is forgotten first."""
+
+    def refused(self, word: str, key: str) -> None:
+        self.decisions[word] += 1
+        limited = self.limited
+        limited[key] = limited.pop(key, 0) + 1
+        if len(limited) > MOST_TOP:
+            limited.popitem(last=False)
+
+
+class Ruling(NamedTuple):
+    """What an operator has ordered for one key."""
+
+    order: Order
+    until: float
+    """Monotonic."""
+
+
+class Hold(NamedTuple):
+    """A place that a request has until it is over."""
+
+    policy: Policy
+    key: str
+
+    def release(self) -> None:
+        places = self.policy.places
+        left = places[self.key] - 1
+        if left:
+            places[self.key] = left
+        else:
+            del places[self.key]
+
+
+class Policy:
+    """One of `rate_limits`, with what it knows of its keys. Over reloads it is kept as long as its name and key are."""
+
+    __slots__ = ("buckets", "exempt", "fields", "name", "places", "rulings", "settings", "tally")
+
+    def __init__(self, name: str, settings: RateLimit) -> None:
+        self.name = name
+        self.tally = LimitTally()
+        self.places: dict[str, int] = {}  # requests under way by key: as many as there are requests, at most
+        self.rulings: dict[str, Ruling] = {}
+        self.buckets = Gcra(1.0, 1, 1)
+        self.configure(settings)
+
+    def configure(self, settings: RateLimit) -> None:
+        """Take other settings for the same keys."""
+        self.settings = settings
+        rate = settings.rate
+        self.buckets.configure(rate.interval if rate is not None else 0.0, settings.most, settings.max_keys)
+        self.exempt = Networks(settings.exempt)
+        self.fields = b""
+        if rate is not None:
+            window = ceil(self.buckets.tolerance)
+            self.fields = b'RateLimit-Policy: "%b";q=%d;w=%d\r\n' % (self.name.encode(), settings.most, window)
+
+    def step(self, limit: RouteLimit, route: str) -> Step:
+        """What a route asks of a request that is to be counted."""
+        settings = self.settings
+        take = self.buckets.take
+        decisions = self.tally.decisions
+        key_for = key_of(settings.key, route)
+        costs = {method: cost * limit.cost for method, cost in settings.costs.items()}
+        usual = limit.cost
+
+        def step(head: RequestHead, client: Client, decision: Decision) -> Verdict:
+            if key_for is None:
+                key = decision.client
+                if ":" in key:
+                    key = client_key(key)
+            else:
+                key = key_for(head, decision)
+            cost = costs.get(decision.method, usual) if costs else usual
+            if self.exempt or self.rulings:
+                stands_out = self._stands_out(key, decision)
+                if stands_out is not False:
+                    return stands_out
+            if settings.concurrency is not None and cost:
+                refusal = self._enter(key, decision)
+                if refusal is not None:
+                    return refusal
+            if settings.rate is not None and (wait := take(key, cost, decision.started)):
+                return self._over(key, wait)
+            decisions["allowed"] += 1
+            return None
+
+        return step
+
+    def _stands_out(self, key: str, decision: Decision) -> Verdict | Literal[False]:
+        """What is said of a key that an operator named, or of an exempt client; False of all others."""
+        ordered = self.rulings.get(key)
+        if ordered is not None:
+            if ordered.until <= decision.started:
+                del self.rulings[key]
+            elif ordered.order == "lift":
+                self.tally.decisions["lifted"] += 1
+                return None
+            else:
+                self.tally.refused(BLOCKED, key)
+                return self._refusal(ordered.until - decision.started, BLOCKED, "requests of this kind are blocked")
+        if self.exempt and decision.client in self.exempt:
+            self.tally.decisions["exempt"] += 1
+            return None
+        return False
+
+    def _enter(self, key: str, decision: Decision) -> Refusal | None:
+        """Give the request a place, until it is over; or say that there is none."""
+        places = self.places
+        held = places.get(key, 0)
+        assert self.settings.concurrency is not None  # else nobody asks
+        if held >= self.settings.concurrency:
+            if not self.settings.dry_run:
+                self.tally.refused(CONCURRENCY, key)
+                return self._refusal(1.0, CONCURRENCY, "too many requests are under way at the same time")
+            self.tally.refused("dry-run", key)
+        places[key] = held + 1
+        if decision.holds is None:
+            decision.holds = []
+        decision.holds.append(Hold(self, key))
+        return None
+
+    def _over(self, key: str, wait: float) -> Refusal | None:
+        """The bucket has not enough for the request."""
+        if self.settings.dry_run:
+            self.tally.refused("dry-run", key)
+            return None
+        self.tally.refused("limited", key)
+        return self.limited(wait)
+
+    def limited(self, wait: float) -> Refusal:
+        """The answer to a request that would pass in `wait` seconds."""
+        if wait == NEVER:
+            return self._refusal(float(_LONGEST_WAIT), RATE, "a request of this kind takes more than may come at once")
+        return self._refusal(wait, RATE, "too many requests: wait before the next one")
+
+    def _refusal(self, wait: float, why: str, reason: str) -> Refusal:
+        seconds = min(max(1, ceil(wait)), _LONGEST_WAIT)
+        told = b"Retry-After: %d\r\n" % seconds
+        if why == RATE:
+            told += b'%bRateLimit: "%b";r=0;t=%d\r\n' % (self.fields, self.name.encode(), seconds)
+        return Refusal(TOO_MANY, reason, why, told)
+
+    # What an operator does.
+
+    def order(self, key: str, order: Order, until: float) -> None:
+        """Lift the limit for a key, or let none of its requests through, for a time."""
+        if len(self.rulings) >= MOST_ORDERS and key not in self.rulings:
+            self.rulings.pop(next(iter(self.rulings)))
+        self.rulings[key] = Ruling(order, until)
+
+    def restore(self, key: str) -> bool:
+        """Take an order back; whether there was one."""
+        return self.rulings.pop(key, None) is not None
+
+    def known(self) -> Iterator[str]:
+        """Keys that an operator may see: those with orders, and those that were refused."""
+        yield from dict.fromkeys((*self.rulings, *self.tally.limited))
+
+
+class Limiter:
+    """All policies of a plane."""
+
+    def __init__(self) -> None:
+        self.policies: dict[str, Policy] = {}
+
+    def configure(self, settings: Mapping[str, RateLimit]) -> None:
+        """Take a configuration. What a policy knows of its keys is dropped with the policy, or if its keys change."""
+        old, self.policies = self.policies, {}
+        for name, one in settings.items():
+            policy = old.get(name)
+            if policy is None or policy.settings.key != one.key:
+                policy = Policy(name, one)
+            else:
+                policy.configure(one)
+            self.policies[name] = policy

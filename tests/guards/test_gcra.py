@@ -1,0 +1,94 @@
+"""The buckets of a limit: what passes, when, and how much is remembered."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancer.guards.gcra import NEVER, Gcra
+
+
+def test_a_burst_passes_at_once_and_then_one_for_each_interval() -> None:
+    buckets = Gcra(interval=0.1, burst=5, most=10)
+    assert [buckets.take("a", 1, 0.0) for _ in range(5)] == [0.0] * 5
+    assert buckets.take("a", 1, 0.0) == pytest.approx(0.1)
+    assert buckets.take("a", 1, 0.1) == 0.0
+    assert buckets.take("a", 1, 0.1) == pytest.approx(0.1)
+
+
+def test_what_is_refused_costs_nothing() -> None:
+    buckets = Gcra(interval=1.0, burst=1, most=10)
+    assert buckets.take("a", 1, 0.0) == 0.0
+    for _ in range(100):
+        assert buckets.take("a", 1, 0.5) == pytest.approx(0.5)
+    assert buckets.take("a", 1, 1.0) == 0.0
+
+
+def test_a_bucket_is_full_again_after_the_time_of_a_burst_and_holds_no_more() -> None:
+    buckets = Gcra(interval=0.5, burst=4, most=10)
+    for _ in range(4):
+        buckets.take("a", 1, 0.0)
+    assert buckets.left("a", 1.0) == 2
+    assert buckets.full_in("a", 1.0) == pytest.approx(1.0)
+    assert buckets.left("a", 1000.0) == 4
+
+
+def test_what_costs_more_than_a_burst_never_passes() -> None:
+    assert Gcra(interval=1.0, burst=3, most=10).take("a", 4, 0.0) == NEVER
+
+
+def test_keys_have_buckets_of_their_own() -> None:
+    buckets = Gcra(interval=1.0, burst=1, most=10)
+    assert buckets.take("a", 1, 0.0) == 0.0
+    assert buckets.take("b", 1, 0.0) == 0.0
+
+
+def test_the_key_that_was_not_seen_for_the_longest_time_is_forgotten_first() -> None:
+    buckets = Gcra(interval=10.0, burst=1, most=3)
+    for key in ("a", "b", "c"):
+        buckets.take(key, 1, 0.0)
+    assert buckets.take("a", 1, 0.1) > 0  # seen again, though it did not pass
+    buckets.take("d", 1, 0.2)
+    assert len(buckets) == 3
+    assert buckets.take("a", 1, 0.3) > 0
+    assert buckets.take("b", 1, 0.3) == 0.0
+
+
+def test_a_hundred_thousand_strangers_take_no_more_than_the_room_there_is() -> None:
+    buckets = Gcra(interval=1.0, burst=1, most=1000)
+    for number in range(100_000):
+        buckets.take(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1, number / 1000)
+        assert len(buckets) <= 1000
+
+
+@given(
+    burst=st.integers(1, 20),
+    steps=st.lists(st.tuples(st.integers(0, 50), st.integers(1, 5)), min_size=1, max_size=200),
+)
+def test_no_stretch_of_time_lets_more_pass_than_burst_and_rate(burst: int, steps: list[tuple[int, int]]) -> None:
+    """Against the definition: in any window of t seconds at most burst + t / interval."""
+    interval = 0.25
+    buckets = Gcra(interval, burst, 10)
+    now = 0.0
+    passed: list[tuple[float, int]] = []
+    for pause, cost in steps:
+        now += pause / 20
+        if buckets.take("a", cost, now) == 0.0:
+            passed.append((now, cost))
+    for at, (begin, _) in enumerate(passed):
+        total = 0
+        for moment, cost in passed[at:]:
+            total += cost
+            assert total <= burst + (moment - begin) / interval + 1e-6
+
+
+@given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 3000))
+def test_the_wait_that_is_told_is_just_long_enough(burst: int, cost: int, spent: int) -> None:
+    buckets = Gcra(0.1, burst, 10)
+    for _ in range(min(spent, burst)):
+        buckets.take("a", 1, 0.0)
+    wait = buckets.take("a", cost, 0.0)
+    if 0.0 < wait < NEVER:
+        assert buckets.take("a", cost, wait * 0.99) > 0.0
+        assert buckets.take("a", cost, wait + 1e-9) == 0.0
