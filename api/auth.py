@@ -120,7 +120,10 @@ class Keyring:
 
 
 def presented(headers: Mapping[str, str]) -> str | None:
-    """The key's text, from `Authorization: Bearer` or `X-API-Key`."""
+    """The key's text, from `Authorization: Bearer` or `X-API-Key`; 400 when it is not one key, said once."""
+    sent = [value for name, value in headers.items() if name.lower() in ("authorization", "x-api-key")]
+    if len(sent) > 1:
+        raise Problem(400, "the key must be there once: in Authorization, or in X-API-Key")
     authorization = headers.get("Authorization")
     if authorization is None:
         return headers.get("X-API-Key")

@@ -88,6 +88,8 @@ class Operation:
     """Bytes of a body."""
     key_shows_more: bool = False
     """An open operation that tells more to a caller with a key; elsewhere in the open, keys are not looked at."""
+    precondition: Callable[[Call], None] | None = None
+    """What must hold before the body is read, such as `If-Match`; it raises the Problem that tells (412, 428)."""
 
     @cached_property
     def query(self) -> type[BaseModel] | None:
@@ -117,6 +119,9 @@ class Operation:
 
     async def respond(self, request: web.Request, caller: Caller | None) -> web.StreamResponse:
         """Validate, act, and turn the result into a response."""
+        call = Call(caller, request.match_info, request)
+        if self.precondition is not None:
+            self.precondition(call)
         arguments: dict[str, object] = {}
         query = dict(request.query)
         if len(query) != len(request.query):
@@ -132,7 +137,6 @@ class Operation:
             arguments["body"] = await self._read(request)
         elif request.can_read_body:
             raise Problem(400, "this operation takes no body")
-        call = Call(caller, request.match_info, request)
         return _response(await self.handle(call, **arguments))
 
     async def _read(self, request: web.Request) -> object:

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 CONTENT_TYPE = "application/problem+json"
 TOLD = 100
 """Faults of one request that are told: an answer must not be several times as large as what asked for it."""
+NOWHERE = "there is nothing at this path; /openapi.json lists every one"
 SHOWN = 60
 """Characters of what came that are repeated."""
 
@@ -84,7 +85,7 @@ def of_validation(error: ValidationError, *, query: bool = False) -> Problem:
 def of_http(error: web.HTTPException) -> Problem:
     """What aiohttp itself refused: an unknown path, a method that a path does not take, too large a body."""
     details = {
-        404: "there is nothing at this path; /openapi.json lists every one",
+        404: NOWHERE,
         413: "the body is too large",
     }
     detail = details.get(error.status, error.reason)

@@ -235,7 +235,6 @@ def test_the_name_in_a_host_field_is_told_from_its_port() -> None:
         ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Sec-Fetch-Site": "anything"}, 403),
         ({"Sec-Fetch-Site": "same-origin"}, 200),
-        ({"Sec-Fetch-Site": "none"}, 200),
         ({"Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"}, 403),
     ],
 )
@@ -248,6 +247,13 @@ async def test_what_another_sites_page_sends_is_refused_even_with_the_right_key(
     answer = await desk.ask(method, path, headers=sent)
     assert answer.status == status
     assert bool(desk.room.fleet.snapshot.drained) is (status == 200 and method == "POST")
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", STATUS, 200), ("POST", f"{SERVERS}/a/drain", 403)])
+async def test_what_somebody_typed_into_a_browser_may_read_and_change_nothing(
+    desk: Desk, method: str, path: str, status: int
+) -> None:
+    assert (await desk.ask(method, path, headers={"Sec-Fetch-Site": "none"})).status == status
 
 
 async def test_browser_checks_come_before_the_key_and_the_host_before_them(desk: Desk) -> None:

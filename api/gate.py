@@ -1,0 +1,121 @@
+"""Every check around every operation, in their order: none is skipped because another one was passed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from random import SystemRandom
+
+import structlog
+from aiohttp import web
+
+from api.auth import CHALLENGE, Caller
+from api.door import DOOR
+from api.guard import check_browser, check_host, check_path, check_size
+from api.operation import Operation
+from api.problems import Problem, of_http
+from api.services import Services
+from config.schema import Admin
+
+log = structlog.get_logger("balancer.api")
+
+REQUEST_ID = web.RequestKey("request_id", str)
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_random = SystemRandom()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Gate:
+    """What stands between a connection and the operations.
+
+    First what needs no key: the body's size, Host, what browsers say, the path. Then whose key it is, whether its
+    role may, the operation's own precondition, and the act.
+    """
+
+    def __init__(self, services: Services, *, guarded: bool = True) -> None:
+        """Not `guarded` is a listener with nothing on it that anybody could misuse."""
+        self._services = services
+        self._guarded = guarded
+
+        @web.middleware
+        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._attend(request, handler)
+
+        self.middleware = middleware
+
+    def handler(self, operation: Operation) -> Handler:
+        """What aiohttp calls for an operation, once its path and method have been found."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            caller = self._authorised(operation, request)
+            response = await operation.respond(request, caller)
+            if operation.method != "GET" and caller is not None:
+                log.info(
+                    "admin_call",
+                    key=caller.id,
+                    method=request.method,
+                    path=request.path,
+                    status=response.status,
+                    request_id=request[REQUEST_ID],
+                )
+            return response
+
+        return answer
+
+    async def _attend(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The outermost function around each request: problems instead of errors, each answer counted."""
+        with request.app[DOOR].attending(request.transport):
+            request[REQUEST_ID] = _request_id(request)
+            response: web.StreamResponse
+            try:
+                if self._guarded:
+                    self._check(request)
+                response = await handler(request)
+            except Problem as problem:
+                response = problem.response()
+            except web.HTTPException as error:
+                response = of_http(error).response()
+            except Exception as error:  # the outermost place of a request: it is ours, and goes to the log
+                log.exception("admin_fault", path=request.path, request_id=request[REQUEST_ID], error=str(error))
+                response = Problem(500, "a fault of the balancer's own; its log has more by the request id").response()
+            self._services.requests[response.status] += 1
+            return response
+
+    def _check(self, request: web.Request) -> None:
+        """What needs no key."""
+        check_size(request)
+        check_host(request, _names(self._services.control.snapshot.config.admin))
+        check_browser(request)
+        check_path(request)
+
+    def _authorised(self, operation: Operation, request: web.Request) -> Caller | None:
+        role = operation.role
+        if callable(role):
+            role = role(self._services.control.snapshot.config)
+        if role is None and not operation.key_shows_more:
+            return None  # a key that somebody sends along is not looked at, right or wrong
+        caller = self._services.keyring.identify(request.headers, request.remote or "")
+        if role is None:
+            return caller
+        if caller is None:
+            raise Problem(401, "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY", headers=CHALLENGE)
+        if not caller.may(role):
+            raise Problem(403, f"this needs a key of role {role}; {caller.id} has role {caller.role}")
+        return caller
+
+
+def _names(admin: Admin) -> tuple[str, ...]:
+    """The names that an operator gave the listener; "every address" is none."""
+    host = admin.listen.host
+    try:
+        own = not ip_address(host).is_unspecified
+    except ValueError:
+        own = bool(host)
+    return (*admin.hosts, host) if own else admin.hosts
+
+
+def _request_id(request: web.Request) -> str:
+    sent = request.headers.get("X-Request-Id", "")
+    return sent if _SANE_ID.fullmatch(sent) else f"{_random.getrandbits(128):032x}"
