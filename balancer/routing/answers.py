@@ -8,7 +8,7 @@ from typing import Final
 
 from balancer.http1.canned import TEXT
 from balancer.http1.head import RequestHead
-from balancer.routing.paths import match_path
+from balancer.http1.paths import match_path
 from config.schema import Maintenance, Rewrite
 from config.schema import Route as RouteSettings
 from config.values import Network

@@ -11,10 +11,10 @@ from balancer.compression import Compression
 from balancer.guards.guard import Guard
 from balancer.http1.edits import Edits
 from balancer.http1.head import RequestHead
+from balancer.http1.paths import climbs, match_path, other_readings
 from balancer.pool import Pool
 from balancer.routing.answers import FixedAnswer, rewriter
 from balancer.routing.keys import hash_key
-from balancer.routing.paths import climbs, match_path, other_readings
 from balancer.strategy.split import Split
 from balancer.tally import RouteTally
 from config.schema import Cache, CacheRule, Config, Match
@@ -60,7 +60,7 @@ class Route:
         self.name = name
         self.pool = pool
         self.tally = tally
-        self.edits = Edits(settings.headers, settings.upgrades)
+        self.edits = Edits(settings.headers, settings.upgrades, settings.security_headers)
         self.rewrite = rewriter(settings.rewrite, settings.match.path) if settings.rewrite else None
         self.body_limit = settings.limits.body
         self.connect = timeouts.connect

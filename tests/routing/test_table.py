@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.http1.head import parse_request
+from balancer.http1.paths import match_path, other_readings
 from balancer.pool import Pool
 from balancer.routing import RouteTable, TwoWays, build_table
 from balancer.routing.answers import FixedAnswer, captures_of, rewriter
-from balancer.routing.paths import match_path, other_readings
 from balancer.server import Server
 from balancer.tally import RouteTally
 from config.schema import Config, Rewrite, Route
