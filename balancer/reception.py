@@ -16,6 +16,7 @@ from balancer.decision import Decision
 from balancer.guarding.checkpoint import Checkpoint
 from balancer.guards.verdict import Question, Refusal
 from balancer.http1 import canned
+from balancer.http1.careful import is_secure
 from balancer.http1.error_page import OWN
 from balancer.http1.fields import FORWARDED_FOR
 from balancer.http1.head import RequestHead
@@ -264,6 +265,9 @@ class Reception:
             if route.edits.request_id:
                 extra += b"%b: %b\r\n" % (route.edits.request_id, decision.request_id)
             extra += route.edits.response_add
+            if route.edits.careful is not None:
+                secure = is_secure(head, client.scheme, trusted=client.trusted)
+                extra += route.edits.careful.beside(extra, secure=secure)
         common = head.common
         persistent = common.persistent and not common.has_body and not client.last
         bodiless = head.method == b"HEAD"

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import get_args
 
 from config.addresses import Address, server_address
+from config.auth_checks import check_auth
 from config.cache_checks import check_cache
 from config.document import document
 from config.field_checks import edited_fields, message_fields, own_field
@@ -41,6 +42,7 @@ def check(config: Config, found: Findings) -> None:
     for name in found.written("rate_limits"):
         _check_name(name, ("rate_limits", name), found)
     check_guards(config, found)
+    check_auth(config, found)
     _check_admin(config.admin, found)
     for position, item in enumerate(config.logs.access.redact):
         if not item.startswith("query:"):
@@ -283,6 +285,7 @@ def _check_admin(admin: Admin, found: Findings) -> None:
 
 def _check_unused(config: Config, found: Findings) -> None:
     used = {name for route in config.routes.values() for name in (route.pool, *(route.split or ()))}
+    used |= {auth.forward.pool for auth in config.auth.values() if auth.forward is not None}
     for name in config.pools:
         if name not in used and not found.problems and not found.unseen(("routes",)):
             found.warn(("pools", name), "is used by no route")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 
 from config.masking import masked
+from config.merge import BY_ITSELF, INHERITED
 from config.problems import Path
 from config.schema import Config
 
@@ -17,9 +18,22 @@ def document(config: Config, mask: bool = True) -> dict[str, object]:
     assert isinstance(written, dict)  # a model dumps to a mapping
     # The schema has these two at the top, where the file has them under `defaults`.
     written["defaults"] = {key: written.pop(key) for key in ("timeouts", "limits")}
+    _say_none(written)
     result = _masked(written, ()) if mask else written
     assert isinstance(result, dict)  # masking keeps the form
     return result
+
+
+def _say_none(written: dict[str, object]) -> None:
+    """Write `false` where a route has nothing of what all others have: without a word it would have it, too."""
+    routes = written["routes"]
+    assert isinstance(routes, dict)  # as pydantic dumps a mapping
+    for part in INHERITED:
+        if part not in written:
+            continue
+        for route in routes.values():
+            if part not in route and not (part == "compress" and any(key in route for key in BY_ITSELF)):
+                route[part] = False
 
 
 def leaves(value: object, path: Path = ()) -> Iterator[tuple[Path, object]]:

@@ -9,7 +9,7 @@ from config.patterns import FIELD_VALUE, TOKEN
 from config.problems import Path
 from config.schema import HeaderEdits
 
-_OURS = (
+OURS = (
     "connection",
     "content-length",
     "keep-alive",
@@ -81,12 +81,12 @@ def own_field(name: str, path: Path, found: Findings) -> None:
         found.add(
             path, "must have the name of a field, such as X-Client-Subject, without spaces, colon and _", came=True
         )
-    elif lower in _MEANT or lower in _OURS or lower.startswith("x-forwarded-"):
+    elif lower in _MEANT or lower in OURS or lower.startswith("x-forwarded-"):
         found.add(path, f"must be a field of its own: {name} means something else already", came=False)
 
 
 def _sent_name(name: str, path: Path, found: Findings, host: bool) -> None:
-    if name.lower() in _OURS:
+    if name.lower() in OURS:
         found.add(path, f"must leave {name} alone: it belongs to one connection or frames the message")
     elif name.lower() == "host" and not host:
         found.add(path, "must leave Host alone; a request's may only be `set`")

@@ -25,6 +25,8 @@ def is_secret(path: Path) -> bool:
     *above, last = path
     if last == "hash" and "keys" in above:
         return True
+    if above[:1] == ["auth"] and (last == "secret" or above[2:] == ["basic", "users"]):
+        return True
     if "active" in above and "headers" in above:
         return True
     fields = isinstance(last, str) and bool(above) and above[-1] in ("headers", "set", "add")

@@ -7,13 +7,19 @@ from collections.abc import Iterable
 from config.nodes import Items, Node, Scalar, Table, plain
 from config.problems import Problem, listed
 
+INHERITED = ("compress", "refuse_scanners", "security_headers")
+"""What stands at the top for all routes."""
 POOL_PARTS = ("timeouts", "retries", "health", "connections", "headers")
+
+
+BY_ITSELF = ("redirect", "respond")
+"""Routes with these send nothing to a server."""
 
 
 def merged(tree: Table, defaults: Table) -> tuple[Table, list[Problem]]:
     """A widened tree with `defaults -> pool -> route` merged, and the splits whose pools do not agree.
 
-    `compress` at the top is under that of the routes.
+    What is `INHERITED` from the top is under that of the routes.
 
     What is merged already merges to itself, so that a configuration that was shown can be loaded again.
     """
@@ -26,7 +32,9 @@ def merged(tree: Table, defaults: Table) -> tuple[Table, list[Problem]]:
     for name, route in routes.entries.items():
         if isinstance(route, Table):
             route = _route(route, pools, defaults, problems)
-            routes = routes.having(name, _compressing(route, tree.entries.get("compress")))
+            for part in INHERITED:
+                route = _inheriting(route, part, tree.entries.get(part))
+            routes = routes.having(name, route)
     tree = tree.having("pools", pools).having("routes", routes)
     for part in ("limits", "timeouts"):
         if part in defaults.entries:
@@ -60,14 +68,17 @@ def _route(route: Table, pools: Table, defaults: Table, problems: list[Problem])
     return route
 
 
-def _compressing(route: Table, base: Node | None) -> Table:
-    """The route with what the top says of compression, unless it answers by itself or says that there is none."""
-    written = route.entries.get("compress")
-    if not isinstance(base, Table) or "redirect" in route.entries or "respond" in route.entries:
+def _inheriting(route: Table, part: str, base: Node | None) -> Table:
+    """The route with what the top says of a part, unless it says that there is none.
+
+    One that answers by itself has nothing to compress.
+    """
+    written = route.entries.get(part)
+    if not isinstance(base, Table) or (part == "compress" and not route.entries.keys().isdisjoint(BY_ITSELF)):
         return route
     if written is None:
-        return route.having("compress", base)
-    return route.having("compress", _over(base, written)) if isinstance(written, Table) else route
+        return route.having(part, base)
+    return route.having(part, _over(base, written)) if isinstance(written, Table) else route
 
 
 def _below(route: Table, pools: Table) -> list[Table]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from config.auth import ApiKey, ApiKeys, Auth, Basic, ForwardAuth, Jwt
 from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic, RouteCache
 from config.error_page import PageFile
 from config.guards import Access, RateLimit, RouteLimit
@@ -36,6 +37,7 @@ from config.pool import (
     Timeouts,
 )
 from config.problems import Unfit
+from config.protection import RequestBody, Scanners, SecurityHeaders
 from config.values import Address, Duration, Network, Share
 
 __all__ = [
@@ -44,6 +46,10 @@ __all__ = [
     "ActiveChecks",
     "Admin",
     "AdminKey",
+    "ApiKey",
+    "ApiKeys",
+    "Auth",
+    "Basic",
     "Bypass",
     "Cache",
     "CacheKey",
@@ -56,12 +62,14 @@ __all__ = [
     "Cookie",
     "Defaults",
     "Errors",
+    "ForwardAuth",
     "HashKey",
     "HeaderEdits",
     "Headers",
     "Health",
     "Heuristic",
     "Interval",
+    "Jwt",
     "Limits",
     "Listener",
     "ListenerTls",
@@ -77,6 +85,7 @@ __all__ = [
     "RateLimit",
     "Redirect",
     "Redis",
+    "RequestBody",
     "Respond",
     "ResponseTime",
     "Retries",
@@ -85,6 +94,8 @@ __all__ = [
     "Rewrite",
     "Route",
     "RouteLimit",
+    "Scanners",
+    "SecurityHeaders",
     "Server",
     "ServerTls",
     "Shutdown",
@@ -209,6 +220,16 @@ class Route(Model):
     """Policies of `rate_limits`, each by its name or as {policy: NAME, cost: 5}; all must let a request pass."""
     access: Access | None = None
     """Which clients may come; without it as `access` at the top says."""
+    auth: tuple[str, ...] = ()
+    """One or several of `auth`: any of them lets a request pass; none: everybody may."""
+    methods: tuple[Method, ...] = ()
+    """Those that are taken; others get 405. None: all. (`match.methods` decides which route a request takes.)"""
+    request_body: RequestBody | None = None
+    """Which bodies are taken; null: all."""
+    refuse_scanners: Scanners | None = None
+    """true, false, or in detail; without it as `refuse_scanners` at the top says."""
+    security_headers: SecurityHeaders | None = None
+    """true, false, or in detail; without it as `security_headers` at the top says."""
 
 
 class Redis(Model):
@@ -333,6 +354,12 @@ class Config(Model):
     """Policies by name, which routes choose."""
     access: Access | None = None
     """For all routes that do not say."""
+    auth: dict[str, Auth] = Field(default_factory=dict)
+    """Ways to be let in, by name, which routes choose."""
+    refuse_scanners: Scanners | None = None
+    """For all routes that do not say; merged over by those that do."""
+    security_headers: SecurityHeaders | None = None
+    """The same."""
     redis: Redis = Redis()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()

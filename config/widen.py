@@ -19,6 +19,7 @@ from config.schema import (
     AccessLog,
     ActiveChecks,
     Admin,
+    ApiKey,
     Cache,
     Compress,
     HashKey,
@@ -34,6 +35,8 @@ from config.schema import (
     Respond,
     Rewrite,
     RouteLimit,
+    Scanners,
+    SecurityHeaders,
     Server,
     Sticky,
 )
@@ -43,6 +46,7 @@ SHORT: Mapping[type[BaseModel], str] = {
     AccessLog: "to",
     ActiveChecks: "path",
     Admin: "listen",
+    ApiKey: "hash",
     Cache: "enabled",
     HashKey: "key",
     Listener: "address",
@@ -59,7 +63,7 @@ SHORT: Mapping[type[BaseModel], str] = {
 }
 """The field that a single value in place of the whole model stands for."""
 
-SWITCHES = frozenset({ActiveChecks, Compress, Maintenance, PassiveChecks, Sticky})
+SWITCHES = frozenset({ActiveChecks, Compress, Maintenance, PassiveChecks, Scanners, SecurityHeaders, Sticky})
 """Where true stands for all defaults, and false for null."""
 
 _BETWEEN = re.compile(r"[\s,]+")

@@ -77,15 +77,16 @@ def encoded(
 
 def _encode(entry: Entry, edits: Edits, compress: Compression | None, wanted: bytes | None, length: int) -> Encoded:
     fields = entry.fields
+    secure = _is_secure(entry)
     if compress is None or entry.status in WITHOUT_CONTENT:
-        head = entry.line + _edited(fields, edits)
+        head = entry.line + _edited(fields, edits, secure)
         return Encoded(edits, None, head, None, head)
     response = _response(entry.status, entry.line, fields)
     suits = compress.suits(response, length)
-    plain = entry.line + _edited(compress.edited(response, None).fields if suits else fields, edits)
+    plain = entry.line + _edited(compress.edited(response, None).fields if suits else fields, edits, secure)
     if wanted is None or not suits:
         return Encoded(edits, wanted, plain, None, plain)
-    head = entry.line + _edited(compress.edited(response, wanted).fields, edits)
+    head = entry.line + _edited(compress.edited(response, wanted).fields, edits, secure)
     return Encoded(edits, wanted, head, wanted, plain)
 
 
@@ -94,18 +95,20 @@ def _response(status: int, line: bytes, fields: Iterable[Field]) -> ResponseHead
     return ResponseHead(status, line, 1, held, [field for field in held if field.kind])
 
 
-def _edited(fields: Iterable[Field], edits: Edits, only: frozenset[bytes] | None = None) -> bytes:
-    """The lines of these fields, as the operator wants them; `only` those that are named here."""
+def _edited(fields: Iterable[Field], edits: Edits, secure: bool | None = None) -> bytes:
+    """The lines of these fields, as the operator wants them, and if `secure` is told, with those that make careful."""
     gone = edits.response_drop
-    lines = [
-        field.line
-        for field in fields
-        if field.name not in gone
-        and (only is None or field.name in only)
-        and (field.kind != SERVER or edits.pass_server)
-    ]
+    fields = list(fields)
+    lines = [field.line for field in fields if field.name not in gone and (field.kind != SERVER or edits.pass_server)]
     lines.append(edits.response_add)
+    if edits.careful is not None and secure is not None:
+        lines.append(edits.careful.lines(fields, secure=secure))
     return b"".join(lines)
+
+
+def _is_secure(entry: Entry) -> bool:
+    """Whether it is stored for clients that came by https: its key begins so."""
+    return entry.key.startswith(b"https:")
 
 
 def unchanged(entry: Entry, edits: Edits, compress: Compression | None, request: RequestHead) -> bytes:
@@ -124,6 +127,7 @@ def answer(entry: Entry, edits: Edits, compress: Compression | None, asks: Asks,
     if not asks.plain and entry.status == 200:
         if not_modified(asks, entry):
             return Answer(304, unchanged(entry, edits, compress, request), b"")
+        secure = _is_secure(entry)
         size = len(entry.body)
         found = wanted_part(asks, entry, size) if request.method == b"GET" else None
         if found is not None:
@@ -133,10 +137,10 @@ def answer(entry: Entry, edits: Edits, compress: Compression | None, asks: Asks,
                 fields = compress.prepared(request, _response(206, _PARTIAL, fields), size).response.fields
             if isinstance(found, tuple):
                 first, last = found
-                lines = _edited(fields, edits)
+                lines = _edited(fields, edits, secure)
                 head = b"%b%bContent-Range: bytes %d-%d/%d\r\n" % (_PARTIAL, lines, first, last, size)
                 return Answer(206, head, entry.body[first : last + 1])
-            lines = _edited([field for field in fields if field.name not in _OF_THE_BODY], edits)
+            lines = _edited([field for field in fields if field.name not in _OF_THE_BODY], edits, secure)
             return Answer(416, b"%b%bContent-Range: bytes */%d\r\n" % (_BEYOND, lines, size), b"")
     told = encoded(entry, edits, compress, compress.takes(request) if compress is not None else None)
     body = coded_body(entry, told.coding)

@@ -9,6 +9,7 @@ from balancer.guards.address import AddressRule
 from balancer.guards.guard import Guard
 from balancer.guards.keys import needs_identity
 from balancer.guards.limiter import Limiter, Step
+from balancer.guards.request_rules import body_step, method_step, scanner_step
 from balancer.guards.verdict import Refusal, Verdict
 from balancer.http1.head import RequestHead
 from balancer.http1.outgoing import Client
@@ -41,11 +42,23 @@ class Watch:
         access = route.access if route.access is not None else config.access
         if access is not None and (access.allow or access.deny):
             yield _addresses(access)
+        if route.refuse_scanners is not None:
+            yield scanner_step(route.refuse_scanners)
+        if route.methods:
+            yield method_step(route.methods)
+        if route.request_body is not None:
+            yield body_step(route.request_body)
+        if route.auth:
+            yield _closed
         limits = [(limit, config.rate_limits[limit.policy]) for limit in route.rate_limit]
         # Those that need to know who it is come after it has been asked.
         limits.sort(key=lambda pair: (needs_identity(pair[1].key), pair[1].concurrency is not None))
         for limit, _ in limits:
             yield self.limiter.policies[limit.policy].step(limit, name)
+
+
+def _closed(head: RequestHead, client: Client, decision: Decision) -> Verdict:
+    return Refusal(503, "nobody can be let in here yet", "auth")
 
 
 def _addresses(access: Access) -> Step:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from config.schema import HeaderEdits, Headers
+from balancer.http1.careful import Careful
+from config.schema import HeaderEdits, Headers, SecurityHeaders
 
 
 class Edits:
     """Which fields go, which come, and what is said about the client. Built per route and pool, read per request."""
 
     __slots__ = (
+        "careful",
         "forwarded",
         "host",
         "pass_server",
@@ -26,11 +28,18 @@ class Edits:
         "x_forwarded",
     )
 
-    def __init__(self, headers: Headers, upgrades: Iterable[str] = ("websocket",)) -> None:
+    def __init__(
+        self,
+        headers: Headers,
+        upgrades: Iterable[str] = ("websocket",),
+        security: SecurityHeaders | None = None,
+    ) -> None:
         """`upgrades` are the protocols that may be asked for in an Upgrade field."""
         self.tunnels = frozenset(name.lower().encode("ascii") for name in upgrades)
         self.request_drop, self.request_add = _compile(headers.request)
         self.response_drop, self.response_add = _compile(headers.response)
+        added = {name.lower().encode("ascii") for name in headers.response.add}
+        self.careful = Careful(security, self.response_drop | added) if security is not None else None
         self.host: bytes | None = None
         for name, value in headers.request.set.items():
             if name.lower() == "host":

@@ -6,6 +6,7 @@ import re
 from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
+from balancer.http1.careful import UNCHANGED
 from balancer.http1.edits import Edits
 from balancer.http1.fields import (
     DATE,
@@ -232,11 +233,12 @@ def encode_response(
     request_id: bytes,
     date: bytes,
     extra: bytes = b"",
+    secure: bool = False,
 ) -> bytes:
     """The head for a client of HTTP/1.`minor`. `length` is as `framing.response_length` gives it for what will be sent.
 
     `persistent` says whether the client's connection stays open; `date` is used when the server sent none; `extra` are
-    complete lines.
+    complete lines; `secure` says that the client came by https.
     """
     fields = response.fields
     if edits.response_drop:
@@ -276,6 +278,8 @@ def encode_response(
     elif minor == 0:
         parts.append(b"Connection: keep-alive\r\n")
     parts.append(edits.response_add)
+    if edits.careful is not None and response.status != UNCHANGED:
+        parts.append(edits.careful.lines(response.fields, secure=secure))
     if extra:
         parts.append(extra)
     parts.append(b"\r\n")

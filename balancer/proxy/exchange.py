@@ -23,6 +23,7 @@ from typing import Final
 from balancer.compression import DESCRIBING, Packing, packing
 from balancer.decision import Decision
 from balancer.http1 import canned
+from balancer.http1.careful import is_secure
 from balancer.http1.fields import Field, nominated
 from balancer.http1.framing import CHUNKED, UNTIL_CLOSE, chunk, last_chunk
 from balancer.http1.head import RequestHead, ResponseHead, without, without_alike
@@ -343,8 +344,12 @@ class Exchange:
                 request_id=decision.request_id,
                 date=self.around.date,
                 extra=self.extra,
+                secure=self.route.edits.careful is not None and self._is_secure(),
             )
         )
+
+    def _is_secure(self) -> bool:
+        return is_secure(self.head, self.client.scheme, trusted=self.client.trusted)
 
     def _pack(self, response: ResponseHead, length: int) -> tuple[ResponseHead, int]:
         """The answer's head, and its body's length, as this client gets them: compressed, if that suits both."""
@@ -591,6 +596,8 @@ class Exchange:
         if edits.request_id and decision.request_id:
             extra += b"%b: %b\r\n" % (edits.request_id, decision.request_id)
         extra += edits.response_add
+        if edits.careful is not None:
+            extra += edits.careful.beside(extra, secure=self._is_secure())
         self.client.send(
             canned.answer(
                 status,
