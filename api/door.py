@@ -11,7 +11,6 @@ from typing import cast
 
 from aiohttp import web
 
-from api.protocol import Protocol
 from config.values import Address
 
 
@@ -40,10 +39,8 @@ class Door:
     time is not counted: `?wait=` may take its time.
     """
 
-    def __init__(self, patience: Patience, refused: Callable[[int], None] = lambda _status: None) -> None:
-        """`refused` is called with the status of each answer that no operation gave: the request was not to be read."""
+    def __init__(self, patience: Patience) -> None:
         self.patience = patience
-        self._refused = refused
         self._visitors: dict[asyncio.BaseTransport, Visitor] = {}  # the one that came first is first
 
     def __len__(self) -> int:
@@ -54,7 +51,7 @@ class Door:
 
     def factory(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         """What makes the protocol of a new connection."""
-        return lambda: Visitor(self, Protocol(server, self._refused))
+        return lambda: Visitor(self, server())
 
     @contextmanager
     def attending(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:
