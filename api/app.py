@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 
 import balancer
+from api.body import not_yet
 from api.cache import Cache
 from api.configuration import Configuration
 from api.door import DOOR, PATIENCE, Door, Patience
@@ -35,12 +36,12 @@ def make_app(services: Services, patience: Patience = PATIENCE) -> web.Applicati
     operations = all_operations(services)
     gate = Gate(services)
     app = web.Application(middlewares=[gate.middleware], client_max_size=LIMIT)
-    app[DOOR] = Door(patience)
+    app[DOOR] = _door(services, patience)
     app.on_response_prepare.append(_mark)
     for operation in operations:
-        app.router.add_route(operation.method, operation.path, gate.handler(operation))
+        app.router.add_route(operation.method, operation.path, gate.handler(operation), expect_handler=not_yet)
         if operation.method == "GET":
-            app.router.add_route("HEAD", operation.path, gate.handler(operation))
+            app.router.add_route("HEAD", operation.path, gate.handler(operation), expect_handler=not_yet)
     return app
 
 
@@ -52,10 +53,17 @@ def make_metrics_app(services: Services, patience: Patience = PATIENCE) -> web.A
         return await monitoring.prometheus_operation.respond(request, None)
 
     app = web.Application(middlewares=[Gate(services, guarded=False).middleware], client_max_size=1024)
-    app[DOOR] = Door(patience)
+    app[DOOR] = _door(services, patience)
     app.on_response_prepare.append(_mark)
     app.router.add_get(services.control.snapshot.config.metrics.path, metrics)
     return app
+
+
+def _door(services: Services, patience: Patience) -> Door:
+    def refused(status: int) -> None:
+        services.requests[status] += 1
+
+    return Door(patience, refused)
 
 
 def all_operations(services: Services) -> tuple[Operation, ...]:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from api.door import DOOR
 from api.problems import Problem
+
+
+async def not_yet(request: web.Request) -> None:
+    """In the place of aiohttp's answer to `Expect`, which asks for the body before anybody has seen the key."""
+
+
+async def _ask_for(request: web.Request) -> None:
+    """Tell a client that waits with its body (`Expect: 100-continue`) to send it."""
+    if request.version == HttpVersion11 and request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # as aiohttp does: the answer proper has not begun
 
 
 async def read(request: web.Request, limit: int) -> bytes:
@@ -19,6 +30,7 @@ async def read(request: web.Request, limit: int) -> bytes:
     patience = request.app[DOOR].patience.body
     try:
         async with asyncio.timeout(patience):
+            await _ask_for(request)
             # Not request.read(): it knows only the one limit of the whole application.
             while piece := await request.content.readany():
                 body += piece

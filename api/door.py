@@ -11,6 +11,7 @@ from typing import cast
 
 from aiohttp import web
 
+from api.protocol import Protocol
 from config.values import Address
 
 
@@ -39,8 +40,10 @@ class Door:
     time is not counted: `?wait=` may take its time.
     """
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, refused: Callable[[int], None] = lambda _status: None) -> None:
+        """`refused` is called with the status of each answer that no operation gave: the request was not to be read."""
         self.patience = patience
+        self._refused = refused
         self._visitors: dict[asyncio.BaseTransport, Visitor] = {}  # the one that came first is first
 
     def __len__(self) -> int:
@@ -51,7 +54,7 @@ class Door:
 
     def factory(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         """What makes the protocol of a new connection."""
-        return lambda: Visitor(self, server())
+        return lambda: Visitor(self, Protocol(server, self._refused))
 
     @contextmanager
     def attending(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:

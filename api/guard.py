@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from api.body import too_large
 from api.problems import NOWHERE, Problem
@@ -24,6 +24,8 @@ _NEVER = re.compile(r"[\x00-\x1f\x7f/\\;]")
 
 def check_size(request: web.Request) -> None:
     """Refuse a body by what it says of its length, before its key is looked at; others are counted when read."""
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise Problem(400, "this is an HTTP/1.1 server", headers={"Connection": "close"})
     length = request.content_length
     if length is not None and length > LIMIT:
         raise too_large(LIMIT, length)
