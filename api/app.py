@@ -15,6 +15,7 @@ from api.door import DOOR, PATIENCE, Door, Patience
 from api.gate import REQUEST_ID, Gate
 from api.guard import LIMIT
 from api.infrastructure import Infrastructure
+from api.limits import Limits
 from api.monitoring import Monitoring
 from api.openapi import document
 from api.operation import Operation, Text
@@ -72,6 +73,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
         *Monitoring(services).operations(),
         *Infrastructure(services).operations(),
         *Cache(services).operations(),
+        *Limits(services).operations(),
         *Servers(services).operations(),
         *Configuration(services).operations(),
     ]

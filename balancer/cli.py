@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import balancer
 from balancer.commands.console import Console
-from balancer.commands.outcome import ERROR, INTERRUPTED, Failure
+from balancer.commands.outcome import ERROR, INTERRUPTED, USAGE, Failure
 
 if TYPE_CHECKING:
     from balancer.commands.client import Client
@@ -247,6 +247,31 @@ def _cache_options(own: ArgumentParser) -> None:
     )
 
 
+def _limits(options: Namespace, console: Console) -> int:
+    from balancer.commands.limits import rule, show
+
+    client = _client(options, console)
+    if options.what == "show":
+        if options.policy is not None:
+            raise Failure(USAGE, "`balancer limits` shows all of them; lift, block or restore take a policy and a key")
+        return show(console, client, options.json)
+    if options.policy is None:
+        raise Failure(
+            USAGE, f"`balancer limits {options.what}` needs a policy and a key, such as: per-client 192.0.2.7"
+        )
+    return rule(console, client, options.what, options.policy, options.key, options.name, options.time)
+
+
+def _limits_options(own: ArgumentParser) -> None:
+    words = ("show", "lift", "block", "restore")
+    about = "show (default); lift: no limit for a key; block: no request of it; restore: as all others"
+    own.add_argument("what", nargs="?", choices=words, default="show", metavar="ORDER", help=about)
+    own.add_argument("policy", nargs="?", metavar="POLICY", help="one of rate_limits")
+    own.add_argument("key", nargs="*", metavar="KEY", help="the values of its key, such as 192.0.2.7")
+    own.add_argument("--name", help="in place of KEY: what the list calls it")
+    own.add_argument("--for", dest="time", default="1h", metavar="TIME", help="for how long (default: %(default)s)")
+
+
 def _show(options: Namespace, console: Console) -> int:
     from balancer.commands.config import show
 
@@ -311,6 +336,7 @@ COMMANDS = (
     Command("maintenance", "drain a server and stop checking its health", _maintenance, (_server, _wait, *CLIENT)),
     Command("purge", "take answers out of the cache", _purge, (_purge_options, _json, *CLIENT)),
     Command("cache", "show what is in the cache, and how much it spares", _cache, (_cache_options, _json, *CLIENT)),
+    Command("limits", "show what limits decide; lift or block a key", _limits, (_limits_options, _json, *CLIENT)),
     Command(
         "healthcheck",
         "exit with 0 if the balancer is well and 1 if not",

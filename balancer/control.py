@@ -17,6 +17,7 @@ from balancer.cache.contents import Contents
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.changes import Edit, Standing
+from balancer.guards.rulings import Ruling
 from balancer.health.monitor import CheckResult, Monitor, OnChange
 from balancer.health.target import Target, targets
 from balancer.memory import Memory, judge
@@ -65,6 +66,9 @@ class Fleet(Protocol):
 
     async def contents(self, most: int) -> Contents:
         """The URLs and tags that take most of the caches."""
+
+    async def rule(self, ruling: Ruling) -> None:
+        """Lift the limit of a key, block it, or let it be again. UnknownKey, ValueError: there is no such key."""
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
         """What strategies would pick now; the pool's own comes first, and no turn is spent."""
@@ -264,6 +268,14 @@ class Control:
             reasons = {f"{level.level}: {level.reason}" for one in failed for level in one.levels if not level.ok}
             log.error("cache_not_purged", purges=len(failed), reasons=sorted(reasons))
         return receipts
+
+    async def rule(self, ruling: Ruling) -> None:
+        """Lift the limit of a key, block it, or let it be again. UnknownKey, ValueError: there is no such key.
+
+        It holds for a time and in memory only, and so is in no snapshot.
+        """
+        await self._fleet.rule(ruling)
+        log.info("limit_ruling", policy=ruling.policy, order=ruling.order, seconds=ruling.seconds)
 
     # Becoming.
 

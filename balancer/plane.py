@@ -16,6 +16,7 @@ from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.ewma import PeakEwma
 from balancer.guarding.watch import Watch
+from balancer.guards.rulings import Ruling
 from balancer.http1.error_page import OWN, ErrorPage
 from balancer.limits.crowd import Crowd
 from balancer.limits.farewell import due
@@ -348,6 +349,10 @@ class Plane:
         """Put purges in force on every level of the cache."""
         return await self.reception.cache.stock.purge_all(purges)
 
+    def rule(self, ruling: Ruling) -> None:
+        """Do what an operator says of a key of a limit. UnknownKey, ValueError: there is no such key."""
+        self.watch.limiter.obey(ruling, self._secret, monotonic())
+
     async def contents(self, most: int) -> Contents:
         """The URLs and tags that take most of the cache, by going through all of it."""
         survey = Survey(self.reception.cache.stock.memory, most)
@@ -373,6 +378,7 @@ class Plane:
                 for certificate in listener.credentials.current.certificates
             ),
             cache=stock.report(self._shared.report()) if self._is_cache_used() else None,
+            limits=self.watch.report(self._secret, now),
         )
 
     def _is_cache_used(self) -> bool:

@@ -14,11 +14,14 @@ from balancer.cache.memory import Memory
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import LevelReceipt, PurgeReceipt
 from balancer.control import PublishError
+from balancer.guards.limiter import Limiter
+from balancer.guards.rulings import Ruling
 from balancer.preview import Candidate, Preview, PreviewAnswer
 from balancer.server import ServerKey
 from balancer.snapshot import Snapshot
 from balancer.tally import CacheTally, ListenerTally, PoolTally, RouteTally, ServerTally
 from balancer.telemetry.cache_report import CacheReport, SecondReport
+from balancer.telemetry.limit_report import of_policy
 from balancer.telemetry.report import CertificateReport, PoolReport, Report, ServerReport
 from config.schema import StrategyName
 
@@ -48,6 +51,8 @@ class RecordedFleet:
         self.cache_tally: CacheTally | None = None
         """Set, there is a cache to report of."""
         self.second: SecondReport | None = None
+        self.limiter = Limiter()
+        """Has the policies of the last snapshot."""
         self._changed = asyncio.Condition()
         self._clock = clock
         self._started = clock()
@@ -66,6 +71,7 @@ class RecordedFleet:
             raise PublishError(problems)
         assert not self.snapshots or snapshot.generation > self.snapshot.generation
         self.snapshots.append(snapshot)
+        self.limiter.configure(snapshot.config.rate_limits)
         async with self._changed:
             self._changed.notify_all()
 
@@ -93,6 +99,7 @@ class RecordedFleet:
             pools={name: self._pool(name) for name in snapshot.config.pools},
             certificates=tuple(self.certificates),
             cache=CacheReport(self.store.figures(), self.cache_tally, second=self.second) if self.cache_tally else None,
+            limits={name: of_policy(one, b"secret", self._clock()) for name, one in self.limiter.policies.items()},
         )
 
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
@@ -108,6 +115,9 @@ class RecordedFleet:
         for _ in survey.steps(100):
             pass
         return survey.contents(self._clock())
+
+    async def rule(self, ruling: Ruling) -> None:
+        self.limiter.obey(ruling, b"secret", self._clock())
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
         self.asked.append(question)

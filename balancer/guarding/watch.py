@@ -13,6 +13,7 @@ from balancer.guards.request_rules import body_step, method_step, scanner_step
 from balancer.guards.verdict import Refusal, Verdict
 from balancer.http1.head import RequestHead
 from balancer.http1.outgoing import Client
+from balancer.telemetry.limit_report import LimitReport, of_policy
 from config.guards import Access
 from config.schema import Config, Route
 
@@ -35,6 +36,10 @@ class Watch:
         """What stands before a route; None: nothing."""
         steps = list(self._steps(name, route))
         return Guard(steps) if steps else None
+
+    def report(self, secret: bytes, now: float) -> dict[str, LimitReport]:
+        """How the limits are doing; `secret` makes names for keys."""
+        return {name: of_policy(policy, secret, now) for name, policy in self.limiter.policies.items()}
 
     def _steps(self, name: str, route: Route) -> Iterator[Step]:
         config = self._config

@@ -52,10 +52,10 @@ def _part(part: str, route: str) -> _Part:
         return lambda head, decision: route
     if kind == "header":
         field = name.lower().encode("ascii")
-        return lambda head, decision: _short(head.value(field))
+        return lambda head, decision: short(head.value(field))
     if kind == "cookie":
         wanted = name.encode("ascii")
-        return lambda head, decision: _short(cookie(head, wanted))
+        return lambda head, decision: short(cookie(head, wanted))
     if kind == "api-key":
         return lambda head, decision: decision.identity.name if _is_key(decision) and decision.identity else None
     assert kind == "jwt"  # the schema has no other
@@ -70,11 +70,12 @@ def _claim(decision: Decision, name: str) -> str | None:
     identity = decision.identity
     value = identity.claims.get(name) if identity is not None else None
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return _short(str(value).encode())
+        return short(str(value).encode())
     return None
 
 
-def _short(value: bytes | None) -> str | None:
+def short(value: bytes | None) -> str | None:
+    """A value as it is part of a key; None for one that is not there."""
     if not value:
         return None
     text = value.decode("latin-1")

@@ -11,14 +11,13 @@ from balancer.decision import Decision
 from balancer.guards.address import Networks, client_key
 from balancer.guards.gcra import NEVER, Gcra
 from balancer.guards.keys import key_of
+from balancer.guards.rulings import Ruling, UnknownKey, name_of, text_of
 from balancer.guards.verdict import Refusal, Verdict
 from balancer.http1.head import RequestHead
 from balancer.http1.outgoing import Client
 from config.guards import RateLimit, RouteLimit
 
 Step = Callable[[RequestHead, Client, Decision], Verdict]
-Order = Literal["lift", "block"]
-
 MOST_TOP: Final = 1000
 """Keys whose refusals are counted one by one."""
 MOST_ORDERS: Final = 10_000
@@ -50,10 +49,10 @@ class LimitTally:
             limited.popitem(last=False)
 
 
-class Ruling(NamedTuple):
+class Standing(NamedTuple):
     """What an operator has ordered for one key."""
 
-    order: Order
+    order: Literal["lift", "block"]
     until: float
     """Monotonic."""
 
@@ -82,7 +81,7 @@ class Policy:
         self.name = name
         self.tally = LimitTally()
         self.places: dict[str, int] = {}  # requests under way by key: as many as there are requests, at most
-        self.rulings: dict[str, Ruling] = {}
+        self.rulings: dict[str, Standing] = {}
         self.buckets = Gcra(1.0, 1, 1)
         self.configure(settings)
 
@@ -185,15 +184,26 @@ class Policy:
 
     # What an operator does.
 
-    def order(self, key: str, order: Order, until: float) -> None:
-        """Lift the limit for a key, or let none of its requests through, for a time."""
-        if len(self.rulings) >= MOST_ORDERS and key not in self.rulings:
-            self.rulings.pop(next(iter(self.rulings)))
-        self.rulings[key] = Ruling(order, until)
+    def obey(self, ruling: Ruling, secret: bytes, now: float) -> None:
+        """Do what an operator says. UnknownKey, ValueError: there is no such key.
 
-    def restore(self, key: str) -> bool:
-        """Take an order back; whether there was one."""
-        return self.rulings.pop(key, None) is not None
+        `secret` is what names of keys were made with.
+        """
+        if ruling.key:
+            key = text_of(self.settings.key, ruling.key)
+        else:
+            named = (key for key in self.known() if name_of(self.name, key, secret) == ruling.name)
+            found = next(named, None)
+            if found is None:
+                raise UnknownKey(f"policy {self.name!r} has no key that is called {ruling.name!r}")
+            key = found
+        self.rulings.pop(key, None)
+        if ruling.order == "restore":
+            self.buckets.forget(key)
+            return
+        if len(self.rulings) >= MOST_ORDERS:
+            self.rulings.pop(next(iter(self.rulings)))
+        self.rulings[key] = Standing(ruling.order, now + ruling.seconds)
 
     def known(self) -> Iterator[str]:
         """Keys that an operator may see: those with orders, and those that were refused."""
@@ -216,3 +226,11 @@ class Limiter:
             else:
                 policy.configure(one)
             self.policies[name] = policy
+
+    def obey(self, ruling: Ruling, secret: bytes, now: float) -> None:
+        """See `Policy.obey`."""
+        policy = self.policies.get(ruling.policy)
+        if policy is None:
+            known = ", ".join(map(repr, self.policies)) or "none at all"
+            raise UnknownKey(f"there is no policy {ruling.policy!r}, but {known}")
+        policy.obey(ruling, secret, now)

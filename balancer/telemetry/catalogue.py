@@ -35,6 +35,7 @@ CERTIFICATES = Things(
     ],
 )
 
+LIMITS = Things(("policy",), lambda scrape: [((name,), it) for name, it in scrape.report.limits.items()])
 CACHE = Things((), lambda scrape: [((), scrape.report.cache)] if scrape.report.cache is not None else [])
 SECOND = Things(
     (),
@@ -172,6 +173,24 @@ CATALOGUE: tuple[Family, ...] = (
     LISTENERS.counter("balancer_listener_received_bytes", lambda it: it.bytes_in, "Request bodies."),
     LISTENERS.counter("balancer_listener_sent_bytes", lambda it: it.bytes_out, "Response bodies."),
     LISTENERS.counters("balancer_listener_requests", ("method", "code"), lambda it: it.requests, "Requests answered."),
+    # Guards.
+    LIMITS.counters(
+        "balancer_ratelimit_decisions",
+        ("decision",),
+        lambda it: it.decisions,
+        "Requests by what a policy decided.",
+        always=("allowed", "limited"),
+    ),
+    LIMITS.gauge("balancer_ratelimit_keys", lambda it: it.keys, "Keys that a policy remembers."),
+    LIMITS.gauge(
+        "balancer_ratelimit_requests_in_flight", lambda it: it.under_way, "Requests that count for its concurrency now."
+    ),
+    ROUTES.counters(
+        "balancer_route_guarded",
+        ("reason",),
+        lambda it: it.guarded,
+        "Requests that something before the route refused.",
+    ),
     # The cache.
     SECOND.gauge(
         "balancer_cache_redis_up",

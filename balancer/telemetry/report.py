@@ -9,8 +9,9 @@ from datetime import datetime
 from balancer.pool import Pool
 from balancer.server import Server, ServerKey
 from balancer.tally import Histogram, ListenerTally, PoolTally, RouteTally, ServerTally
-from balancer.telemetry import cache_report
+from balancer.telemetry import cache_report, limit_report
 from balancer.telemetry.cache_report import CacheReport
+from balancer.telemetry.limit_report import LimitReport
 from balancer.telemetry.sums import Tally, add_up, merge
 from balancer.tls.certificates import Certificate
 
@@ -111,6 +112,8 @@ class Report:
     certificates: tuple[CertificateReport, ...] = ()
     cache: CacheReport | None = None
     """None while no route is cached, and none was."""
+    limits: dict[str, LimitReport] = field(default_factory=dict)
+    """By policy."""
 
     def servers(self) -> Iterator[tuple[ServerKey, ServerReport]]:
         for pool in self.pools.values():
@@ -190,6 +193,10 @@ def add(reports: Sequence[Report]) -> Report:
         },
         certificates=first.certificates,  # all planes read the same files
         cache=cache_report.add([report.cache for report in reports if report.cache is not None]),
+        limits={
+            name: limit_report.add([report.limits[name] for report in reports if name in report.limits])
+            for name in _names(report.limits for report in reports)
+        },
     )
 
 

@@ -14,7 +14,7 @@ from tests.control_room import room
 @pytest.fixture
 async def desk(tmp_path: Path, aiohttp_client: AiohttpClient) -> AsyncIterator[Desk]:
     keys = Keys()
-    async with room(tmp_path, keys.lines) as found:
+    async with room(tmp_path, keys.lines + "\nrate_limits: {calm: {rate: 1000/s}}\n") as found:
         await found.begin()
         clock = Clock()
         parts = services(found, clock)

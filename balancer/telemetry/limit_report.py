@@ -1,0 +1,89 @@
+"""What a plane hands over about its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from balancer.guards.limiter import Policy
+from balancer.guards.rulings import masked_key, name_of
+from balancer.telemetry.sums import add_up
+from config.guards import RateLimit
+
+TOP = 20
+"""Keys that are told of a policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """One key that was refused something, or of which an operator has said something."""
+
+    name: str
+    masked: str
+    refused: int
+    order: str | None
+    """lift or block; None: as all others."""
+    seconds: float | None
+    """For how long still."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReport:
+    """One policy, with what it decided so far."""
+
+    settings: RateLimit
+    decisions: Mapping[str, int]
+    keys: int
+    """That are remembered."""
+    under_way: int
+    """Requests that have a place now."""
+    top: Sequence[KeyReport]
+    """Those that were refused most, and those with orders first."""
+    mode: str = "local"
+    """local; leased or exact while Redis is used; fallback while it should be and is not."""
+    reason: str | None = None
+    """Why it is in fallback."""
+    extra: Mapping[str, float] = field(default_factory=dict)
+    """More figures of shared limits."""
+
+
+def of_policy(policy: Policy, secret: bytes, now: float) -> LimitReport:
+    keys = [_key(policy, key, secret, now) for key in policy.known()]
+    keys.sort(key=lambda key: (key.order is None, -key.refused))
+    return LimitReport(
+        settings=policy.settings,
+        decisions=dict(policy.tally.decisions),
+        keys=len(policy.buckets),
+        under_way=sum(policy.places.values()),
+        top=tuple(keys[:TOP]),
+    )
+
+
+def _key(policy: Policy, key: str, secret: bytes, now: float) -> KeyReport:
+    ruling = policy.rulings.get(key)
+    standing = ruling is not None and ruling.until > now
+    return KeyReport(
+        name=name_of(policy.name, key, secret),
+        masked=masked_key(key),
+        refused=policy.tally.limited.get(key, 0),
+        order=ruling.order if ruling is not None and standing else None,
+        seconds=ruling.until - now if ruling is not None and standing else None,
+    )
+
+
+def add(reports: Sequence[LimitReport]) -> LimitReport:
+    """The sum of one policy over several planes; at least one."""
+    first = reports[0]
+    keys: dict[str, KeyReport] = {}
+    for report in reports:
+        for key in report.top:
+            known = keys.get(key.name)
+            keys[key.name] = key if known is None else replace(known, refused=known.refused + key.refused)
+    top = sorted(keys.values(), key=lambda key: (key.order is None, -key.refused))
+    return replace(
+        first,
+        decisions=add_up(dict(report.decisions) for report in reports),
+        keys=sum(report.keys for report in reports),
+        under_way=sum(report.under_way for report in reports),
+        top=tuple(top[:TOP]),
+    )
