@@ -15,6 +15,7 @@ from api.door import DOOR, PATIENCE, Door, Patience
 from api.gate import REQUEST_ID, Gate
 from api.guard import LIMIT
 from api.infrastructure import Infrastructure
+from api.keys import Keys
 from api.limits import Limits
 from api.monitoring import Monitoring
 from api.openapi import document
@@ -76,6 +77,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
         *Limits(services).operations(),
         *Servers(services).operations(),
         *Configuration(services).operations(),
+        *Keys(services).operations(),
     ]
     operations.append(_document_operation(operations))
     return tuple(operations)

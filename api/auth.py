@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from hmac import compare_digest
-from ipaddress import IPv6Address, ip_address
-from typing import Literal
+from ipaddress import ip_address
+from math import ceil
+from typing import Literal, NamedTuple
 
 import structlog
 
+from api.guard import plain_address
+from api.key_store import KeyStore, LastUse
 from api.problems import Problem
+from balancer.guards.address import client_key
+from balancer.guards.gcra import Gcra
 from config.schema import AdminKey, Config
+from config.values import Network
 
 Role = Literal["viewer", "operator", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
@@ -28,6 +34,12 @@ BURST = 10
 """Different wrong keys that an address may present before it has to wait."""
 PACE = 10.0
 """Seconds for each further one."""
+BURST_OF_ALL = 100
+"""Different wrong keys that all addresses together may present before everybody has to wait."""
+PACE_OF_ALL = 1.0
+"""Seconds for each further one."""
+ENVIRONMENT = "ADMIN_API_KEY"
+"""The id of the key that the environment gives."""
 UNGUESSABLE = 32
 """Characters from which the right key need not wait; `balancer key` makes 61."""
 
@@ -45,14 +57,27 @@ class Caller:
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
-def new_key(role: Role = "admin") -> tuple[str, AdminKey]:
+Source = Literal["file", "environment", "api", "process"]
+
+
+class Held(NamedTuple):
+    """A key that is known, and where from."""
+
+    key: AdminKey
+    source: Source
+    """file: `admin.keys`; environment: ADMIN_API_KEY; api: made over the API; process: made for this process alone."""
+
+
+def new_key(
+    role: Role = "admin", id_: str = "", expires: str | None = None, networks: tuple[Network, ...] = ()
+) -> tuple[str, AdminKey]:
     """Make a key: its text, which is shown once and kept nowhere, and what is written down of it."""
-    id_ = secrets.token_hex(4)
-    text = f"balancer_{id_}_{secrets.token_urlsafe(32)}"
-    return text, known_key(text, id_, role)
+    tag = secrets.token_hex(4)
+    text = f"balancer_{tag}_{secrets.token_urlsafe(32)}"
+    return text, AdminKey(id=id_ or tag, hash=_hash(text), role=role, expires=expires, networks=networks)
 
 
-def known_key(text: str, id_: str = "ADMIN_API_KEY", role: Role = "admin") -> AdminKey:
+def known_key(text: str, id_: str = ENVIRONMENT, role: Role = "admin") -> AdminKey:
     """The record of a key that the operator chose; for the environment's one."""
     return AdminKey(id=id_, hash=_hash(text), role=role)
 
@@ -63,7 +88,8 @@ def _hash(text: str) -> str:
 
 
 class Keyring:
-    """The keys that open the API: those of the configuration in force, and `fallback`, made for this process alone."""
+    """The keys that open the API: those of the configuration in force, those that were made over the API, and
+    `fallback`, made for this process alone."""
 
     def __init__(
         self,
@@ -71,52 +97,110 @@ class Keyring:
         fallback: AdminKey | None,
         clock: Callable[[], float],
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        store: KeyStore | None = None,
+        uses: LastUse | None = None,
     ) -> None:
+        """Without `store` and `uses`, keys made over the API and last uses are forgotten with the process."""
         self._config = config
         self._fallback = fallback
         self._wall = wall
         self._clock = clock
+        self.store = store or KeyStore(None)
+        self.uses = uses or LastUse(None, wall)
         self.guesses = Guesses()
+        self._guesses_of_all = Gcra(PACE_OF_ALL, BURST_OF_ALL, 1)
+
+    def make_one_if_needed(self) -> str | None:
+        """Make a key of role admin for this process alone, and return its text; None where there is a key already.
+
+        Keys that were made over the API are enough if one of them is an admin's that still works: a start is not to
+        write a key into a log which nobody needs.
+        """
+        if self._config().admin.keys or any(
+            key.role == "admin" and not self.expired(key) for key in self.store.keys.values()
+        ):
+            return None
+        text, self._fallback = new_key("admin")
+        return text
 
     def identify(self, headers: Mapping[str, str], address: str) -> Caller | None:
         """Who presents the key in `headers`; None when there is none. A wrong one: 401 or 429."""
         text = presented(headers)
         if text is None:
             return None
+        found = self.opened(text, address)
+        return Caller(found.id, found.role)
+
+    def opened(self, text: str, address: str) -> AdminKey:
+        """The key of this text. A Problem when there is none, or when it may not be used now and from there."""
         hashed = _hash(text)
         if len(text) < UNGUESSABLE:
             self._wait_over(address)
         found = None
-        for key in self._keys():
+        for key, _ in self.held():
             if compare_digest(key.hash, hashed):
                 found = key
         if found is None:
             self._wait_over(address)
-            self.guesses.count(address, hashed, self._clock())
+            now = self._clock()
+            if self.guesses.count(address, hashed, now):
+                self._guesses_of_all.take("", 1, now)
             log.warning("a wrong key", address=address)  # at most as often as guesses are let through
             raise Problem(401, "the key is not known", headers=CHALLENGE)
-        if found.expires is not None and self._wall().date() > date.fromisoformat(found.expires):
-            raise Problem(401, f"the key {found.id} expired on {found.expires}", headers=CHALLENGE)
-        return Caller(found.id, found.role)
+        self.check(found, address)
+        return found
+
+    def check(self, key: AdminKey, address: str) -> None:
+        """Note that a key is used; a Problem when it may not be, now and from there."""
+        if self.expired(key):
+            raise Problem(401, f"the key {key.id} expired on {key.expires}", headers=CHALLENGE)
+        if key.networks and not _within(address, key.networks):
+            raise Problem(403, f"the key {key.id} may not be used from {address or 'a Unix socket'}")
+        self.uses.note(key, plain_address(address) or "unix")
+
+    def expired(self, key: AdminKey) -> bool:
+        return key.expires is not None and self._wall().date() > date.fromisoformat(key.expires)
+
+    def held(self) -> Iterator[Held]:
+        """Every key that opens the API, or did until it expired.
+
+        What the configuration calls by an id goes before what the API has made under it, which opens nothing then:
+        whom the audit trail names is one key.
+        """
+        ids = set()
+        for key in self._config().admin.keys:
+            ids.add(key.id)
+            yield Held(key, "environment" if key.id == ENVIRONMENT else "file")
+        for kept in self.store.keys.values():
+            if kept.id not in ids:
+                yield Held(kept, "api")
+        if self._fallback is not None:
+            yield Held(self._fallback, "process")
 
     def _wait_over(self, address: str) -> None:
-        """A 429 while the address has to wait for its wrong keys.
+        """A 429 while the address, or everybody, has to wait for wrong keys.
 
         A long key is looked at first, and so is not kept waiting when it is right: any user of this machine could
         lock the operator out else. That helps nobody to guess, as 256 random bits are found at no speed. A short one,
         which somebody thought of, is not looked at: it must not be told from the wrong ones by now.
         """
-        wait = self.guesses.wait(address, self._clock())
+        now = self._clock()
+        wait, whence = self.guesses.wait(address, now), "came from this address"
+        everybody = self._guesses_of_all
+        if wait <= 0 and everybody.left("", now) < 1:
+            wait, whence = everybody.full_in("", now) - everybody.tolerance + everybody.interval, "came of late"
         if wait > 0:
             raise Problem(
                 429,
-                f"too many wrong keys came from this address: wait {wait:.0f} seconds",
-                headers={"Retry-After": f"{max(1.0, wait):.0f}"},
+                f"too many wrong keys {whence}: wait {max(1.0, wait):.0f} seconds",
+                headers={"Retry-After": f"{max(1, ceil(wait))}"},
             )
 
-    def _keys(self) -> tuple[AdminKey, ...]:
-        keys = self._config().admin.keys
-        return keys if self._fallback is None else (*keys, self._fallback)
+
+def _within(address: str, networks: Iterable[Network]) -> bool:
+    """Whoever comes by a Unix socket comes from this machine."""
+    parsed = ip_address(plain_address(address) or "127.0.0.1")
+    return any(parsed in network for network in networks)
 
 
 def presented(headers: Mapping[str, str]) -> str | None:
@@ -154,35 +238,25 @@ class Guesses:
 
     def wait(self, address: str, now: float) -> float:
         """Seconds until the address may present a key again; 0 when it may now."""
-        record = self._records.get(_block(address))
+        record = self._records.get(client_key(address))
         if record is None:
             return 0.0
         used = record.used - (now - record.stamp) / PACE
         return max(0.0, (used - (BURST - 1)) * PACE)
 
-    def count(self, address: str, hashed: str, now: float) -> None:
-        """The address presented a wrong key."""
-        block = _block(address)
+    def count(self, address: str, hashed: str, now: float) -> bool:
+        """The address presented a wrong key; whether that was a new guess."""
+        block = client_key(address)
         record = self._records.setdefault(block, _Record())
         self._records.move_to_end(block)
         if hashed in record.wrong:
-            return
+            return False
         record.wrong = [*record.wrong, hashed][-BURST:]
         record.used = max(0.0, record.used - (now - record.stamp) / PACE) + 1
         record.stamp = now
         if len(self._records) > ADDRESSES:
             self._records.popitem(last=False)
+        return True
 
     def __len__(self) -> int:
         return len(self._records)
-
-
-def _block(address: str) -> str:
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address  # a Unix socket's other end has none
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed)
-    mapped = parsed.ipv4_mapped
-    return str(mapped) if mapped else str(IPv6Address(int(parsed) >> 64 << 64))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
 from random import SystemRandom
 
 import structlog
 from aiohttp import web
 
-from api.auth import CHALLENGE, Caller
+from api.auth import CHALLENGE, Caller, Role
 from api.door import DOOR
 from api.guard import check_browser, check_host, check_path, check_size
 from api.operation import Operation
@@ -102,8 +102,19 @@ class Gate:
         if caller is None:
             raise Problem(401, "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY", headers=CHALLENGE)
         if not caller.may(role):
-            raise Problem(403, f"this needs a key of role {role}; {caller.id} has role {caller.role}")
+            raise Problem(403, _too_low(role, caller))
         return caller
+
+
+def _too_low(role: Role, caller: Caller) -> str:
+    return f"this needs the role {role}; the key {caller.id} has the role {caller.role}, which may {_MAY[caller.role]}"
+
+
+_MAY: Mapping[Role, str] = {
+    "viewer": "only read",
+    "operator": "operate what is configured, and change nothing else",
+    "admin": "do everything",
+}
 
 
 def _names(admin: Admin) -> tuple[str, ...]:

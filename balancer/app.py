@@ -21,8 +21,9 @@ import structlog
 from aiohttp import web
 
 from api.app import make_app, make_metrics_app
-from api.auth import Keyring, new_key
+from api.auth import Keyring
 from api.door import Site
+from api.key_store import KeyStore, LastUse
 from api.services import Services
 from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
@@ -45,6 +46,7 @@ from config.schema import Config
 from config.values import Address
 
 BEAT = 0.1  # seconds between two flushes of the access log
+USES_KEPT = 60.0  # seconds between two looks at what is to be kept of the last uses of keys
 GLANCE = 0.05  # seconds between two looks at what is still open during shutdown
 SECRET_SIZE = 32
 SHORTEST_SECRET = 16  # bytes: with fewer, who has a cookie may find its key by trying
@@ -129,11 +131,13 @@ class App:
         self.recent = Recent()
         self.lag = LoopLag(BEAT)
         process = Process()
-        key, fallback = (None, None) if config.admin.keys else new_key()
-        self._one_time_key = key
+        store = KeyStore(state.parent / "keys.json")
+        self._uses = LastUse(state.parent / "key-uses.json")
+        keyring = Keyring(lambda: self.control.snapshot.config, None, monotonic, store=store, uses=self._uses)
+        self._one_time_key = keyring.make_one_if_needed()
         self.services = Services(
             control=self.control,
-            keyring=Keyring(lambda: self.control.snapshot.config, fallback, monotonic),
+            keyring=keyring,
             recent=self.recent,
             metrics=Metrics(config.metrics.max_series, process),
             process=process,
@@ -177,6 +181,7 @@ class App:
         finally:
             for task in self._tasks:
                 task.cancel()
+            await self._keep_uses()
             await self.control.close()
             await self.plane.close()
             await self.redis.close()
@@ -217,6 +222,11 @@ class App:
             count += 1
             if count % round(1 / BEAT) == 0:
                 self.recent.sample(now, self.plane.report())
+            if count % round(USES_KEPT / BEAT) == 0:
+                self._keep(self._keep_uses())
+
+    async def _keep_uses(self) -> None:
+        await self._uses.keep([held.key for held in self.services.keyring.held()])
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

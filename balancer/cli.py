@@ -291,9 +291,11 @@ def _example(options: Namespace, console: Console) -> int:
 
 
 def _create_key(options: Namespace, console: Console) -> int:
-    from balancer.commands.keys import create
+    from balancer.commands.keys import Wanted, create
 
-    return create(console, options.role, options.id, options.json)
+    client = None if options.offline else _client(options, console)
+    wanted = Wanted(options.role, options.id, options.expires, options.networks)
+    return create(console, client, wanted, options.json)
 
 
 def _key_options(own: ArgumentParser) -> None:
@@ -303,7 +305,36 @@ def _key_options(own: ArgumentParser) -> None:
         default="viewer",
         help="what it allows: reading; draining and probing too; everything (default: %(default)s)",
     )
-    own.add_argument("--id", help="its name in logs (default: a random one)")
+    own.add_argument("--id", help="its name in lists, logs and the audit trail (default: a random one)")
+    own.add_argument("--expires", metavar="DATE", help="the last day on which it works, by UTC, such as 2027-01-31")
+    own.add_argument(
+        "--network",
+        dest="networks",
+        metavar="NETWORK",
+        action="append",
+        default=[],
+        help="where it may be used from, such as 10.0.0.0/8; may be given several times (default: from everywhere)",
+    )
+    own.add_argument(
+        "--offline", action="store_true", help="ask no balancer: print an entry for balancer.yaml, not in force yet"
+    )
+
+
+def _list_keys(options: Namespace, console: Console) -> int:
+    from balancer.commands.keys import show
+
+    return show(console, _client(options, console), options.json)
+
+
+def _revoke_key(options: Namespace, console: Console) -> int:
+    from balancer.commands.keys import revoke
+
+    return revoke(console, _client(options, console), options.id, options.last)
+
+
+def _revoke_options(own: ArgumentParser) -> None:
+    own.add_argument("id", metavar="ID", help="as `balancer key list` names it")
+    own.add_argument("--last", action="store_true", help="also when it is the last key of role admin")
 
 
 def _healthcheck(options: Namespace, console: Console) -> int:
@@ -362,14 +393,16 @@ GROUPS = (
     ),
     (
         "key",
-        "make keys to the admin API",
+        "make, list and revoke keys to the admin API",
         (
             Command(
                 "create",
-                "make a key, and print it once with its entry for admin.keys",
+                "make a key in the running balancer, or for its file, and print it once",
                 _create_key,
-                (_key_options, _json),
+                (_key_options, _json, *CLIENT),
             ),
+            Command("list", "show every key, from where it is and when it was used last", _list_keys, (_json, *CLIENT)),
+            Command("revoke", "take a key back at once", _revoke_key, (_revoke_options, *CLIENT)),
         ),
     ),
 )

@@ -248,7 +248,9 @@ class AdminKey(Model):
     hash: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256: and 64 hex digits"])]
     role: Literal["viewer", "operator", "admin"] = "viewer"
     expires: str | None = None
-    """A date such as 2027-01-31."""
+    """A date such as 2027-01-31, the last day on which it works, by UTC."""
+    networks: tuple[Network, ...] = ()
+    """Where it may be used from; none: from everywhere. Whoever comes by a Unix socket comes from 127.0.0.1."""
 
 
 class Admin(Model):

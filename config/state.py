@@ -42,7 +42,7 @@ def load_overlay(path: pathlib.Path) -> tuple[Overlay, tuple[Problem, ...]]:
     try:
         return from_text(content, str(path)), ()
     except ConfigError as error:
-        return Overlay(), (*error.problems, _set_aside(path))
+        return Overlay(), (*error.problems, set_aside(path))
 
 
 def save_overlay(path: pathlib.Path, overlay: Overlay) -> None:
@@ -50,13 +50,18 @@ def save_overlay(path: pathlib.Path, overlay: Overlay) -> None:
 
     Raises StateError when it cannot be kept; the old file is then as it was.
     """
+    keep(path, to_text(overlay))
+
+
+def keep(path: pathlib.Path, text: str) -> None:
+    """The same for any file of the balancer's own."""
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # mkstemp makes it 0600: the overlay names servers, which are nobody else's business.
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(to_text(overlay))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -113,14 +118,15 @@ def _listed(value: object) -> object:
     return sorted(value) if isinstance(value, (set, frozenset)) else value
 
 
-def _set_aside(path: pathlib.Path) -> Problem:
+def set_aside(path: pathlib.Path, what: str = "the changes of the admin API") -> Problem:
+    """Move a file that cannot be used out of the way, as `.bad`; what is then to be told."""
     bad = path.with_name(f"{path.name}.bad")
     try:
         os.replace(path, bad)
     except OSError as error:
         message = f"is left out, and could not be moved to {bad.name}: {error.strerror or error}"
     else:
-        message = f"is left out: the changes of the admin API are not in effect; they were moved to {bad.name}"
+        message = f"is left out: {what} are not in effect; they were moved to {bad.name}"
     return Problem(str(path), 0, 0, "", message)
 
 

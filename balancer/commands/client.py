@@ -68,6 +68,11 @@ class Client:
         """`also` are statuses that are no success, and whose answer is told all the same."""
         return self._document(self.ask("POST", *path, query=query, patience=patience, body=body), also)
 
+    def delete(self, *path: str, query: str = "") -> None:
+        answer = self.ask("DELETE", *path, query=query)
+        if answer.status != 204:
+            self._document(answer)
+
     def ask(self, method: str, *path: str, query: str = "", patience: float = PATIENCE, body: object = None) -> Answer:
         """Whatever is answered. The parts of the path are joined by slashes, so each may hold any character.
 

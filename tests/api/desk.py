@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient
 from pydantic import JsonValue
 
 from api.auth import ROLES, Keyring, Role, new_key
+from api.key_store import KeyStore
 from api.services import Services
 from balancer.redis_link import RedisLink
 from balancer.telemetry.metrics import Metrics
@@ -45,7 +46,7 @@ def services(room: Room, clock: Clock) -> Services:
     control = room.control
     return Services(
         control=control,
-        keyring=Keyring(lambda: control.snapshot.config, None, clock),
+        keyring=Keyring(lambda: control.snapshot.config, None, clock, store=KeyStore(room.state.parent / "keys.json")),
         recent=Recent(),
         metrics=Metrics(5000, Process()),
         process=Process(),

@@ -280,7 +280,9 @@ async def test_a_key_may_come_as_x_api_key(desk: Desk) -> None:
 async def test_a_role_that_is_too_low_is_told_which_is_needed(desk: Desk) -> None:
     answer = await desk.ask("POST", f"{SERVERS}/a/drain", role="viewer")
     assert answer.status == 403
-    assert answer.json["detail"] == "this needs a key of role operator; viewer has role viewer"
+    assert answer.json["detail"] == (
+        "this needs the role operator; the key viewer has the role viewer, which may only read"
+    )
     assert desk.room.fleet.snapshot.drained == frozenset()
 
 

@@ -45,6 +45,10 @@ ROLES = {
     ("POST", "/api/config/reload"): "operator",
     ("POST", "/api/config/check"): "admin",
     ("DELETE", "/api/config/overlay"): "admin",
+    ("GET", "/api/keys"): "admin",
+    ("POST", "/api/keys"): "admin",
+    ("GET", "/api/keys/{key}"): "admin",
+    ("DELETE", "/api/keys/{key}"): "admin",
 }
 """Who may do what, as docs/api.md has it."""
 
@@ -93,6 +97,9 @@ RIGHT = [
         b' "pool": "web", "strategy": "random", "health": {"active": {"interval": "1s"}}}',
     ),
     Case("DELETE", "/api/config/overlay", "/api/config/overlay?pool=web"),
+    Case("POST", "/api/keys", "/api/keys", b'{"id": "a", "role": "operator", "networks": ["127.0.0.0/8"]}'),
+    Case("GET", "/api/keys/{key}", "/api/keys/a"),
+    Case("DELETE", "/api/keys/{key}", "/api/keys/a"),
 ]
 """At least one call of every operation that succeeds, in an order in which they do."""
 
@@ -106,6 +113,8 @@ def wrong(case: Case) -> Iterator[Case]:
         yield case._replace(filled=path.replace("/web/", "/nix/"))
     if "{server}" in case.path:
         yield case._replace(filled=path.replace("/servers/", "/servers/x"))
+    if "{key}" in case.path:
+        yield case._replace(filled=path.replace("/keys/", "/keys/x"))
     yield case._replace(body=b"{", content_type="application/json")
     yield case._replace(body=b"{}", content_type="text/plain")
     yield case._replace(body=b'{"nix": 1}', content_type="application/json")

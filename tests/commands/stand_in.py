@@ -71,7 +71,7 @@ def stand_in(replies: Mapping[str, Reply | Callable[[], Reply]], socket: Path | 
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = answer  # noqa: N815  # the names that http.server looks for
+        do_GET = do_POST = do_DELETE = answer  # noqa: N815  # the names that http.server looks for
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name in http.server
             pass
