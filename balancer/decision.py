@@ -37,6 +37,7 @@ class Decision:
     """
 
     __slots__ = (
+        "asked",
         "attempts",
         "bytes_in",
         "bytes_out",
@@ -51,7 +52,6 @@ class Decision:
         "listener",
         "method",
         "outcome",
-        "passed",
         "pool",
         "queued",
         "reasons",
@@ -96,5 +96,5 @@ class Decision:
         self.cache = ""  # what the cache did; empty on routes without one
         self.identity: Identity | None = None  # who it is from, once it has shown it
         self.guarded = ""  # why a guard of the route refused it; empty when none did
-        self.passed = 0  # steps of the guard that need not be asked again
+        self.asked = 0  # the step of the guard that has, or had, a question
         self.holds: list[Place] | None = None

@@ -16,7 +16,8 @@ from balancer.reception import Views
 from balancer.server import Server
 from balancer.snapshot import Snapshot
 from balancer.tally import ListenerTally
-from config.schema import Config, Pool, Route
+from config.rates import Rate
+from config.schema import Config, Pool, RateLimit, Route, RouteLimit
 from config.schema import Listener as ListenerSettings
 from config.schema import Server as ServerSettings
 from config.values import Address
@@ -39,9 +40,12 @@ class _Transport(asyncio.Transport):
         return False
 
 
-def exchange(request: bytes, answer: bytes) -> Callable[[], object]:
-    """A call that takes a request through the proxy and its answer back, on connections that are kept."""
-    stage = _Stage(caches=False)
+def exchange(request: bytes, answer: bytes, *, limited: bool = False) -> Callable[[], object]:
+    """A call that takes a request through the proxy and its answer back, on connections that are kept.
+
+    `limited`: its route has a limit, which lets everything pass.
+    """
+    stage = _Stage(caches=False, limited=limited)
 
     def once() -> None:
         stage.ask(request, answer)
@@ -74,9 +78,9 @@ def miss(request: Callable[[int], bytes], answer: bytes, *, caches: bool) -> Cal
 class _Stage:
     """A plane between a client and a server, whose connections are kept."""
 
-    def __init__(self, *, caches: bool) -> None:
+    def __init__(self, *, caches: bool, limited: bool = False) -> None:
         with asyncio.Runner() as runner:  # a plane needs a loop to be made, and none for what is measured
-            plane, server, listener = runner.run(_plane(caches=caches))
+            plane, server, listener = runner.run(_plane(caches=caches, limited=limited))
         self._client = ClientConnection(listener)
         self._upstream = UpstreamConnection(plane.dialer, server)
         self._to_client, self._to_server = _Transport(), _Transport()
@@ -96,12 +100,15 @@ class _Stage:
             raise RuntimeError("the request was not answered")
 
 
-async def _plane(*, caches: bool) -> tuple[Plane, Server, Listener]:
+async def _plane(*, caches: bool, limited: bool) -> tuple[Plane, Server, Listener]:
     settings = Pool.model_validate(
         {"servers": {"a": ServerSettings(url="http://127.0.0.1:80")}, "health": {"active": None}}
     )
     plane = Plane(Views(), b"a secret of thirty-two bytes....", Random(1))
-    config = Config(listeners={}, pools={"app": settings}, routes={"all": Route(pool="app", cache=caches)})
+    limits = {"all": RateLimit(rate=Rate.of("100000000/s"))}
+    chosen = (RouteLimit(policy="all"),) if limited else ()
+    routes = {"all": Route(pool="app", cache=caches, rate_limit=chosen)}
+    config = Config(listeners={}, pools={"app": settings}, routes=routes, rate_limits=limits)
     await plane.apply(Snapshot(1, config))
     address = ListenerSettings(address=Address.of("127.0.0.1:80"))  # it is not opened
     listener = Listener("main", address, config, ListenerTally(), plane.reception, Crowd(1, 1))

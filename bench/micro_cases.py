@@ -11,6 +11,8 @@ from random import Random
 
 from balancer.decision import Decision
 from balancer.ewma import PeakEwma
+from balancer.guards.guard import Guard
+from balancer.guards.limiter import Policy
 from balancer.http1.edits import Edits
 from balancer.http1.framing import response_length
 from balancer.http1.head import RequestHead, ResponseHead, parse_request, parse_response
@@ -24,7 +26,8 @@ from balancer.telemetry.redaction import Redaction
 from balancer.telemetry.sink import Sink
 from bench.exchange_case import exchange, hit, miss
 from bench.request import SMALL, SMALL_BODY, encoded
-from config.schema import Headers, Limits
+from config.rates import Rate
+from config.schema import Headers, Limits, RateLimit, RouteLimit
 
 Call = Callable[[], object]
 
@@ -149,6 +152,21 @@ def _encode_response() -> Call:
 def _exchange() -> Call:
     """On connections that are kept, over transports that cost nothing."""
     return exchange(encoded(8080, SMALL), b"%b\r\n\r\n%b" % (_ANSWER, SMALL_BODY))
+
+
+@case("proxy: the same of a route with a limit")
+def _limited() -> Call:
+    return exchange(encoded(8080, SMALL), b"%b\r\n\r\n%b" % (_ANSWER, SMALL_BODY), limited=True)
+
+
+@case("guards: a limit by client")
+def _limit() -> Call:
+    """Of clients that come again and again; the last of many is as quick as the first."""
+    policy = Policy("all", RateLimit(rate=Rate.of("100000000/s")))
+    guard = Guard([policy.step(RouteLimit(policy="all"), "all")])
+    head, client = _request(), _Client()
+    decisions = cycle([Decision("main", f"192.0.{n >> 8}.{n & 255}", 1.0) for n in range(10_000)])
+    return lambda: guard.check(head, client, next(decisions))
 
 
 def _new(number: int) -> bytes:

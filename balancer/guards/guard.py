@@ -14,30 +14,31 @@ from balancer.http1.outgoing import Client
 class Guard:
     """The steps of one route. The first that has something to say ends the walk, or stays it.
 
-    A step that asks a question is not asked again: once that is answered, `check` goes on after it.
+    A step that asks a question is not asked again: once that is answered, `go_on` begins after it.
     """
 
-    __slots__ = ("_steps",)
+    __slots__ = ("_steps", "check")
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = tuple(steps)
-
-    def check(self, head: RequestHead, client: Client, decision: Decision) -> Verdict:
+        self.check: Step = steps[0] if len(steps) == 1 else self._walk
         """None: it may pass. A question: the request waits, and goes on with `go_on`."""
+
+    def _walk(self, head: RequestHead, client: Client, decision: Decision) -> Verdict:
         for step in self._steps:
             verdict = step(head, client, decision)
             if verdict is not None:
                 if not isinstance(verdict, Refusal):
-                    decision.passed = self._steps.index(step) + 1
+                    decision.asked = self._steps.index(step)
                 return verdict
         return None
 
     def go_on(self, head: RequestHead, client: Client, decision: Decision) -> Verdict:
         """The steps after the one that had a question."""
-        for at in range(decision.passed, len(self._steps)):
+        for at in range(decision.asked + 1, len(self._steps)):
             verdict = self._steps[at](head, client, decision)
             if verdict is not None:
                 if not isinstance(verdict, Refusal):
-                    decision.passed = at + 1
+                    decision.asked = at
                 return verdict
         return None

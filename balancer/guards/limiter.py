@@ -104,6 +104,10 @@ class Policy:
         key_for = key_of(settings.key, route)
         costs = {method: cost * limit.cost for method, cost in settings.costs.items()}
         usual = limit.cost
+        rulings = self.rulings
+        exempts = bool(settings.exempt)
+        counts = settings.concurrency is not None
+        limits = settings.rate is not None
 
         def step(head: RequestHead, client: Client, decision: Decision) -> Verdict:
             if key_for is None:
@@ -113,15 +117,15 @@ class Policy:
             else:
                 key = key_for(head, decision)
             cost = costs.get(decision.method, usual) if costs else usual
-            if self.exempt or self.rulings:
+            if rulings or exempts:
                 stands_out = self._stands_out(key, decision)
                 if stands_out is not False:
                     return stands_out
-            if settings.concurrency is not None and cost:
+            if counts and cost:
                 refusal = self._enter(key, decision)
                 if refusal is not None:
                     return refusal
-            if settings.rate is not None and (wait := take(key, cost, decision.started)):
+            if limits and (wait := take(key, cost, decision.started)):
                 return self._over(key, wait)
             decisions["allowed"] += 1
             return None

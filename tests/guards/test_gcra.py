@@ -92,3 +92,14 @@ def test_the_wait_that_is_told_is_just_long_enough(burst: int, cost: int, spent:
     if 0.0 < wait < NEVER:
         assert buckets.take("a", cost, wait * 0.99) > 0.0
         assert buckets.take("a", cost, wait + 1e-9) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("count", "period", "burst"), [(100, 1.0, 100), (600, 60.0, 100), (7, 1.0, 1), (1000, 1.0, 50)]
+)
+def test_at_ten_times_the_rate_for_a_minute_as_many_pass_as_should(count: int, period: float, burst: int) -> None:
+    interval = period / count
+    buckets = Gcra(interval, burst, 10)
+    asked = round(60 / interval * 10)
+    passed = sum(buckets.take("a", 1, 1000.0 + number * interval / 10) == 0.0 for number in range(asked))
+    assert passed == pytest.approx(60 / interval + burst, rel=0.01)
