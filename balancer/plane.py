@@ -15,6 +15,7 @@ from balancer.cache.contents import Contents, Survey
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.ewma import PeakEwma
+from balancer.guarding.shared_limits import SharedLimits
 from balancer.guarding.watch import Watch
 from balancer.guards.rulings import Ruling
 from balancer.http1.error_page import OWN, ErrorPage
@@ -75,8 +76,11 @@ class Plane:
     `apply` builds everything new before it changes anything, then swaps the route table, then retires what has left.
     """
 
-    def __init__(self, views: Views, secret: bytes, rng: Random | None = None) -> None:
-        """`secret` keys sticky cookies: the same in all planes and over restarts."""
+    def __init__(self, views: Views, secret: bytes, rng: Random | None = None, common: bytes = b"") -> None:
+        """`secret` keys sticky cookies: the same in all planes and over restarts.
+
+        `common` is what balancers that share a Redis all know, and it does not; empty: nothing.
+        """
         self.rng = rng or Random(os.urandom(16))
         self.views = views
         self.pools: dict[str, Pool] = {}
@@ -102,7 +106,7 @@ class Plane:
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
         self._redis = RedisAccess()
         self._shared = SharedLevel(self.reception.cache.stock)
-        self.watch = Watch()
+        self.watch = Watch(SharedLimits(views.on_event, common))
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
 
@@ -141,8 +145,10 @@ class Plane:
 
     async def _change_redis(self, config: Config) -> None:
         caches = self.reception.table.caches
-        await self._redis.change(config, wanted=caches and config.cache.redis)
+        limits = self.watch.shared
+        await self._redis.change(config, wanted=(caches and config.cache.redis) or bool(limits.policies))
         await self._shared.change(config, self._redis.gateway, caches=caches)
+        await limits.use(self._redis.gateway)
 
     def _set_limits(self, limits: Limits) -> None:
         self._crowd.most = limits.connections_total or _room_for_clients()
@@ -421,6 +427,7 @@ class Plane:
             connection.cut()
         self._sweeper.stop()
         await self._shared.close()
+        await self.watch.shared.close()
         await self._redis.close()
         if self._looking is not None:
             await asyncio.wait([self._looking])

@@ -46,9 +46,9 @@ class Terms:
         self.depth = ceil(burst * interval) + 1
 
 
-def bucket_key(prefix: str, policy: str, key: bytes, secret: bytes) -> str:
+def bucket_key(prefix: str, policy: str, key: str, secret: bytes) -> str:
     """Where the bucket of a key is. Redis gets no client's address, cookie or API key to see, and nothing long."""
-    digest = blake2b(key, digest_size=12, key=secret).hexdigest()
+    digest = blake2b(key.encode(), digest_size=12, key=secret).hexdigest()
     return f"{prefix}rl:{{{policy}:{digest}}}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from balancer.decision import Decision
+from balancer.guarding.shared_limits import SharedLimits
 from balancer.guards.address import AddressRule
 from balancer.guards.guard import Guard
 from balancer.guards.keys import needs_identity
@@ -23,14 +24,16 @@ ADDRESS = "address"
 class Watch:
     """Makes the guards of routes."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: SharedLimits) -> None:
         self.limiter = Limiter()
+        self.shared = shared
         self._config: Config | None = None
 
     def configure(self, config: Config) -> None:
         """Take a configuration; `guard` is then asked for each of its routes."""
         self._config = config
         self.limiter.configure(config.rate_limits)
+        self.shared.configure(config, self.limiter.policies)
 
     def guard(self, name: str, route: Route) -> Guard | None:
         """What stands before a route; None: nothing."""

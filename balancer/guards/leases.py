@@ -43,13 +43,13 @@ class Lot(Generic[W]):
 class Leases(Generic[W]):
     """The lots of all keys of one limit: `rate` tokens a second, and `burst` at once, for all balancers together.
 
-    A token is counted in Redis when it is taken from there and spent here later, or never. A balancer holds at most `held`
-    tokens of a key, so with N balancers, and answers from Redis that take no longer than d seconds:
+    A token is counted in Redis when it is taken from there, and spent here later, or never. A balancer holds at most
+    `held` tokens of a key, so with N balancers, and answers from Redis that take no longer than d seconds:
 
-    * in any t seconds all of them together let at most `burst + rate * (t + d) + N * held` through, where the limit says
-      `burst + rate * t`;
-    * nobody is refused who asks for no more than `burst - 2 * N * held + (rate - N * held / LIFE) * t - rate * d` in any
-      t seconds.
+    * in any t seconds all of them together let at most `burst + rate * (t + d) + N * held` through, where the limit
+      says `burst + rate * t`;
+    * nobody is refused who asks for no more than `burst - 2 * N * held + (rate - N * held / LIFE) * t - rate * d` in
+      any t seconds.
 
     `held` is one and a half of the largest lot. That is a twentieth of the burst or a tenth of a second's worth of the
     rate, whichever is more, but so little that `N * held` is no more than half a burst. (A request that costs c leaves
@@ -67,9 +67,9 @@ class Leases(Generic[W]):
         self.rate = rate
         self.burst = burst
         self.exact = exact
-        self.lots: OrderedDict[bytes, Lot[W]] = OrderedDict()
+        self.lots: OrderedDict[str, Lot[W]] = OrderedDict()
         self._depth = burst / rate
-        self._most = most
+        self.most = most
         self._pause = 0.0 if exact else min(PAUSE, self._depth / 4)
         self.largest = 1
         self.share(1)
@@ -84,12 +84,12 @@ class Leases(Generic[W]):
         worth = max(self.burst / 20, self.rate / 10)
         self.largest = 1 if self.exact else max(int(min(worth, self.burst / (3 * instances))), 1)
 
-    def lot(self, key: bytes, now: float) -> Lot[W]:
+    def lot(self, key: str, now: float) -> Lot[W]:
         """What is known of a key."""
         lots = self.lots
         lot = lots.get(key)
         if lot is None:
-            if len(lots) >= self._most:
+            if len(lots) >= self.most:
                 lots.popitem(last=False)
             lot = lots[key] = Lot(now)
         else:

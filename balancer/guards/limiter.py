@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 from balancer.decision import Decision
 from balancer.guards.address import Networks, client_key
 from balancer.guards.gcra import NEVER, Gcra
 from balancer.guards.keys import key_of
 from balancer.guards.rulings import Ruling, UnknownKey, name_of, text_of
-from balancer.guards.verdict import Refusal, Verdict
+from balancer.guards.verdict import Question, Refusal, Verdict
 from balancer.http1.head import RequestHead
 from balancer.http1.outgoing import Client
 from config.guards import RateLimit, RouteLimit
@@ -72,10 +72,24 @@ class Hold(NamedTuple):
             del places[self.key]
 
 
+class Shared(Protocol):
+    """What a policy asks in place of its own buckets, where balancers count together."""
+
+    def take(self, key: str, cost: int, now: float) -> float | Refusal | Question | Counted:
+        """0.0: it may pass; seconds: not before then; or that for which all has been counted."""
+
+
+class Counted:
+    """A request passes, and has been counted already."""
+
+
+COUNTED: Final = Counted()
+
+
 class Policy:
     """One of `rate_limits`, with what it knows of its keys. Over reloads it is kept as long as its name and key are."""
 
-    __slots__ = ("buckets", "exempt", "fields", "name", "places", "rulings", "settings", "tally")
+    __slots__ = ("buckets", "exempt", "fields", "name", "places", "rulings", "settings", "shared", "tally")
 
     def __init__(self, name: str, settings: RateLimit) -> None:
         self.name = name
@@ -83,6 +97,7 @@ class Policy:
         self.places: dict[str, int] = {}  # requests under way by key: as many as there are requests, at most
         self.rulings: dict[str, Standing] = {}
         self.buckets = Gcra(1.0, 1, 1)
+        self.shared: Shared | None = None  # set before `step` is called
         self.configure(settings)
 
     def configure(self, settings: RateLimit) -> None:
@@ -99,7 +114,7 @@ class Policy:
     def step(self, limit: RouteLimit, route: str) -> Step:
         """What a route asks of a request that is to be counted."""
         settings = self.settings
-        take = self.buckets.take
+        take = self.shared.take if self.shared is not None else self.buckets.take
         decisions = self.tally.decisions
         key_for = key_of(settings.key, route)
         costs = {method: cost * limit.cost for method, cost in settings.costs.items()}
@@ -125,8 +140,10 @@ class Policy:
                 refusal = self._enter(key, decision)
                 if refusal is not None:
                     return refusal
-            if limits and (wait := take(key, cost, decision.started)):
-                return self._over(key, wait)
+            if limits and (said := take(key, cost, decision.started)):
+                if isinstance(said, float):
+                    return self.over(key, said)
+                return None if isinstance(said, Counted) else said
             decisions["allowed"] += 1
             return None
 
@@ -165,12 +182,12 @@ class Policy:
         decision.holds.append(Hold(self, key))
         return None
 
-    def _over(self, key: str, wait: float) -> Refusal | None:
-        """The bucket has not enough for the request."""
+    def over(self, key: str, wait: float, word: str = "limited") -> Refusal | None:
+        """The bucket has not enough for the request; it is counted as that word."""
         if self.settings.dry_run:
             self.tally.refused("dry-run", key)
             return None
-        self.tally.refused("limited", key)
+        self.tally.refused(word, key)
         return self.limited(wait)
 
     def limited(self, wait: float) -> Refusal:

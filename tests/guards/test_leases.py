@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from balancer.guards.leases import ASK, LIFE, LOW, PAUSE, SPENT, Leases, Lot
 
-KEY = b"somebody"
+KEY = "somebody"
 
 
 class Bucket:
@@ -288,8 +288,8 @@ def test_what_all_balancers_hold_is_no_more_than_half_a_burst(balancers: int, ra
 
 def test_no_more_keys_are_remembered_than_allowed() -> None:
     leases = Leases[str](1.0, 1, 3)
-    kept = leases.lot(b"0", 0.0)
+    kept = leases.lot("0", 0.0)
     for n in range(1, 100):
-        leases.lot(b"%d" % n, 0.0)
-        assert leases.lot(b"0", 0.0) is kept
+        leases.lot(str(n), 0.0)
+        assert leases.lot("0", 0.0) is kept
     assert len(leases.lots) == 3

@@ -1,0 +1,363 @@
+"""Limits that balancers share: tokens from Redis, and what is decided without it while it is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from math import ceil
+from random import Random
+from time import monotonic
+from typing import Final, Literal
+
+from balancer.guarding.presence import Presence
+from balancer.guarding.shared_bucket import BUCKET, Terms, bucket_key, told
+from balancer.guards.gcra import Gcra
+from balancer.guards.leases import LOW, SPENT, Leases, Lot
+from balancer.guards.limiter import COUNTED, RATE, Counted, Policy
+from balancer.guards.verdict import Answered, Refusal
+from balancer.redis_gateway import Gateway, Unavailable
+from config.guards import RateLimit
+from config.schema import Config
+
+DEADLINE: Final = 0.05
+"""Seconds that a request waits for Redis, at most."""
+LEAST: Final = 0.005
+"""Seconds that Redis is given to answer who has waited for others' tokens before."""
+BEAT: Final = 2.0
+"""Seconds between two signs of life."""
+PAUSE: Final = 1.0
+LONGEST: Final = 16.0
+"""Seconds until Redis is tried again after a failure; doubled after each that comes soon after another."""
+FIRST: Final = 0.25
+"""Seconds that a configuration waits to know whether Redis can be asked."""
+STEADY: Final = 30.0
+"""Seconds that it has to work for the next pause to be the shortest again."""
+
+LOCAL: Final = "rate_limits_local"
+SHARED: Final = "rate_limits_shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether limits are shared at the moment; each balancer holds its share of them while they are not."""
+
+    state: Literal["shared", "local"]
+    reason: str | None
+    """Why they are not."""
+    since: datetime
+    instances: int
+    """Balancers known to share them."""
+
+
+class SharedLimits:
+    """The shared limits of a plane.
+
+    As soon as one question has not been answered well, nobody asks any more and each request is judged here, until a
+    sign of life, for which nobody waits, has got through. So no request waits for longer than `DEADLINE`, and only
+    those do that ask while the failure has not been noticed yet.
+    """
+
+    def __init__(
+        self,
+        on_event: Callable[[str, str, str], None],
+        secret: bytes = b"",
+        *,
+        clock: Callable[[], float] = monotonic,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: Random | None = None,
+    ) -> None:
+        """`secret`: what all balancers know and Redis does not; keys of clients are hashed with it."""
+        self.policies: dict[str, SharedPolicy] = {}
+        self.prefix = ""
+        self.secret = blake2b(secret, digest_size=32, person=b"rate limits").digest()
+        self.clock = clock
+        self.shares = False
+        """Whether Redis is asked."""
+        self._on_event = on_event
+        self._wall = wall
+        self._sleep = sleep
+        self._rng = rng or Random()
+        self._gateway: Gateway | None = None
+        self._presence = Presence()
+        self._reason: str | None = "not asked yet"
+        self._since = wall()
+        self._pause = PAUSE
+        self._risen = 0.0  # when it was last well again
+        self._due: list[tuple[SharedPolicy, str, Lot[Asking]]] = []
+        self._beating: asyncio.Task[None] | None = None
+        self._first = asyncio.Event()
+
+    # What the plane says.
+
+    def configure(self, config: Config, policies: Mapping[str, Policy]) -> None:
+        """Take a configuration. Call it before the policies make their steps, and `use` after it."""
+        self.prefix = config.redis.prefix
+        old, self.policies = self.policies, {}
+        for name, policy in policies.items():
+            settings = policy.settings
+            policy.shared = None
+            if settings.shared and settings.rate is not None and config.redis.url:
+                shared = old.get(name)
+                if shared is None or shared.policy is not policy:
+                    shared = SharedPolicy(self, policy)
+                shared.configure(settings, self._presence.instances)
+                policy.shared = self.policies[name] = shared
+
+    async def use(self, gateway: Gateway | None) -> None:
+        """Share over this Redis, for as long as some limit is shared. Returns when it is known whether that works."""
+        wanted = gateway if self.policies else None
+        if wanted is self._gateway and (wanted is None) == (self._beating is None):
+            return
+        await self._end()
+        self._gateway = wanted
+        if wanted is not None:
+            self._first.clear()
+            self._beating = asyncio.get_running_loop().create_task(self._beat(wanted), name="shared-limits")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST):
+                    await self._first.wait()
+
+    async def close(self) -> None:
+        """Share nothing any more. Call it while the gateway can still be asked."""
+        await self._end()
+
+    async def _end(self) -> None:
+        beating, self._beating = self._beating, None
+        gateway, self._gateway = self._gateway, None
+        self.shares = False
+        self._reason = "not asked yet"
+        if beating is not None:
+            beating.cancel()
+            await asyncio.wait([beating])
+        if gateway is not None and gateway.up:
+            await self._presence.leave(gateway, self.prefix)
+
+    @property
+    def standing(self) -> Standing | None:
+        """How it goes; None where no limit is shared."""
+        if self._gateway is None:
+            return None
+        state: Literal["shared", "local"] = "shared" if self.shares else "local"
+        return Standing(state, self._reason, self._since, self._presence.instances)
+
+    # Whether Redis can be asked.
+
+    async def _beat(self, gateway: Gateway) -> None:
+        while True:
+            try:
+                await self._presence.tell(gateway, self.prefix, self.clock())
+            except Unavailable as error:
+                self.fall(error.why)
+            else:
+                self._rise()
+            self._first.set()
+            await self._sleep(BEAT if self.shares else self._pause * self._rng.uniform(1.0, 1.5))
+
+    def _rise(self) -> None:
+        instances = self._presence.instances
+        for policy in self.policies.values():
+            policy.share(instances)
+        if self.shares:
+            return
+        self.shares = True
+        if self._first.is_set():
+            self._risen = self.clock()
+            self._on_event(SHARED, "", f"by {instances} balancers, as Redis answers again")
+        self._reason = None
+        self._since = self._wall()
+
+    def fall(self, why: str) -> None:
+        """Redis has not answered as it should: it is not asked any more until a sign of life has got through."""
+        gateway = self._gateway
+        reason = (gateway.state.reason if gateway is not None else None) or why
+        if not self.shares and self._first.is_set():
+            self._reason = reason
+            return
+        now = self.clock()
+        self._pause = PAUSE if now - self._risen > STEADY else min(2 * self._pause, LONGEST)
+        self.shares = False
+        self._reason = reason
+        self._since = self._wall()
+        instances = self._presence.instances
+        self._on_event(LOCAL, "", f"each of {instances} balancers holds its share of them: {reason}")
+
+    # Questions.
+
+    def up(self) -> bool:
+        """Whether Redis can be asked now."""
+        if not self.shares:
+            return False
+        gateway = self._gateway
+        if gateway is None:
+            return False
+        if not gateway.up:
+            self.fall(gateway.state.phase)
+            return False
+        return True
+
+    def order(self, policy: SharedPolicy, key: str, lot: Lot[Asking]) -> None:
+        """Ask for tokens of this key at the end of the loop's turn, once for all that it brings."""
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._ask_all)
+        self._due.append((policy, key, lot))
+
+    def _ask_all(self) -> None:
+        due, self._due = self._due, []
+        now = self.clock()
+        for policy, key, lot in due:
+            if not lot.asked:
+                self._ask(policy, policy.leases, key, lot, now)
+
+    def _ask(self, policy: SharedPolicy, leases: Leases[Asking], key: str, lot: Lot[Asking], now: float) -> None:
+        until = now + DEADLINE
+        if lot.queue:
+            until = max(lot.queue[0][1].since + DEADLINE, now + LEAST)
+        want, least = leases.order(lot, now)
+        name = bucket_key(self.prefix, policy.name, key, self.secret)
+        terms = policy.terms
+        command = (1, name, terms.interval, terms.depth, want, least)
+        gateway = self._gateway
+        if gateway is None:
+            self._unanswered(policy, leases, key, lot, "closed")
+            return
+        answer = gateway.run("EVALSHA", BUCKET.digest, *command, deadline=until - now)
+
+        def answered(answer: asyncio.Future[object]) -> None:
+            try:
+                granted, debt = told(answer.result())
+            except Unavailable as error:
+                if error.why == "NOSCRIPT":
+                    again = gateway.run("EVAL", BUCKET.text, *command, deadline=max(until - self.clock(), LEAST))
+                    again.add_done_callback(answered)
+                    return
+                self._unanswered(policy, leases, key, lot, error.why)
+                return
+            now = self.clock()
+            for asking, said in leases.told(lot, granted, debt, now):
+                asking.tell(policy.verdict(key, said))
+            if lot.owed and not lot.asked:
+                self._ask(policy, leases, key, lot, now)
+
+        answer.add_done_callback(answered)
+
+    def _unanswered(self, policy: SharedPolicy, leases: Leases[Asking], key: str, lot: Lot[Asking], why: str) -> None:
+        if self.shares:
+            self.fall(why)
+        now = self.clock()
+        for cost, asking in leases.failed(lot):
+            asking.tell(policy.alone(key, cost, now))
+
+
+class SharedPolicy:
+    """One policy that is shared: its lots, and its own buckets for the time without Redis."""
+
+    __slots__ = ("_down", "_instances", "_limits", "_local", "_settings", "leases", "name", "policy", "terms")
+
+    def __init__(self, limits: SharedLimits, policy: Policy) -> None:
+        self.policy = policy
+        self.name = policy.name
+        self._limits = limits
+        self._settings: RateLimit | None = None
+        self._instances = 1
+        self._local = Gcra(1.0, 1, 1)
+
+    def configure(self, settings: RateLimit, instances: int) -> None:
+        """Take other settings. Tokens that are held lapse where the limit is another."""
+        before, self._settings = self._settings, settings
+        self._down = settings.on_redis_down
+        if before is None or _limit(before) != _limit(settings):
+            assert settings.rate is not None  # see SharedLimits.configure
+            rate = settings.rate.count / settings.rate.period
+            self.terms = Terms(rate, settings.most)
+            self.leases = Leases[Asking](rate, settings.most, settings.max_keys, exact=settings.shared == "exact")
+        self.share(instances)
+
+    def share(self, instances: int) -> None:
+        """So many balancers count together."""
+        self.leases.share(instances)
+        self._instances = instances
+        most = self.leases.burst
+        self._local.configure(self.leases.interval * instances, ceil(most / instances), self.leases.most)
+
+    def take(self, key: str, cost: int, now: float) -> float | Refusal | Asking | Counted:
+        """Whether a request may pass; see `guards.limiter.Shared`."""
+        if not cost:
+            return 0.0
+        leases = self.leases
+        lot = leases.lot(key, now)
+        said = leases.spend(lot, cost, now)
+        if said >= SPENT:
+            return said
+        limits = self._limits
+        if said == LOW:
+            if limits.shares:
+                limits.order(self, key, lot)
+            return SPENT
+        if limits.up():
+            return Asking(self, key, cost)
+        verdict = self.alone(key, cost, now)
+        return COUNTED if verdict is None else verdict
+
+    def wait(self, asking: Asking) -> None:
+        """Somebody waits for what Redis says."""
+        now = asking.since = self._limits.clock()
+        lot = self.leases.lot(asking.key, now)
+        self.leases.queue(lot, asking.cost, asking)
+        if not lot.asked:
+            self._limits.order(self, asking.key, lot)
+
+    def verdict(self, key: str, said: float) -> Refusal | None:
+        """What Redis has decided."""
+        if said > SPENT:
+            return self.policy.over(key, said)
+        self.policy.tally.decisions["allowed"] += 1
+        return None
+
+    def alone(self, key: str, cost: int, now: float) -> Refusal | None:
+        """What is decided without Redis."""
+        policy = self.policy
+        if self._down == "deny" and not policy.settings.dry_run:
+            policy.tally.refused("fallback-denied", key)
+            reason = "requests cannot be counted at the moment: try again in a while"
+            return Refusal(503, reason, RATE, b"Retry-After: 1\r\n")
+        # What costs more than this balancer's share of the burst takes all of it, or it would never pass.
+        if self._down == "local" and (wait := self._local.take(key, min(cost, self._local.burst), now)):
+            return policy.over(key, wait, "fallback-limited")
+        policy.tally.decisions["fallback"] += 1
+        return None
+
+
+class Asking:
+    """A request that waits for Redis, the `Question` of a guard."""
+
+    __slots__ = ("_answered", "_policy", "cost", "key", "since")
+
+    def __init__(self, policy: SharedPolicy, key: str, cost: int) -> None:
+        self._policy = policy
+        self._answered: Answered | None = None
+        self.key = key
+        self.cost = cost
+        self.since = 0.0
+
+    def ask(self, answered: Answered) -> None:
+        self._answered = answered
+        self._policy.wait(self)
+
+    def forget(self) -> None:
+        """The tokens are taken all the same: the request has been made."""
+        self._answered = None
+
+    def tell(self, refusal: Refusal | None) -> None:
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered(refusal)
+
+
+def _limit(settings: RateLimit) -> tuple[object, ...]:
+    """What tokens are of."""
+    return settings.rate, settings.most, settings.max_keys, settings.shared == "exact"
