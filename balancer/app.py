@@ -27,6 +27,7 @@ from api.key_store import KeyStore, LastUse
 from api.services import Services
 from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
+from balancer.guarding.shared_limits import LOCAL
 from balancer.listening import remove_stale_socket
 from balancer.memory import Memory
 from balancer.plane import Plane
@@ -118,7 +119,8 @@ class App:
         self._views = Views(failures=self._errors, on_event=_tell)
         self._open_access_log(config)
         state = Path(config.admin.state)
-        self.plane = Plane(self._views, _secret(state.parent / "cookie.secret", environ))
+        secret = _secret(state.parent / "cookie.secret", environ)
+        self.plane = Plane(self._views, secret, common=_common_secret(environ))
         self.fleet = LocalFleet(self.plane)
         self.control = Control(
             loaded,
@@ -323,11 +325,17 @@ def _url(address: Address) -> str:
     return f"http://{host}:{address.port}"
 
 
-def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
-    """The key of sticky cookies: from BALANCER_SECRET where several machines share clients, else kept in a file."""
+def _common_secret(environ: Mapping[str, str]) -> bytes:
+    """What several machines that share clients all know: from BALANCER_SECRET; empty where that is not set."""
     given = environ.get("BALANCER_SECRET", "").encode("utf-8", "surrogateescape")
-    if len(given) >= SHORTEST_SECRET:
-        return sha256(given).digest()
+    return sha256(given).digest() if len(given) >= SHORTEST_SECRET else b""
+
+
+def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
+    """The key of sticky cookies: what several machines that share clients all know, else what is kept in a file."""
+    if common := _common_secret(environ):
+        return common
+    given = environ.get("BALANCER_SECRET", "").encode("utf-8", "surrogateescape")
     if given:
         log.warning(
             "BALANCER_SECRET is too short and not used",
@@ -354,7 +362,7 @@ def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
         return secrets.token_bytes(SECRET_SIZE)
 
 
-_BAD_NEWS = frozenset((KEPT, EXPIRED, "pool_panic", "server_ejected", "strategy_failed"))
+_BAD_NEWS = frozenset((KEPT, EXPIRED, LOCAL, "pool_panic", "server_ejected", "strategy_failed"))
 _OF_LISTENERS = frozenset((LOADED, KEPT, EXPIRED))
 
 
@@ -364,6 +372,8 @@ def _tell(event: str, where: str, detail: str) -> None:
     named = {"pool": pool, "server": server} if server else {"pool": pool}
     if event in _OF_LISTENERS:
         named = {"listener": where}
+    elif not where:
+        named = {}
     (log.warning if event in _BAD_NEWS else log.info)(event, detail=detail, **named)
 
 

@@ -6,6 +6,10 @@ from config.findings import Findings
 from config.problems import Path, listed, nearest
 from config.schema import Access, Config, RateLimit, Route
 
+SHORTEST = 0.00001
+LONGEST = 366 * 86400.0
+"""Seconds between which Redis tells two requests apart, and that its numbers have the room for beside the date."""
+
 
 def check_guards(config: Config, found: Findings) -> None:
     for name, policy in config.rate_limits.items():
@@ -42,6 +46,13 @@ def _check_policy(policy: RateLimit, path: Path, config: Config, found: Findings
         and not found.lost(("redis", "url"))
     ):
         found.warn((*path, "shared"), "has no effect without redis.url: each balancer counts for itself")
+    if policy.shared and policy.rate is not None:
+        if policy.rate.interval < SHORTEST:
+            message = f"must be at most {1 / SHORTEST:.0f}/s where it is shared: Redis counts in microseconds"
+            found.add((*path, "rate"), message, came=True)
+        elif policy.most * policy.rate.interval > LONGEST:
+            message = "must come back within a year where it is shared"
+            found.add((*path, "burst" if policy.burst is not None else "rate"), message, came=True)
 
 
 def _check_route(route: Route, path: Path, config: Config, found: Findings) -> None:

@@ -353,3 +353,19 @@ def test_tls_and_proxy_headers_that_cannot_work_are_refused(text: str, reason: s
 def test_tls_and_proxy_headers_that_can_work_are_taken_without_a_look_at_the_files() -> None:
     text = listener(f"tls: {{{CERTIFICATES}, minimum: 1.3, client_ca: ca.pem}}, proxy_protocol: accept")
     assert problems(text.replace("listeners", "trusted_proxies: [10.0.0.0/8]\nlisteners")) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "place", "said"),
+    [
+        ("rate: 200000/s, shared: exact", "rate_limits.p.rate", "must be at most 100000/s where it is shared"),
+        ("rate: 1/30d, burst: 13, shared: true", "rate_limits.p.burst", "must come back within a year"),
+        ("rate: 100000/s, burst: 1000, shared: leased", "", ""),
+        ("rate: 1/30d, burst: 12, shared: true", "", ""),
+        ("rate: 200000/s", "", ""),
+    ],
+)
+def test_a_shared_limit_is_one_that_redis_can_count(policy: str, place: str, said: str) -> None:
+    found = problems(f'{SERVERS}redis: {{url: "redis://h"}}\nrate_limits: {{p: {{{policy}}}}}\n')
+    assert bool(found) == bool(said), found
+    assert all(place in line and said in line for line in found)
