@@ -42,7 +42,7 @@ SHARED: Final = "rate_limits_shared"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Sharing:
     """Whether limits are shared at the moment; each balancer holds its share of them while they are not."""
 
     state: Literal["shared", "local"]
@@ -138,12 +138,12 @@ class SharedLimits:
             await self._presence.leave(gateway, self.prefix)
 
     @property
-    def standing(self) -> Standing | None:
+    def sharing(self) -> Sharing | None:
         """How it goes; None where no limit is shared."""
         if self._gateway is None:
             return None
         state: Literal["shared", "local"] = "shared" if self.shares else "local"
-        return Standing(state, self._reason, self._since, self._presence.instances)
+        return Sharing(state, self._reason, self._since, self._presence.instances)
 
     # Whether Redis can be asked.
 

@@ -91,7 +91,7 @@ class Balancer:
     async def until(self, state: str) -> None:
         """Let signs of life be given until it is so."""
         async with asyncio.timeout(10):
-            while (standing := self.limits.standing) is None or standing.state != state:
+            while (sharing := self.limits.sharing) is None or sharing.state != state:
                 await self.naps.wake()
                 await asyncio.sleep(0.005)
 

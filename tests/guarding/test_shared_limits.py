@@ -26,7 +26,7 @@ async def several(stack: AsyncExitStack, url: str, count: int, **policy: Any) ->
     """Balancers that all know of each other."""
     found = [await stack.enter_async_context(balancer(url, **policy)) for _ in range(count)]
     async with asyncio.timeout(10):
-        while any(one.limits.standing is None or one.limits.standing.instances != count for one in found):
+        while any(one.limits.sharing is None or one.limits.sharing.instances != count for one in found):
             for one in found:
                 await one.naps.wake()
             await asyncio.sleep(0.005)
@@ -149,10 +149,10 @@ async def test_without_redis_each_balancer_holds_its_share(redis_server: RedisSe
             statuses = [await one.ask().status() for _ in range(40)]
             assert statuses.count(200) == 10, "a third of thirty"
             assert one.counted() == {"fallback": 10, "fallback-limited": 30}
-            standing = one.limits.standing
-            assert standing is not None
-            assert (standing.state, standing.instances) == ("local", 3)
-            assert standing.reason
+            sharing = one.limits.sharing
+            assert sharing is not None
+            assert (sharing.state, sharing.instances) == ("local", 3)
+            assert sharing.reason
             assert [event for event, _ in one.events] == [LOCAL]
             assert "each of 3 balancers" in one.events[0][1]
 
@@ -186,9 +186,9 @@ async def test_limits_are_shared_again_when_redis_is_back_and_it_is_said(redis_s
         redis_server.start()
         await one.until("shared")
         assert [event for event, _ in one.events] == [LOCAL, SHARED]
-        standing = one.limits.standing
-        assert standing is not None
-        assert standing.reason is None
+        sharing = one.limits.sharing
+        assert sharing is not None
+        assert sharing.reason is None
         assert await one.passes()
         assert one.counted() == {"fallback": 1, "allowed": 1}
 
@@ -226,8 +226,8 @@ async def test_a_full_redis_is_as_good_as_none_and_noticed_when_it_has_room(redi
         assert await one.passes()
         redis_server.do("CONFIG", "SET", "maxmemory", 1)
         assert await one.passes()
-        assert one.limits.standing is not None
-        assert "OutOfMemory" in str(one.limits.standing.reason)
+        assert one.limits.sharing is not None
+        assert "OutOfMemory" in str(one.limits.sharing.reason)
         redis_server.do("CONFIG", "SET", "maxmemory", 0)
         await one.until("shared")
         assert await one.passes()
@@ -275,7 +275,7 @@ async def test_a_limit_that_is_not_shared_any_more_is_counted_here(redis_server:
         assert await one.passes()
         one.configure({"p": {"rate": "3/h", "burst": 3}})
         await one.limits.use(None)
-        assert one.limits.standing is None
+        assert one.limits.sharing is None
         before = one.commands
         assert [await one.passes() for _ in range(4)] == [True] * 3 + [False]
         assert one.commands == before
