@@ -561,7 +561,7 @@ async def test_answers_that_came_too_late_for_some_do_not_keep_the_breaker_close
         proxy.delay = 0.06
         for n in range(redis_gateway.FAILURES):
             assert gateway.up
-            in_time = gateway.run("ECHO", n)
+            in_time = gateway.run("ECHO", n, deadline=PATIENT)
             assert await why(gateway.run("GET", "a", deadline=0.03)) == "timeout"
             if gateway.up:
                 assert await in_time == b"%d" % n
@@ -571,7 +571,8 @@ async def test_answers_that_came_too_late_for_some_do_not_keep_the_breaker_close
         await pauses.asked.get()
         assert gateway.state.phase == "open", "a probe is held to the deadline that was missed"
         proxy.delay = 0.0
-        pauses.go.release()
+        for _ in range(100):  # on a busy machine some probe may still be late
+            pauses.go.release()
         await healed(gateway)
         assert await gateway.run("ECHO", "a", deadline=PATIENT) == b"a"
 
