@@ -113,6 +113,18 @@ class Totals(Model):
     client_connections: int
 
 
+class SharedLimitsStatus(Model):
+    """Limits that balancers count together in Redis."""
+
+    state: Literal["shared", "fallback"]
+    """fallback: each balancer holds its share of them alone."""
+    reason: str | None
+    """Why; null while they are shared."""
+    since: datetime | None
+    instances: int
+    """Balancers that are known to share them, this one included."""
+
+
 class Status(Model):
     """The load balancer at this moment."""
 
@@ -123,6 +135,8 @@ class Status(Model):
     """Of the pool `default`, or of the only or first one."""
     pools: dict[str, PoolStatus]
     totals: Totals
+    shared_limits: SharedLimitsStatus | None
+    """null where no limit is shared."""
 
 
 class ServerList(Model):

@@ -78,7 +78,10 @@ class Limits:
             keys=report.keys,
             max_keys=settings.max_keys,
             in_flight=report.under_way,
-            figures=dict(report.extra),
+            since=report.since,
+            instances=report.instances,
+            questions=report.questions,
+            held=report.held,
             top=[self._key(key, now) for key in report.top],
         )
 

@@ -49,8 +49,14 @@ class LimitAnswer(Model):
     max_keys: int
     in_flight: int
     """Requests that count for its concurrency now."""
-    figures: dict[str, float]
-    """More of shared limits."""
+    since: datetime | None
+    """When that mode began; null where it is not shared."""
+    instances: int
+    """Balancers that are known to share it, this one included."""
+    questions: int
+    """How often Redis was asked for its tokens."""
+    held: int
+    """Tokens of a key that this balancer may have taken from Redis and not spent."""
     top: list[LimitedKey]
     """Those that were refused most; those that were lifted or blocked before all."""
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
-from typing import cast
+from typing import Literal, cast
 
-from api.answers import LastCheck, PoolStatus, ServerChecks, ServerLatency, ServerStatus, State, Status, Totals, Weight
+from api.answers import (
+    LastCheck,
+    PoolStatus,
+    ServerChecks,
+    ServerLatency,
+    ServerStatus,
+    SharedLimitsStatus,
+    State,
+    Status,
+    Totals,
+    Weight,
+)
 from api.services import Services
 from balancer.health.watched import HealthRecord
 from balancer.server import ServerKey
@@ -46,6 +57,7 @@ class View:
                 errors=sum(server.errors for server in servers),
                 client_connections=self.report.connections,
             ),
+            shared_limits=_shared_limits(self.report),
         )
 
     def pool(self, pool: PoolReport) -> PoolStatus:
@@ -143,3 +155,12 @@ def _by_class(codes: Mapping[int, int]) -> dict[str, int]:
     for code, count in sorted(codes.items()):
         classes[f"{code // 100}xx"] += count
     return dict(classes)
+
+
+def _shared_limits(report: Report) -> SharedLimitsStatus | None:
+    """They are all shared over one Redis, or none of them is."""
+    for limit in report.limits.values():
+        if limit.mode != "local":
+            state: Literal["shared", "fallback"] = "fallback" if limit.mode == "fallback" else "shared"
+            return SharedLimitsStatus(state=state, reason=limit.reason, since=limit.since, instances=limit.instances)
+    return None

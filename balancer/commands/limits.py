@@ -85,6 +85,7 @@ def _policy(name: str, policy: Part) -> Iterator[Line]:
         line.append(Span(f"   {mode}", "red" if mode == "fallback" else "green"))
         if reason := policy.text("reason"):
             line.append(Span(f" ({printable(reason)})"))
+        line.append(Span(f"   shared by {figures.count(policy.number('instances'))}"))
     yield line
     counts = policy.part("decisions")
     told = [f"{word} {figures.count(counts.number(word))}" for word in counts.fields]

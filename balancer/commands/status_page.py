@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from balancer.commands import figures
+from balancer.commands.console import printable
 from balancer.commands.document import Part
 from balancer.commands.table import Column, Line, Span, table
 
@@ -56,6 +57,9 @@ def page(sample: Sample, where: str, width: int | None) -> Iterator[Line]:
         Span(well, "green" if totals.count("up") == totals.count("servers") else "red"),
     ]
     yield [Span("   ".join(_totals(sample)))]
+    if notes := _limits(status):
+        for note in _wrapped(notes, width):
+            yield [Span(note, "red")]
     for name, pool in status.parts("pools").items():
         yield []
         yield from _pool(sample, name, pool, width)
@@ -74,7 +78,20 @@ def line(sample: Sample) -> str:
         ]
         panic = ["PANIC"] if pool.flag("panic") else []
         pools.append(", ".join([f"{name} {pool.count('up')}/{len(servers)} up", *panic, *away]))
-    return "  |  ".join([figures_, *pools])
+    notes = [note] if (note := _limits(sample.status)) else []
+    return "  |  ".join([figures_, *notes, *pools])
+
+
+def _limits(status: Part) -> str:
+    """What is wrong with limits that are shared; empty where nothing is."""
+    limits = status.part("shared_limits")
+    if limits.text("state") != "fallback":
+        return ""
+    age = figures.since(figures.moment(limits.text("since")), figures.moment(status.text("at")))
+    lasting = f" for {figures.age(age)}" if age is not None else ""
+    share = f"each balancer 1/{limits.count('instances')} of them"
+    reason = printable(limits.text("reason") or "Redis is away")
+    return f"shared limits are held alone{lasting}, {share}: {reason}"
 
 
 def _totals(sample: Sample) -> list[str]:

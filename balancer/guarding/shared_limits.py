@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from math import ceil
@@ -20,6 +20,7 @@ from balancer.guards.leases import LOW, SPENT, Leases, Lot
 from balancer.guards.limiter import COUNTED, RATE, Counted, Policy
 from balancer.guards.verdict import Answered, Refusal
 from balancer.redis_gateway import Gateway, Unavailable
+from balancer.telemetry.limit_report import LimitReport
 from config.guards import RateLimit
 from config.schema import Config
 
@@ -218,6 +219,7 @@ class SharedLimits:
         if lot.queue:
             until = max(lot.queue[0][1].since + DEADLINE, now + LEAST)
         want, least = leases.order(lot, now)
+        policy.questions += 1
         name = bucket_key(self.prefix, policy.name, key, self.secret)
         terms = policy.terms
         command = (1, name, terms.interval, terms.depth, want, least)
@@ -245,6 +247,11 @@ class SharedLimits:
 
         answer.add_done_callback(answered)
 
+    def forget(self, policy: str, key: str) -> None:
+        """Have Redis fill a bucket; if that can not be said, it fills in its time."""
+        if self._gateway is not None:
+            self._gateway.run("DEL", bucket_key(self.prefix, policy, key, self.secret))
+
     def _unanswered(self, policy: SharedPolicy, leases: Leases[Asking], key: str, lot: Lot[Asking], why: str) -> None:
         if self.shares:
             self.fall(why)
@@ -256,15 +263,15 @@ class SharedLimits:
 class SharedPolicy:
     """One policy that is shared: its lots, and its own buckets for the time without Redis."""
 
-    __slots__ = ("_down", "_instances", "_limits", "_local", "_settings", "leases", "name", "policy", "terms")
+    __slots__ = ("_down", "_limits", "_local", "_settings", "leases", "name", "policy", "questions", "terms")
 
     def __init__(self, limits: SharedLimits, policy: Policy) -> None:
         self.policy = policy
         self.name = policy.name
         self._limits = limits
         self._settings: RateLimit | None = None
-        self._instances = 1
         self._local = Gcra(1.0, 1, 1)
+        self.questions = 0  # to Redis
 
     def configure(self, settings: RateLimit, instances: int) -> None:
         """Take other settings. Tokens that are held lapse where the limit is another."""
@@ -280,7 +287,6 @@ class SharedPolicy:
     def share(self, instances: int) -> None:
         """So many balancers count together."""
         self.leases.share(instances)
-        self._instances = instances
         most = self.leases.burst
         self._local.configure(self.leases.interval * instances, ceil(most / instances), self.leases.most)
 
@@ -317,6 +323,29 @@ class SharedPolicy:
             return self.policy.over(key, said)
         self.policy.tally.decisions["allowed"] += 1
         return None
+
+    def forget(self, key: str) -> None:
+        """Fill the bucket. Other balancers that have refused the key do so for as long as they had said."""
+        self.leases.lots.pop(key, None)
+        self._local.forget(key)
+        self._limits.forget(self.name, key)
+
+    def report(self, report: LimitReport) -> LimitReport:
+        """What is told of the policy, with what is told of its sharing."""
+        sharing = self._limits.sharing
+        if sharing is None:
+            return report
+        mode = "fallback" if sharing.state == "local" else "exact" if self.leases.exact else "leased"
+        return replace(
+            report,
+            mode=mode,
+            reason=sharing.reason,
+            since=sharing.since,
+            instances=sharing.instances,
+            keys=len(self.leases.lots),
+            questions=self.questions,
+            held=self.leases.held,
+        )
 
     def alone(self, key: str, cost: int, now: float) -> Refusal | None:
         """What is decided without Redis."""

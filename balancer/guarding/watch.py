@@ -42,7 +42,8 @@ class Watch:
 
     def report(self, secret: bytes, now: float) -> dict[str, LimitReport]:
         """How the limits are doing; `secret` makes names for keys."""
-        return {name: of_policy(policy, secret, now) for name, policy in self.limiter.policies.items()}
+        reports = {name: of_policy(policy, secret, now) for name, policy in self.limiter.policies.items()}
+        return reports | {name: shared.report(reports[name]) for name, shared in self.shared.policies.items()}
 
     def _steps(self, name: str, route: Route) -> Iterator[Step]:
         config = self._config

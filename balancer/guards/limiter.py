@@ -78,6 +78,9 @@ class Shared(Protocol):
     def take(self, key: str, cost: int, now: float) -> float | Refusal | Question | Counted:
         """0.0: it may pass; seconds: not before then; or that for which all has been counted."""
 
+    def forget(self, key: str) -> None:
+        """Fill the bucket of a key."""
+
 
 class Counted:
     """A request passes, and has been counted already."""
@@ -221,6 +224,8 @@ class Policy:
         self.rulings.pop(key, None)
         if ruling.order == "restore":
             self.buckets.forget(key)
+            if self.shared is not None:
+                self.shared.forget(key)
             return
         if len(self.rulings) >= MOST_ORDERS:
             self.rulings.pop(next(iter(self.rulings)))

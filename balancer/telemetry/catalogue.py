@@ -36,6 +36,9 @@ CERTIFICATES = Things(
 )
 
 LIMITS = Things(("policy",), lambda scrape: [((name,), it) for name, it in scrape.report.limits.items()])
+SHARED_LIMITS = Things(
+    ("policy",), lambda scrape: [((name,), it) for name, it in scrape.report.limits.items() if it.mode != "local"]
+)
 CACHE = Things((), lambda scrape: [((), scrape.report.cache)] if scrape.report.cache is not None else [])
 SECOND = Things(
     (),
@@ -185,6 +188,17 @@ CATALOGUE: tuple[Family, ...] = (
     LIMITS.gauge(
         "balancer_ratelimit_requests_in_flight", lambda it: it.under_way, "Requests that count for its concurrency now."
     ),
+    SHARED_LIMITS.gauge(
+        "balancer_ratelimit_shared",
+        lambda it: int(it.mode != "fallback"),
+        "1 while balancers count together in Redis, 0 while this one holds its share alone.",
+    ),
+    SHARED_LIMITS.gauge(
+        "balancer_ratelimit_instances",
+        lambda it: it.instances,
+        "Balancers known to share the limit, this one included.",
+    ),
+    SHARED_LIMITS.counter("balancer_ratelimit_questions", lambda it: it.questions, "Times Redis was asked for tokens."),
     ROUTES.counters(
         "balancer_route_guarded",
         ("reason",),

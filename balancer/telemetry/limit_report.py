@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from balancer.guards.limiter import Policy
 from balancer.guards.rulings import masked_key, name_of
@@ -43,8 +44,14 @@ class LimitReport:
     """local; leased or exact while Redis is used; fallback while it should be and is not."""
     reason: str | None = None
     """Why it is in fallback."""
-    extra: Mapping[str, float] = field(default_factory=dict)
-    """More figures of shared limits."""
+    since: datetime | None = None
+    """When that mode began; None where it is not shared."""
+    instances: int = 1
+    """Balancers that are known to share it, this one included."""
+    questions: int = 0
+    """How often Redis was asked for its tokens."""
+    held: int = 0
+    """Tokens of a key that this balancer may have taken and not spent."""
 
 
 def of_policy(policy: Policy, secret: bytes, now: float) -> LimitReport:
@@ -85,5 +92,6 @@ def add(reports: Sequence[LimitReport]) -> LimitReport:
         decisions=add_up(dict(report.decisions) for report in reports),
         keys=sum(report.keys for report in reports),
         under_way=sum(report.under_way for report in reports),
+        questions=sum(report.questions for report in reports),
         top=tuple(top[:TOP]),
     )

@@ -11,6 +11,7 @@ from api.answers import (
     ServerChecks,
     ServerLatency,
     ServerStatus,
+    SharedLimitsStatus,
     State,
     Status,
     Totals,
@@ -76,7 +77,7 @@ def pool(*servers: ServerStatus, name: str = "app", panic: bool = False, queue: 
     )
 
 
-def status(*pools: PoolStatus) -> dict[str, object]:
+def status(*pools: PoolStatus, shared_limits: SharedLimitsStatus | None = None) -> dict[str, object]:
     servers = [server for pool in pools for server in pool.servers.values()]
     made = Status(
         generation=3,
@@ -93,6 +94,7 @@ def status(*pools: PoolStatus) -> dict[str, object]:
             errors=sum(server.errors for server in servers),
             client_connections=200,
         ),
+        shared_limits=shared_limits,
     )
     document: dict[str, object] = json.loads(made.model_dump_json())
     return document

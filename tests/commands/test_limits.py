@@ -26,7 +26,10 @@ def policy(**changes: object) -> dict[str, object]:
         "keys": 2,
         "max_keys": 100,
         "in_flight": 0,
-        "figures": {},
+        "since": None,
+        "instances": 1,
+        "questions": 0,
+        "held": 0,
         "top": [],
         **changes,
     }
@@ -46,9 +49,9 @@ def test_every_policy_is_shown_with_what_it_decided_and_whom_it_refused() -> Non
 
 
 def test_a_policy_that_has_lost_redis_says_so() -> None:
-    found = {"shared": policy(mode="fallback", reason="no answer within 50 ms")}
+    found = {"shared": policy(mode="fallback", reason="no answer within 50 ms", instances=3)}
     with stand_in({SHOW: Reply({"policies": found})}) as api:
-        assert "fallback (no answer within 50 ms)" in balancer("limits", "--admin", api.url).out
+        assert "fallback (no answer within 50 ms)   shared by 3" in balancer("limits", "--admin", api.url).out
 
 
 def test_without_limits_it_says_how_to_have_some() -> None:

@@ -2,15 +2,17 @@ import io
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
+from api.answers import SharedLimitsStatus
 from balancer.commands.client import Client
 from balancer.commands.console import Console
 from balancer.commands.outcome import OK, REFUSED, UNREACHABLE, Failure
 from balancer.commands.places import Admin
 from balancer.commands.status import watch
-from tests.commands.answers import metrics, pool, server, status
+from tests.commands.answers import NOW, metrics, pool, server, status
 from tests.commands.stand_in import Reply, StandIn, Terminal, balancer, problem, stand_in
 
 STATUS = "GET /api/infrastructure/load-balancer/status"
@@ -54,6 +56,20 @@ def test_the_page_goes_to_stdout_and_nothing_to_stderr() -> None:
     assert (code, messages) == (OK, "")
     assert out.splitlines()[0] == f"balancer {api.url}   generation 3   1 of 1 servers up"
     assert out.splitlines()[5].split()[:6] == ["a", "up", "3h", "1", "4", "1.5"]
+
+
+def test_limits_that_are_not_shared_any_more_are_a_line_of_their_own() -> None:
+    away = SharedLimitsStatus(state="fallback", reason="no answer", since=NOW - timedelta(seconds=90), instances=3)
+    api_says = replies(a=1.5)
+    api_says[STATUS] = Reply(status(pool(server("a")), shared_limits=away))
+    said = "shared limits are held alone for 1m, each balancer 1/3 of them: no answer"
+    with stand_in(api_says) as api:
+        assert balancer("status", "--admin", api.url).out.splitlines()[2] == said
+    api_says[STATUS] = Reply(
+        status(pool(server("a")), shared_limits=away.model_copy(update={"state": "shared", "reason": None}))
+    )
+    with stand_in(api_says) as api:
+        assert "limits" not in balancer("status", "--admin", api.url).out
 
 
 def test_json_is_the_answer_of_the_api_whole() -> None:

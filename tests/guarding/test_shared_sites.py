@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balancer.guarding.shared_limits import LOCAL
+from balancer.guards.rulings import Ruling
 from tests.guards.sites import ask, guarded, written
 from tests.proxy.wire import Peer, ok
 from tests.redis_server import RedisServer, redis_server
@@ -101,3 +102,25 @@ async def test_what_a_reload_makes_shared_is_shared(redis_server: RedisServer) -
         await other.apply(written(alone, number))
         assert (await ask(peers[1]))[0] == 200
         assert redis_server.do("ZCARD", "balancer:rl:instances") == "1", "it has taken leave"
+
+
+async def test_a_report_tells_whether_a_limit_is_shared_and_why_not(redis_server: RedisServer) -> None:
+    async with guarded(shared(redis_server.url, "rate: 4/h, shared: leased")) as site:
+        peer = await site.connect()
+        assert (await ask(peer))[0] == 200
+        limit = site.plane.report().limits["p"]
+        assert (limit.mode, limit.reason, limit.instances, limit.keys, limit.questions) == ("leased", None, 1, 1, 1)
+        redis_server.kill()
+        await ask(peer)
+        limit = site.plane.report().limits["p"]
+        assert limit.mode == "fallback"
+        assert limit.reason
+        assert limit.decisions == {"allowed": 1, "fallback": 1}
+
+
+async def test_a_key_that_is_restored_has_a_full_bucket_in_redis_too(redis_server: RedisServer) -> None:
+    async with guarded(shared(redis_server.url, "rate: 2/h, shared: exact")) as site:
+        peer = await site.connect()
+        assert [(await ask(peer))[0] for _ in range(3)] == [200, 200, 429]
+        site.plane.rule(Ruling("p", "restore", 0.0, key=("127.0.0.1",)))
+        assert [(await ask(peer))[0] for _ in range(3)] == [200, 200, 429]
