@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from balancer.guarding.presence import LIFE, Presence
 from balancer.guarding.shared_bucket import BUCKET
 from balancer.guarding.shared_limits import LOCAL, LONGEST, PAUSE, SHARED, Asking
+from balancer.guards.rulings import Ruling
 from balancer.guards.verdict import Refusal
 from balancer.http1.head import parse_request
 from balancer.redis_gateway import Gateway
@@ -18,6 +20,7 @@ from config.schema import Redis
 from tests.fault_proxy import fault_proxy
 from tests.guarding.shared import PATIENT, Balancer, balancer
 from tests.redis_server import RedisServer, redis_server
+from tests.tree import ROOT
 
 __all__ = ["redis_server"]  # a fixture
 
@@ -136,6 +139,20 @@ async def test_who_leaves_while_redis_is_asked_has_made_the_request(redis_server
         assert not await one.passes()
         assert told == []
         assert one.counted() == {"allowed": 2, "limited": 1}
+
+
+async def test_a_user_of_redis_that_may_do_what_the_docs_say_is_enough(redis_server: RedisServer) -> None:
+    text = (ROOT / "docs/rate-limits.md").read_text()
+    found = re.search(r"`(~balancer:\*)` and `([+a-z| ]+)`", text)
+    assert found is not None
+    redis_server.do("ACL", "SETUSER", "limits", "on", ">secret", found[1], *found[2].split())
+    url = redis_server.url.replace("redis://", "redis://limits:secret@")
+    async with balancer(url, rate="2/h", burst=2, shared="exact") as one:
+        assert [await one.passes() for _ in range(3)] == [True, True, False]
+        one.limiter.policies["p"].obey(Ruling("p", "restore", 0.0, ("192.0.2.1",)), b"", 0.0)
+        assert await one.passes()
+        assert one.events == []
+        assert one.counted() == {"allowed": 3, "limited": 1}
 
 
 # Redis is away.
