@@ -33,7 +33,7 @@ from balancer.reception import UNROUTED, Reception, Views
 from balancer.redis_access import RedisAccess
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey
-from balancer.server_tls import BadPools, Contexts, way
+from balancer.server_tls import BadPools, BadTls, Contexts, way
 from balancer.shared_level import SharedLevel
 from balancer.snapshot import Snapshot
 from balancer.strategy import StrategyError, load_strategy
@@ -104,7 +104,7 @@ class Plane:
         self._looking: asyncio.Future[list[tuple[Watched, Credentials | Unusable | None]]] | None = None
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
-        self._redis = RedisAccess()
+        self._redis = RedisAccess(views.on_event)
         self._shared = SharedLevel(self.reception.cache.stock)
         self.watch = Watch(SharedLimits(views.on_event, common))
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
@@ -126,6 +126,10 @@ class Plane:
             contexts = await self._contexts.prepare(snapshot.config, snapshot.reads)
         except BadPools as error:
             raise PlaneError(error.problems) from error
+        try:
+            await self._redis.prepare(snapshot.config, snapshot.reads)
+        except BadTls as error:
+            raise PlaneError([f"redis.tls.{error.key}: {error}"]) from error
         opened = await self._bind_listeners(snapshot.config, credentials)
         self._contexts.adopt(contexts)
         self._configure_pools(snapshot)

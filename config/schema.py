@@ -233,10 +233,14 @@ class Route(Model):
 
 
 class Redis(Model):
-    """A Redis or Valkey server; empty: everything stays local."""
+    """A Redis or Valkey server, what sentinels know as one, or a cluster."""
 
     url: str = ""
+    """redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://; empty: everything stays local."""
     timeout: Positive = 0.1
+    """Whoever waits for an answer goes on without after this long."""
+    tls: ServerTls = ServerTls()
+    """What servers are believed, and what they are shown, where the URL says TLS."""
     prefix: Annotated[str, Field(pattern=r"^[!-z|~]{0,64}$", examples=["balancer:"])] = "balancer:"
     """What all keys and channels begin with. Balancers with the same prefix share them."""
 
