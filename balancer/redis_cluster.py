@@ -9,6 +9,7 @@ from random import Random
 from typing import Final
 
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from balancer.redis_connection import Part, Reach, Unreached, asked, disconnect, ended, packed
 from balancer.redis_node import CONNECT, Ask, Node, Surroundings
@@ -156,12 +157,12 @@ class Cluster:
             self._out_of_date.set()
         self._turned(node)
 
-    def _refused(self, node: Node, ask: Ask, kind: str, text: str) -> bool:
+    def _refused(self, node: Node, ask: Ask, kind: str, error: ResponseError) -> bool:
         if kind in _OUT_OF_DATE:
             self._out_of_date.set()
         if kind not in ("MOVED", "ASK") or self._closed:
-            return self._tell(node, ask, kind, text)
-        told = redirection(text, node.place)
+            return self._tell(node, ask, kind, error)
+        told = redirection(f"{kind} {str(error).removeprefix(kind).lstrip()}", node.place)
         if told is None:
             return False
         how, slot, place = told
@@ -211,7 +212,7 @@ class Cluster:
             try:
                 slots = SlotMap.of(await self._told(place), place)
             except Unavailable as error:
-                failed = f"{place}: {error}"
+                failed = f"{place}: {self.nodes[place].state.reason or error}"
                 continue
             except Exception as error:  # whatever it was, there are others
                 failed = f"{place}: {self._reach.reason(error)}"

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final
 
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from balancer.redis_cluster import Cluster
 from balancer.redis_connection import Part, Reach, Unreached, packed
@@ -174,13 +175,13 @@ class Gateway:
         for heal in tuple(self.on_heal):
             heal()
 
-    def _refused(self, node: Node, ask: Ask, kind: str, text: str) -> bool:
+    def _refused(self, node: Node, ask: Ask, kind: str, error: ResponseError) -> bool:
         if kind == "READONLY" and self._sentinels is not None:
             node.renew(kind)
         now = self._clock()
         if kind not in UNTOLD and now - self._told.get(kind, -AGAIN) >= AGAIN:
             self._told[kind] = now
-            self._on_event("redis_refuses", self._name(node), text)
+            self._on_event("redis_refuses", self._name(node), self.reach.reason(error))
         return False
 
     def _in_use(self, node: Node) -> bool:

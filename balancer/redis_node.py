@@ -63,8 +63,8 @@ class Surroundings:
     """What went wrong, in a line without credentials."""
     turned: Callable[[Node], None] = _nothing
     """It is used no more, or again."""
-    refused: Callable[[Node, Ask, str, str], bool] = _nobody
-    """A server has answered with this kind of error, and its text: whether somebody else sees to the command."""
+    refused: Callable[[Node, Ask, str, ResponseError], bool] = _nobody
+    """A server has answered with this kind of error: whether somebody else sees to the command."""
     keeps: bool = False
     """Commands are kept until they are answered, so that they can be sent elsewhere."""
 
@@ -327,15 +327,13 @@ class Node:
     def _refused(self, ask: Ask, error: ResponseError, seconds: float) -> None:
         """The server has answered with an error."""
         kind = word(error, "ERR")
-        reason = self._around.reason(error)
-        taken = self._around.refused(self, ask, kind, reason)
-        if taken:
+        if self._around.refused(self, ask, kind, error):
             self._works(seconds)
             return
         if not ask.missed:
             self._fail(ask.future, kind)
         if kind != "NOSCRIPT":  # it is how one asks whether a script is known
-            self.state.reason = reason
+            self.state.reason = self._around.reason(error)
         if kind in UNUSABLE:
             self._strike(1)
         elif not ask.missed:

@@ -67,7 +67,7 @@ class SlotMap:
 
 def redirection(text: str, asked: RedisPlace) -> tuple[str, int, RedisPlace] | None:
     """What an error of the node that was `asked` says: MOVED or ASK, the slot, and who has it; None: nothing."""
-    found = _REDIRECTION.search(text)
+    found = _REDIRECTION.fullmatch(text)
     if found is None:
         return None
     place = _place(found[3], int(found[4]), asked)
