@@ -268,7 +268,10 @@ class Admin(Model):
     hosts: tuple[str, ...] = ()
     """Further names under which the API may be asked (Host), beside its own address and localhost."""
     state: str = "var/overlay.yaml"
-    """What the API changed; survives a restart."""
+    """What the API changed; survives a restart. Keys that it made, and when keys were used, are beside it."""
+    audit: Annotated[str, Field(min_length=1)] | None = "audit.jsonl"
+    """The audit trail: who changed what. A name without a slash is in the folder of `state`; null: only the last
+    lines, in memory. Changes are refused while it cannot be written."""
 
 
 def _free(path: str) -> str:

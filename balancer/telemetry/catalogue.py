@@ -98,6 +98,13 @@ CATALOGUE: tuple[Family, ...] = (
     ),
     VITALS.counters("balancer_admin_requests", ("code",), lambda it: it.admin_requests, "Requests to the admin API."),
     VITALS.counters(
+        "balancer_admin_audit_lines",
+        ("result",),
+        lambda it: it.audit_lines,
+        "Lines of the audit trail: written, failed (the disk did not take them), unnoted (denials beyond the bound).",
+        always=("written", "failed", "unnoted"),
+    ),
+    VITALS.counters(
         "balancer_log_lines_dropped",
         ("log",),
         lambda it: it.log_lines_dropped,
