@@ -15,10 +15,12 @@ from balancer.cache.contents import Contents, Survey
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.ewma import PeakEwma
+from balancer.guarding.entrance import Entrance
 from balancer.guarding.shared_limits import SharedLimits
 from balancer.guarding.watch import Watch
 from balancer.guards.rulings import Ruling
 from balancer.http1.error_page import OWN, ErrorPage
+from balancer.issuers import Issuers
 from balancer.limits.crowd import Crowd
 from balancer.limits.farewell import due
 from balancer.limits.overload import Overload
@@ -106,7 +108,9 @@ class Plane:
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
         self._redis = RedisAccess(views.on_event)
         self._shared = SharedLevel(self.reception.cache.stock)
-        self.watch = Watch(SharedLimits(views.on_event, common))
+        self.entrance = Entrance(self.reception, os.urandom(32))
+        self.issuers = Issuers(views.on_event)
+        self.watch = Watch(SharedLimits(views.on_event, common), self.entrance)
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
 
@@ -133,6 +137,9 @@ class Plane:
         opened = await self._bind_listeners(snapshot.config, credentials)
         self._contexts.adopt(contexts)
         self._configure_pools(snapshot)
+        now = monotonic()
+        self.issuers.change(snapshot.config.auth, now)
+        self.entrance.configure(snapshot.config.auth, self.pools, self.issuers.of, now)
         self.watch.configure(snapshot.config)
         self.reception.table = build_table(
             snapshot.config, self.pools, self._route_tallies, self.rng, self._secret, self.watch.guard
@@ -319,6 +326,8 @@ class Plane:
     def _second(self, now: float) -> None:
         self.reception.refresh_date()
         self.reception.cache.second_passed(now)
+        self.entrance.second_passed(now)
+        self.issuers.second_passed(now)
         self._look_at_certificates()
         for pool in self.pools.values():
             pool.tick(now)
@@ -391,6 +400,8 @@ class Plane:
             ),
             cache=stock.report(self._shared.report()) if self._is_cache_used() else None,
             limits=self.watch.report(self._secret, now),
+            auth=self.entrance.tallies,
+            issuers=self.issuers.tallies,
         )
 
     def _is_cache_used(self) -> bool:
@@ -434,6 +445,8 @@ class Plane:
         self._sweeper.stop()
         await self._shared.close()
         await self.watch.shared.close()
+        await self.issuers.close()
+        self.entrance.close()
         await self._redis.close()
         if self._looking is not None:
             await asyncio.wait([self._looking])

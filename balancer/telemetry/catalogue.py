@@ -39,6 +39,8 @@ LIMITS = Things(("policy",), lambda scrape: [((name,), it) for name, it in scrap
 SHARED_LIMITS = Things(
     ("policy",), lambda scrape: [((name,), it) for name, it in scrape.report.limits.items() if it.mode != "local"]
 )
+AUTH = Things(("auth",), lambda scrape: [((name,), it) for name, it in scrape.report.auth.items()])
+ISSUERS = Things(("auth",), lambda scrape: [((name,), it) for name, it in scrape.report.issuers.items()])
 CACHE = Things((), lambda scrape: [((), scrape.report.cache)] if scrape.report.cache is not None else [])
 SECOND = Things(
     (),
@@ -211,6 +213,22 @@ CATALOGUE: tuple[Family, ...] = (
         ("reason",),
         lambda it: it.guarded,
         "Requests that something before the route refused.",
+    ),
+    AUTH.counters(
+        "balancer_auth_requests",
+        ("result",),
+        lambda it: it.results,
+        "Requests by what one of `auth` said of them.",
+        always=("passed", "missing", "wrong"),
+    ),
+    ISSUERS.gauge(
+        "balancer_auth_issuer_keys", lambda it: it.keys, "Public keys of an issuer of tokens that are in use."
+    ),
+    ISSUERS.counters(
+        "balancer_auth_issuer_fetches",
+        ("result",),
+        lambda it: {"fetched": it.fetched, "failed": it.failures},
+        "Times that an issuer of tokens was asked for its keys.",
     ),
     # The cache.
     SECOND.gauge(
