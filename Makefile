@@ -2,7 +2,7 @@
 # work in a fresh clone with nothing but Python 3.11 or newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench lock clean
+.PHONY: help run test api-fuzz check fmt bench lock clean
 
 BIN := .venv/bin
 PACKAGES := balancer api config examples bench
@@ -12,7 +12,7 @@ COMPILE = @build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 	--custom-compile-command 'make lock' $(ARGS)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/ready ## Start the demonstration: three sample servers, some traffic and the balancer
 	@exec $(BIN)/python -m examples.demo $(ARGS)
@@ -20,6 +20,9 @@ run: .venv/ready ## Start the demonstration: three sample servers, some traffic 
 # One file's tests stay in one process, which shares what is slow to start between them.
 test: .venv/ready ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+api-fuzz: .venv/ready ## Search long for answers of the admin API that its document does not have
+	@exec $(BIN)/python -m tests.api_fuzz $(ARGS)
 
 # --no-cache: with one, import-linter does not notice a module that was removed.
 check: .venv/ready ## Check style, types and layers

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from api.operation import Model
 from balancer.telemetry.figures import CacheFigures
@@ -20,8 +21,16 @@ Items = Annotated[list[Annotated[str, Field(min_length=1, max_length=8192)]], Fi
 Kind = Literal["url", "prefix", "pattern", "tag", "group", "host", "everything"]
 
 
+def _something(schema: JsonDict) -> None:
+    """That there is something to purge, for the document."""
+    ways: list[JsonDict] = [{"required": [name], "properties": {name: {"minItems": 1}}} for name in LISTS]
+    schema["anyOf"] = [*ways, {"required": ["everything"], "properties": {"everything": {"const": True}}}]
+
+
 class PurgeRequest(Model):
     """What is to be purged: at least one thing, and at most a thousand."""
+
+    model_config = ConfigDict(json_schema_extra=_something)
 
     urls: Items = Field(default_factory=list)
     """One URL each: "https://example.com/a?b=c", "example.com/a" (by http and https) or "/a" (on every host)."""

@@ -42,7 +42,6 @@ class Configuration:
                 {200: "What was found; `valid` says whether a reload would take it."},
                 body_types=YAML,
                 limit=LIMIT,
-                harmless=True,
             ),
             Operation(
                 "DELETE",

@@ -37,7 +37,18 @@ def _network(text: str) -> str:
 
 
 From = Annotated[
-    str, AfterValidator(_network), Field(max_length=50, examples=["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"])
+    str,
+    AfterValidator(_network),
+    Field(
+        max_length=50,
+        examples=["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"],
+        json_schema_extra={"pattern": "^[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?$"},
+    ),
+]
+Day = Annotated[
+    str,
+    AfterValidator(_day),
+    Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2027-01-31"], json_schema_extra={"format": "date"}),
 ]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["alice", "deploy-1"])]
 RoleName = Literal["viewer", "operator", "admin"]
@@ -50,9 +61,7 @@ class NewKey(Model):
     """Its name in lists, logs and the audit trail; by default a random one."""
     role: RoleName = "viewer"
     """What it allows; not more than one's own."""
-    expires: Annotated[
-        str | None, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2027-01-31"]), AfterValidator(_day)
-    ] = None
+    expires: Day | None = None
     """The last day on which it works, by UTC; null: it works until it is taken back."""
     networks: Annotated[tuple[From, ...], Field(max_length=100)] = ()
     """Where it may be used from; none: from everywhere."""
@@ -172,7 +181,6 @@ class Keys:
 
         with as_problems():
             await self._keyring.store.change(add)
-        call.note(f"admin.keys.{key.id}", None, _told(key))
         return Reply(
             NewKeyAnswer(key=text, entry=self._answer(Held(key, "api"))), 201, {"Location": f"{KEYS}/{key.id}"}
         )
@@ -198,10 +206,8 @@ class Keys:
                 )
             return {name: key for name, key in keys.items() if name != id_}
 
-        before = self._held(call).key
         with as_problems():
             await self._keyring.store.change(remove)
-        call.note(f"admin.keys.{id_}", _told(before), None)
 
     def _held(self, call: Call) -> Held:
         id_ = call.path["key"]
@@ -224,13 +230,6 @@ class Keys:
             created_by=made.created_by if made is not None else None,
             last_used=KeyUse(at=use.at, address=use.address) if use is not None else None,
         )
-
-
-def _told(key: AdminKey) -> str:
-    """A key in the audit trail."""
-    until = f", until {key.expires}" if key.expires is not None else ""
-    places = f", from {' '.join(map(network_text, key.networks))}" if key.networks else ""
-    return f"{key.role}{until}{places}"
 
 
 _ELSEWHERE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from api.operation import Model
 from api.requests import Name
@@ -70,6 +70,15 @@ class LimitAnswers(Model):
 
 class RulingRequest(Model):
     """A key of a policy, by its values or by its name, and what is to hold for it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["key"], "properties": {"key": {"minItems": 1}}},
+                {"required": ["name"], "properties": {"name": {"type": "string"}}},
+            ]
+        }
+    )
 
     policy: Name
     order: Literal["lift", "block", "restore"]

@@ -91,7 +91,7 @@ def _with_seconds(schema: object) -> object:
 def _operation(operation: Operation, schemas: Schemas) -> Json:
     summary, _, description = (operation.handle.__doc__ or "").partition("\n")
     described: Json = {
-        "operationId": operation.name,
+        "operationId": operation.handle.__name__,
         "summary": summary,
         "parameters": _parameters(operation),
         "responses": _responses(operation, schemas),
@@ -104,7 +104,7 @@ def _operation(operation: Operation, schemas: Schemas) -> Json:
     else:
         described["security"] = [{}, {"bearer": []}, {"key": []}]
     if operation.body is not None or operation.raw_body:
-        schema: Json = schemas(operation.body, "validation") if operation.body else {"type": "string"}
+        schema: Json = schemas(operation.body, "validation") if operation.body else {}
         described["requestBody"] = {
             "required": not operation.body_optional,
             "content": {name: {"schema": schema} for name in operation.body_types},

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Annotated, get_args
+from typing import Annotated, cast, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.config import JsonDict
 
 from api.operation import Model
 from config.addresses import server_address
@@ -17,6 +26,13 @@ from config.values import seconds
 LONGEST_WAIT = 600.0
 """Seconds that a caller may be kept waiting; a longer drain is better asked for again."""
 STRATEGIES: tuple[str, ...] = get_args(StrategyName)
+_STRATEGY = rf"^(?:{'|'.join(STRATEGIES)}|[A-Za-z_][0-9A-Za-z_]*(\.[A-Za-z_][0-9A-Za-z_]*)*:[A-Za-z_][0-9A-Za-z_]*)$"
+URL = r"^(?:unix:/[^\x00]+|[Hh][Tt][Tt][Pp][Ss]?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(?::[0-9]+)?/?)$"
+"""What every URL of a server looks like; the document says so beforehand, `server_address` has the last word."""
+_UP_TO_10M = (
+    r"^(?:0*[1-5]?[0-9]{1,5}(?:\.[0-9]+)?ms|0*600000(?:\.0+)?ms|0*[1-5]?[0-9]{1,2}(?:\.[0-9]+)?s|0*600(?:\.0+)?s"
+    r"|0*[0-9](?:\.[0-9]+)?m|0*10(?:\.0+)?m)$"
+)
 
 
 def _url(text: str) -> str:
@@ -54,20 +70,41 @@ def _said(value: object) -> object:
     return value
 
 
+def _never_null(schema: JsonDict) -> None:
+    """What `_said` keeps to, for the document."""
+    del schema["default"]
+    for kind in cast("list[JsonDict]", schema.pop("anyOf")):
+        if kind != {"type": "null"}:
+            schema.update(kind)
+
+
+def _whole(value: object) -> object:
+    """To JSON 5.0 is a whole number as 5 is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Name = Annotated[
     str,
     AfterValidator(_name),
     WithJsonSchema({"type": "string", "pattern": f"^(?:{NAME.pattern})$", "examples": ["a", "10.0.0.11:8000"]}),
 ]
-Url = Annotated[str, AfterValidator(_url), Field(max_length=500, examples=["http://10.0.0.11:8000"])]
-Strategy = Annotated[str, AfterValidator(_strategy), Field(max_length=200, examples=["round-robin"])]
-Weight = Annotated[int, Field(ge=1, le=1000)]
-Cap = Annotated[int, Field(ge=0, le=1_000_000)]
+Url = Annotated[
+    str,
+    AfterValidator(_url),
+    Field(max_length=500, examples=["http://10.0.0.11:8000"], json_schema_extra={"pattern": URL}),
+]
+Strategy = Annotated[
+    str,
+    AfterValidator(_strategy),
+    Field(max_length=200, examples=["round-robin"], json_schema_extra={"pattern": _STRATEGY}),
+]
+Weight = Annotated[int, Field(ge=1, le=1000), BeforeValidator(_whole)]
+Cap = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(_whole)]
 Wait = Annotated[
     float,
     BeforeValidator(seconds),
     Field(le=LONGEST_WAIT),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m)$", "examples": ["30s"]}),
+    WithJsonSchema({"type": "string", "pattern": _UP_TO_10M, "examples": ["30s"]}),
 ]
 
 
@@ -120,10 +157,12 @@ class Initialize(Model):
 class ServerChange(Model):
     """Other settings for a server. What is left out stays as it is; at least one must be there."""
 
-    weight: Weight | None = None
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    weight: Weight | None = Field(default=None, json_schema_extra=_never_null)
     max_connections: Cap | None = None
     """Requests in flight it may have; null takes the pool's, 0 means no cap."""
-    backup: bool | None = None
+    backup: bool | None = Field(default=None, json_schema_extra=_never_null)
 
     @field_validator("weight", "backup", mode="before")
     @classmethod
@@ -139,6 +178,15 @@ class ServerChange(Model):
 
 class CheckRequest(Model):
     """Which servers to check; by default all of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["pool"], "properties": {"pool": {"type": "string"}}},
+                {"properties": {"server": {"type": "null"}}},
+            ]
+        }
+    )
 
     pool: Name | None = None
     server: Name | None = None
@@ -165,7 +213,12 @@ class NextQuery(Model):
     """By default the only pool, or the one called `default`."""
     strategy: Strategy | None = None
     """One of the built-in names, or the pool's own; by default every one is asked."""
-    client: Annotated[str, AfterValidator(_address), Field(max_length=45)] = "127.0.0.1"
+    client: Annotated[
+        str,
+        AfterValidator(_address),
+        Field(max_length=45),
+        WithJsonSchema({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
+    ] = "127.0.0.1"
     path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2000)] = "/"
     """With its query, if it matters."""
     header: Annotated[str | None, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*$", max_length=2000)] = None

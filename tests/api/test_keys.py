@@ -99,6 +99,12 @@ async def test_a_key_that_can_not_be_is_refused_and_told_why(
     assert desk.services.keyring.store.keys == {}
 
 
+async def test_what_is_left_out_may_be_null_as_well(desk: Desk) -> None:
+    answer = await desk.ask("POST", "/api/keys", {"id": None, "role": "viewer", "expires": None})
+    assert answer.status == 201
+    assert answer.at("entry", "expires") is None
+
+
 async def test_a_key_that_has_expired_already_is_not_made(desk: Desk) -> None:
     answer = await desk.ask("POST", "/api/keys", {"expires": "2020-01-01"})
     assert (answer.status, answer.json["detail"]) == (422, "the key would have expired already: 2020-01-01 is over")

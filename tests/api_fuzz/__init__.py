@@ -1,0 +1,1 @@
+"""The admin API's own document against the running process, by schemathesis."""

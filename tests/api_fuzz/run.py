@@ -1,0 +1,117 @@
+"""Runs schemathesis against a house, with one role's key."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.system.house import House
+from tests.tree import ROOT
+
+REFUSED: Final = ["400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "421", "422", "428", "429"]
+"""How a request that does not fit the document may be refused."""
+TAKEN: Final = ["2xx", "401", "403", "404", "409", "412", "428", "429", "503", "507"]
+"""How one that does may be answered: names that it made up are not there, and tags that it made up do not match."""
+WIDER: Final = {
+    "add_server": "the host in a URL is an address or a name, which a pattern tells only roughly",
+    "create_key": "which networks there are",
+    "initialize": "as above; no two servers have one name; a strategy of one's own is one that the file names",
+    "next_server": "a strategy of one's own is the pool's",
+    "purge_cache": "what a pattern or a host may look like; how many of them there may be in all lists",
+}
+"""Operations whose rules no schema can tell, with what that is: they refuse some of what fits it (422)."""
+SETTINGS: Final = """
+hooks = "{hooks}"
+warnings = false
+seed = {seed}
+base-url = "{url}"
+continue-on-failure = true
+request-timeout = 20.0
+
+[headers]
+Connection = "close"
+{key}
+
+[cache]
+enabled = false
+
+[generation]
+max-examples = {examples}
+with-security-parameters = false
+{how}
+
+[phases.stateful]
+max-steps = 12
+
+[checks]
+negative_data_rejection.expected-statuses = {refused}
+positive_data_acceptance.expected-statuses = {taken}
+
+[[operations]]
+include-operation-id = {wider}
+checks.positive_data_acceptance.expected-statuses = {judged}
+"""
+_COUNTED = re.compile(r"^\s*(\d+) generated", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run found; `text` has every failure with the request that makes it come again."""
+
+    ok: bool
+    requests: int
+    text: str
+
+
+def fuzz(house: House, role: str, *, examples: int, seed: int = 1, seconds: int | None = None) -> Outcome:
+    """Try every operation with the role's key, or with none (""). Without `seconds` it is the same each time."""
+    key = house.keys[role] if role else ""
+    folder = house.folder / "fuzz"
+    folder.mkdir(exist_ok=True)
+    settings = SETTINGS.format(
+        hooks="tests.api_fuzz.hooks",
+        seed=seed,
+        url=f"http://127.0.0.1:{house.admin}",
+        key=f'X-API-Key = "{key}"' if key else "",
+        examples=examples,
+        how="deterministic = true\nno-shrink = true" if seconds is None else "",
+        refused=REFUSED,
+        taken=TAKEN,
+        wider=sorted(WIDER),
+        judged=[*TAKEN, "422"],
+    )
+    file = folder / "schemathesis.toml"
+    file.write_text(settings)
+    program = [sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"]
+    options = ["--no-color", "--config-file", str(file), "run", f"http://127.0.0.1:{house.admin}/openapi.json"]
+    checks = ["--checks", "all", "--phases", "examples,coverage,fuzzing,stateful"]
+    time = ["--max-time", str(seconds)] if seconds is not None else []
+    ran = subprocess.run(
+        [*program, *options, *checks, *time],
+        cwd=folder,
+        env=_environment(role, key),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    text = "\n".join(line[:600] for line in ran.stdout.splitlines())  # a generated body may be megabytes
+    found = _COUNTED.search(text)
+    return Outcome(ran.returncode == 0, int(found[1]) if found is not None else 0, text)
+
+
+def _environment(role: str, key: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
+    return {**kept, "PYTHONPATH": str(ROOT), "FUZZ_ROLE": role, "FUZZ_KEY": key, "PYTHONWARNINGS": "ignore"}
+
+
+def faults(log: Path) -> list[str]:
+    """The lines of a program log that tell of a fault of the balancer's own."""
+    signs = ("admin_fault", "Traceback", "Unhandled", '"level":"critical"')
+    return [line[:2000] for line in log.read_text(errors="replace").splitlines() if any(sign in line for sign in signs)]

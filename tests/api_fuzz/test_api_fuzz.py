@@ -1,0 +1,27 @@
+"""Every operation of the running admin API, with each role's key and with none, as its own document has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.api_fuzz.run import faults, fuzz
+from tests.system.house import House, opened
+
+pytestmark = pytest.mark.slow
+EXAMPLES = 4
+
+
+@pytest.mark.parametrize("role", ["", "viewer", "operator", "admin"], ids=lambda role: role or "no key")
+def test_every_answer_is_as_the_document_says_and_no_role_is_crossed(tmp_path: Path, role: str) -> None:
+    with opened(House(tmp_path)) as house:
+        before = house.state()
+        found = fuzz(house, role, examples=EXAMPLES)
+        assert faults(house.log) == []
+        assert found.ok, found.text
+        assert found.requests > 300, found.text
+        after = house.state()
+        assert after[-1] == before[-1]  # the operator's file
+        if role in ("", "viewer"):
+            assert after == before
