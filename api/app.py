@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 
 import balancer
+from api.audit import Audit
 from api.body import not_yet
 from api.cache import Cache
 from api.configuration import Configuration
@@ -78,6 +79,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
         *Servers(services).operations(),
         *Configuration(services).operations(),
         *Keys(services).operations(),
+        *Audit(services).operations(),
     ]
     operations.append(_document_operation(operations))
     return tuple(operations)

@@ -82,6 +82,10 @@ class Cache:
         already does no harm.
         """
         receipts = await self._control.purge(_purges(body))
+        redaction = Redaction(self._control.snapshot.config.logs.access.redact)
+        for receipt in receipts:
+            what = " ".join((receipt.purge.kind, redaction.path(_text(receipt.purge.value)))).strip()
+            call.note("cache", what, "stale" if receipt.purge.soft else "purged")
         items = [_item(receipt) for receipt in receipts]
         ok = all(item.ok for item in items)
         names = dict.fromkeys(level.level for item in items for level in item.levels)

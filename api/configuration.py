@@ -42,6 +42,7 @@ class Configuration:
                 {200: "What was found; `valid` says whether a reload would take it."},
                 body_types=YAML,
                 limit=LIMIT,
+                harmless=True,
             ),
             Operation(
                 "DELETE",

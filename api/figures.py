@@ -48,6 +48,7 @@ def vitals(services: Services) -> Vitals:
         last_reload_ok=reloads.last_ok,
         last_reload_success=_unix(reloads.last_success),
         admin_requests=services.requests,
+        audit_lines=services.trail.counts,
         log_lines_dropped=services.dropped(),
         redis_up=services.redis.state.ok,
         checks=services.control.monitor.report(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import ip_address
@@ -12,15 +13,22 @@ from aiohttp import web
 
 from api.auth import CHALLENGE, Caller, Role
 from api.door import DOOR
-from api.guard import check_browser, check_host, check_path, check_size
+from api.guard import SAFE, check_browser, check_host, check_path, check_size, plain_address
 from api.operation import Operation
 from api.problems import Problem, of_http
 from api.services import Services
+from api.trail import Actor, Matter, Unwritten
+from balancer.witness import Witness
+from config.diff import Change
 from config.schema import Admin
 
 log = structlog.get_logger("balancer.api")
 
 REQUEST_ID = web.RequestKey("request_id", str)
+CALLER = web.RequestKey("caller", Caller)  # once it is known
+OPERATION = web.RequestKey("operation", Operation)  # once it is known
+DENIALS = frozenset((401, 403, 421, 429))
+"""Of whoever was not let in."""
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _random = SystemRandom()
 
@@ -47,22 +55,55 @@ class Gate:
 
     def handler(self, operation: Operation) -> Handler:
         """What aiohttp calls for an operation, once its path and method have been found."""
+        acts = operation.method not in SAFE and not operation.harmless
 
         async def answer(request: web.Request) -> web.StreamResponse:
+            request[OPERATION] = operation
             caller = self._authorised(operation, request)
-            response = await operation.respond(request, caller)
-            if operation.method != "GET" and caller is not None:
-                log.info(
-                    "admin_call",
-                    key=caller.id,
-                    method=request.method,
-                    path=request.path,
-                    status=response.status,
-                    request_id=request[REQUEST_ID],
-                )
-            return response
+            if acts:
+                return await self._act(operation, request, caller)
+            return await operation.respond(request, caller)
 
         return answer
+
+    async def _act(self, operation: Operation, request: web.Request, caller: Caller | None) -> web.StreamResponse:
+        """Let it happen between two lines of the audit trail."""
+        trail = self._services.trail
+        matter = _matter(request)
+        noted: list[Change] = []
+        witness = Witness()
+        begun = False
+
+        async def begin() -> None:
+            nonlocal begun
+            try:
+                await trail.intend(matter)
+            except Unwritten as error:
+                raise Problem(507, f"{error}; nothing was changed") from None
+            begun = True
+
+        status, detail = 500, None
+        try:
+            with witness.present():
+                response = await operation.respond(request, caller, noted, begin)
+            status = response.status
+        except Problem as problem:
+            status, detail = problem.status, problem.detail
+            raise
+        finally:
+            if begun:
+                changes = await asyncio.to_thread(witness.changes)
+                await trail.done(matter, status, detail, [*changes, *noted])
+        if caller is not None:
+            log.info(
+                "admin_call",
+                key=caller.id,
+                method=request.method,
+                path=request.path,
+                status=response.status,
+                request_id=request[REQUEST_ID],
+            )
+        return response
 
     async def _attend(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The outermost function around each request: problems instead of errors, each answer counted."""
@@ -75,6 +116,8 @@ class Gate:
                 response = await handler(request)
             except Problem as problem:
                 response = problem.response()
+                if self._guarded and problem.status in DENIALS:
+                    self._services.trail.denied(_matter(request), problem.status, problem.detail)
             except web.HTTPException as error:
                 response = of_http(error).response()
             except Exception as error:  # the outermost place of a request: it is ours, and goes to the log
@@ -97,6 +140,8 @@ class Gate:
         if role is None and not operation.key_shows_more:
             return None  # a key that somebody sends along is not looked at, right or wrong
         caller = self._services.keyring.identify(request.headers, request.remote or "")
+        if caller is not None:
+            request[CALLER] = caller
         if role is None:
             return caller
         if caller is None:
@@ -125,6 +170,19 @@ def _names(admin: Admin) -> tuple[str, ...]:
     except ValueError:
         own = bool(host)
     return (*admin.hosts, host) if own else admin.hosts
+
+
+def _matter(request: web.Request) -> Matter:
+    """What the audit trail says of a request. Its query is not there before it is known to be one of ours."""
+    caller, operation = request.get(CALLER), request.get(OPERATION)
+    return Matter(
+        request_id=request[REQUEST_ID],
+        actor=Actor("key", caller.id, caller.role) if caller is not None else Actor(),
+        address=plain_address(request.remote or "") or "unix",
+        method=request.method,
+        operation=operation.name if operation is not None else None,
+        path=request.path,
+    )
 
 
 def _request_id(request: web.Request) -> str:

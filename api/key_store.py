@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from config.key_file import KeptKey, load_keys, save_keys
 from config.schema import AdminKey
-from config.state import StateError, keep
+from config.state import StateError, write_private
 
 MOST = 500
 """Keys that can be made: each is compared with what is presented."""
@@ -95,7 +95,7 @@ class LastUse:
         self._unkept = False
         uses = {name: {"at": use.at.isoformat(), "address": use.address} for name, use in self._uses.items()}
         try:
-            await asyncio.to_thread(keep, self._path, json.dumps({"uses": uses}, indent=1) + "\n")
+            await asyncio.to_thread(write_private, self._path, json.dumps({"uses": uses}, indent=1) + "\n")
         except StateError as error:
             if str(error) != self._complaint:
                 log.warning("last uses of keys are not kept", problem=str(error))

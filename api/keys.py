@@ -181,6 +181,7 @@ class Keys:
 
         with as_problems():
             await self._keyring.store.change(add)
+        call.note(f"admin.keys.{key.id}", None, _told(key))
         return Reply(
             NewKeyAnswer(key=text, entry=self._answer(Held(key, "api"))), 201, {"Location": f"{KEYS}/{key.id}"}
         )
@@ -206,8 +207,10 @@ class Keys:
                 )
             return {name: key for name, key in keys.items() if name != id_}
 
+        before = self._held(call).key
         with as_problems():
             await self._keyring.store.change(remove)
+        call.note(f"admin.keys.{id_}", _told(before), None)
 
     def _held(self, call: Call) -> Held:
         id_ = call.path["key"]
@@ -230,6 +233,13 @@ class Keys:
             created_by=made.created_by if made is not None else None,
             last_used=KeyUse(at=use.at, address=use.address) if use is not None else None,
         )
+
+
+def _told(key: AdminKey) -> str:
+    """A key in the audit trail."""
+    until = f", until {key.expires}" if key.expires is not None else ""
+    places = f", from {' '.join(map(network_text, key.networks))}" if key.networks else ""
+    return f"{key.role}{until}{places}"
 
 
 _ELSEWHERE = {

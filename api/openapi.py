@@ -91,7 +91,7 @@ def _with_seconds(schema: object) -> object:
 def _operation(operation: Operation, schemas: Schemas) -> Json:
     summary, _, description = (operation.handle.__doc__ or "").partition("\n")
     described: Json = {
-        "operationId": operation.handle.__name__,
+        "operationId": operation.name,
         "summary": summary,
         "parameters": _parameters(operation),
         "responses": _responses(operation, schemas),

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from api.auth import Caller, Role
 from api.body import read
 from api.problems import Problem, of_validation
+from config.diff import Change
 from config.schema import Config
 
 SMALL = 64 * 1024
@@ -61,6 +62,12 @@ class Call:
     path: Mapping[str, str]
     """The values of the names in the path."""
     request: web.Request
+    noted: list[Change] = field(default_factory=list)
+    """For the audit trail: what changes beside the configuration in force."""
+
+    def note(self, path: str, before: str | None, after: str | None) -> None:
+        """Tell the audit trail of a change that no plane sees, such as a key. No secrets."""
+        self.noted.append(Change(path, before, after))
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,8 @@ class Operation:
     """Bytes of a body."""
     key_shows_more: bool = False
     """An open operation that tells more to a caller with a key; elsewhere in the open, keys are not looked at."""
+    harmless: bool = False
+    """Not a GET, and yet it changes nothing: it is not in the audit trail."""
     precondition: Callable[[Call], None] | None = None
     """What must hold before the body is read, such as `If-Match`; it raises the Problem that tells (412, 428)."""
 
@@ -117,9 +126,20 @@ class Operation:
     def _hints(self) -> dict[str, object]:
         return get_type_hints(self.handle)
 
-    async def respond(self, request: web.Request, caller: Caller | None) -> web.StreamResponse:
-        """Validate, act, and turn the result into a response."""
-        call = Call(caller, request.match_info, request)
+    @property
+    def name(self) -> str:
+        """As the document and the audit trail call it."""
+        return self.handle.__name__
+
+    async def respond(
+        self,
+        request: web.Request,
+        caller: Caller | None,
+        noted: list[Change] | None = None,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> web.StreamResponse:
+        """Validate, act, and turn the result into a response. `before` is called once nothing but the act is left."""
+        call = Call(caller, request.match_info, request, [] if noted is None else noted)
         if self.precondition is not None:
             self.precondition(call)
         arguments: dict[str, object] = {}
@@ -137,6 +157,8 @@ class Operation:
             arguments["body"] = await self._read(request)
         elif request.can_read_body:
             raise Problem(400, "this operation takes no body")
+        if before is not None:
+            await before()
         return _response(await self.handle(call, **arguments))
 
     async def _read(self, request: web.Request) -> object:

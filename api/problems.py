@@ -10,6 +10,8 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from balancer.telemetry.redaction import without_keys
+
 CONTENT_TYPE = "application/problem+json"
 TOLD = 100
 """Faults of one request that are told: an answer must not be several times as large as what asked for it."""
@@ -66,7 +68,8 @@ class Problem(Exception):
         )
         return web.Response(
             status=self.status,
-            body=details.model_dump_json(exclude_none=True).encode(),
+            # What came is repeated in many places; a key that was pasted into the wrong one is not.
+            body=without_keys(details.model_dump_json(exclude_none=True)).encode(),
             content_type=CONTENT_TYPE,
             headers=dict(self.headers),
         )

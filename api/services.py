@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from api.auth import Keyring
+from api.trail import AuditTrail
 from balancer.control import Control
 from balancer.redis_link import RedisLink
 from balancer.telemetry.last_errors import Failed
@@ -33,6 +34,7 @@ class Services:
     process: Process
     lag: LoopLag
     redis: RedisLink
+    trail: AuditTrail = field(default_factory=AuditTrail)
     errors: Iterable[Failed] = ()
     """The last requests that went wrong, the latest first."""
     loop: str = "asyncio"

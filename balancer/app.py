@@ -25,6 +25,8 @@ from api.auth import Keyring
 from api.door import Site
 from api.key_store import KeyStore, LastUse
 from api.services import Services
+from api.trail import AuditTrail
+from api.trail_file import TrailFile
 from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
 from balancer.guarding.shared_limits import LOCAL
@@ -43,7 +45,7 @@ from balancer.telemetry.sink import Sink
 from balancer.tls.credentials import EXPIRED, KEPT, LOADED
 from config.load import Loaded, load
 from config.problems import ConfigError
-from config.schema import Config
+from config.schema import Admin, Config
 from config.values import Address
 
 BEAT = 0.1  # seconds between two flushes of the access log
@@ -137,9 +139,11 @@ class App:
         self._uses = LastUse(state.parent / "key-uses.json")
         keyring = Keyring(lambda: self.control.snapshot.config, None, monotonic, store=store, uses=self._uses)
         self._one_time_key = keyring.make_one_if_needed()
+        self.trail = AuditTrail(_trail_file(config.admin))
         self.services = Services(
             control=self.control,
             keyring=keyring,
+            trail=self.trail,
             recent=self.recent,
             metrics=Metrics(config.metrics.max_series, process),
             process=process,
@@ -189,6 +193,7 @@ class App:
             await self.redis.close()
             for runner in runners:
                 await runner.cleanup()
+            await self.trail.close()
             if self._access is not None:
                 self._access.sink.close()
             self._sink.close()
@@ -224,6 +229,7 @@ class App:
             count += 1
             if count % round(1 / BEAT) == 0:
                 self.recent.sample(now, self.plane.report())
+                self._keep(self.trail.flush())
             if count % round(USES_KEPT / BEAT) == 0:
                 self._keep(self._keep_uses())
 
@@ -252,6 +258,7 @@ class App:
     def _reopen_logs(self) -> None:
         if self._access is not None:
             self._access.sink.reopen()
+        self.trail.reopen()
 
     async def _applied(self, config: Config) -> None:
         """A configuration has come into force: take over what can be taken over while running."""
@@ -316,6 +323,13 @@ async def _serve(app: web.Application, address: Address) -> web.AppRunner:
         await runner.cleanup()
         raise
     return runner
+
+
+def _trail_file(admin: Admin) -> TrailFile | None:
+    if admin.audit is None:
+        return None
+    path = Path(admin.audit)
+    return TrailFile(path if "/" in admin.audit else Path(admin.state).parent / path)
 
 
 def _url(address: Address) -> str:

@@ -28,6 +28,7 @@ from balancer.server_tls import BadPools, Contexts
 from balancer.snapshot import Snapshot
 from balancer.telemetry.report import Report
 from balancer.tls.inspection import certificate_problems
+from balancer.witness import witnessed
 from config import overlay as overlays
 from config.diff import Change, diff
 from config.load import Loaded, load, parse
@@ -305,6 +306,7 @@ class Control:
             self._note_marks(before)
             self.monitor.watch(watched)
             self._news.set()  # a verdict may have come while the planes were busy
+            witnessed(before, snapshot)
         if self._applied is not None and (merged is not before.config or not before.generation):
             await self._applied(merged)
 

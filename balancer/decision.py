@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from balancer.http1.substitution import Substitution
     from balancer.server import Server
 
 
@@ -43,6 +44,7 @@ class Decision:
         "bytes_out",
         "cache",
         "client",
+        "extra",
         "finished",
         "first_byte",
         "guarded",
@@ -62,6 +64,7 @@ class Decision:
         "server",
         "started",
         "status",
+        "substitution",
         "target",
         "tls",
         "user_agent",
@@ -98,3 +101,5 @@ class Decision:
         self.guarded = ""  # why a guard of the route refused it; empty when none did
         self.asked = 0  # the step of the guard that has, or had, a question
         self.holds: list[Place] | None = None
+        self.substitution: Substitution | None = None  # what the server is told in the place of what the client said
+        self.extra = b""  # complete field lines for the answer, from a guard

@@ -20,6 +20,7 @@ from balancer.proxy.threshold import Threshold
 from balancer.tally import ListenerTally
 from balancer.tls.contexts import Contexts
 from balancer.tls.credentials import Watched
+from config.auth import own_fields
 from config.schema import Config
 from config.schema import Listener as ListenerSettings
 
@@ -112,13 +113,14 @@ class Listener:
         self._trusted = config.trusted_proxies
 
     def reserve(self, config: Config) -> None:
-        """Keep all clients from speaking in the fields that tell whose certificate one has.
+        """Keep all clients from speaking in the fields that tell whose certificate one has, or who has been let in.
 
         Connections that are open are no exception, as they are in other things: one that was opened before the
         first of these fields came up could else forge it for as long as it lives.
         """
         asking = [tls for one in config.listeners.values() if (tls := one.tls) is not None and tls.client_ca]
         self.reserved = frozenset(usual(tls.client_subject.lower().encode("ascii")) for tls in asking)
+        self.owned = frozenset(usual(name.lower().encode("ascii")) for name in own_fields(config.auth))
         for connection in self.connections:
             if isinstance(connection, ClientConnection):
                 connection.reserve()

@@ -15,10 +15,12 @@ from balancer.cache.contents import Contents, Survey
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.ewma import PeakEwma
+from balancer.guarding.entrance import Entrance
 from balancer.guarding.shared_limits import SharedLimits
 from balancer.guarding.watch import Watch
 from balancer.guards.rulings import Ruling
 from balancer.http1.error_page import OWN, ErrorPage
+from balancer.issuers import Issuers
 from balancer.limits.crowd import Crowd
 from balancer.limits.farewell import due
 from balancer.limits.overload import Overload
@@ -33,7 +35,7 @@ from balancer.reception import UNROUTED, Reception, Views
 from balancer.redis_access import RedisAccess
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey
-from balancer.server_tls import BadPools, Contexts, way
+from balancer.server_tls import BadPools, BadTls, Contexts, way
 from balancer.shared_level import SharedLevel
 from balancer.snapshot import Snapshot
 from balancer.strategy import StrategyError, load_strategy
@@ -104,9 +106,11 @@ class Plane:
         self._looking: asyncio.Future[list[tuple[Watched, Credentials | Unusable | None]]] | None = None
         self.dialer = Dialer(longest_head=32 * 1024, most_fields=100)
         self.reception = Reception(self.dialer, views, self.rng, self._route_tallies[UNROUTED], self._overload)
-        self._redis = RedisAccess()
+        self._redis = RedisAccess(views.on_event)
         self._shared = SharedLevel(self.reception.cache.stock)
-        self.watch = Watch(SharedLimits(views.on_event, common))
+        self.entrance = Entrance(self.reception, os.urandom(32))
+        self.issuers = Issuers(views.on_event)
+        self.watch = Watch(SharedLimits(views.on_event, common), self.entrance)
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
 
@@ -126,9 +130,16 @@ class Plane:
             contexts = await self._contexts.prepare(snapshot.config, snapshot.reads)
         except BadPools as error:
             raise PlaneError(error.problems) from error
+        try:
+            await self._redis.prepare(snapshot.config, snapshot.reads)
+        except BadTls as error:
+            raise PlaneError([f"redis.tls.{error.key}: {error}"]) from error
         opened = await self._bind_listeners(snapshot.config, credentials)
         self._contexts.adopt(contexts)
         self._configure_pools(snapshot)
+        now = monotonic()
+        self.issuers.change(snapshot.config.auth, now)
+        self.entrance.configure(snapshot.config.auth, self.pools, self.issuers.of, now)
         self.watch.configure(snapshot.config)
         self.reception.table = build_table(
             snapshot.config, self.pools, self._route_tallies, self.rng, self._secret, self.watch.guard
@@ -315,6 +326,8 @@ class Plane:
     def _second(self, now: float) -> None:
         self.reception.refresh_date()
         self.reception.cache.second_passed(now)
+        self.entrance.second_passed(now)
+        self.issuers.second_passed(now)
         self._look_at_certificates()
         for pool in self.pools.values():
             pool.tick(now)
@@ -387,6 +400,8 @@ class Plane:
             ),
             cache=stock.report(self._shared.report()) if self._is_cache_used() else None,
             limits=self.watch.report(self._secret, now),
+            auth=self.entrance.tallies,
+            issuers=self.issuers.tallies,
         )
 
     def _is_cache_used(self) -> bool:
@@ -430,6 +445,8 @@ class Plane:
         self._sweeper.stop()
         await self._shared.close()
         await self.watch.shared.close()
+        await self.issuers.close()
+        self.entrance.close()
         await self._redis.close()
         if self._looking is not None:
             await asyncio.wait([self._looking])

@@ -157,6 +157,8 @@ class Reception:
         self, listener: Listener, client: ClientConnection, head: RequestHead, route: Route, decision: Decision
     ) -> Serving | None:
         """The route takes it: what is to be started, or None when it has been answered here."""
+        if decision.substitution is not None:
+            head = decision.substitution.applied(head)
         if head.method in ASKS_THE_WAY and (own := hop_answer(head, route)) is not None:
             self._answer_hop(listener, client, head, decision, route, own)
             return None

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from ssl import SSLContext
+
 from balancer.redis_gateway import Gateway
-from config.schema import Config
+from balancer.server_tls import build
+from config.redis_url import BadUrl, RedisUrl
+from config.schema import Config, Redis, ServerTls
 
 
 class RedisAccess:
@@ -13,24 +19,43 @@ class RedisAccess:
     uses it takes it from here each time, or compares it with the one that they have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_event: Callable[[str, str, str], None] = lambda event, where, detail: None) -> None:
         self.gateway: Gateway | None = None
         """None while nothing uses Redis, or none is configured."""
+        self._on_event = on_event
+        self._prepared: tuple[ServerTls, int, SSLContext] | None = None
+
+    async def prepare(self, config: Config, reads: int) -> None:
+        """Read the files that TLS needs, if they may be others than before. Raises `BadTls`; nothing has changed."""
+        if not _secured(config.redis):
+            return
+        known = self._prepared
+        if known is None or known[:2] != (config.redis.tls, reads):
+            self._prepared = config.redis.tls, reads, await asyncio.to_thread(build, config.redis.tls, ())
 
     async def change(self, config: Config, *, wanted: bool) -> None:
         """Take a configuration; `wanted` says whether anything in it uses Redis."""
         settings = config.redis if wanted and config.redis.url else None
         before = self.gateway
+        context = self._prepared[2] if self._prepared is not None and _secured(config.redis) else None
         if before is not None and settings is not None and before.serves(settings):
-            before.settings = settings
+            before.take(settings, context)
             return
-        self.gateway = Gateway(settings) if settings is not None else None
+        counts = before.state.counts if before is not None else None
+        self.gateway = None
+        if settings is not None:
+            self.gateway = Gateway(settings, context=context, counts=counts, on_event=self._on_event)
         if before is not None:
-            if self.gateway is not None:
-                self.gateway.state.go_on_from(before.state)
             await before.close()
 
     async def close(self) -> None:
         gateway, self.gateway = self.gateway, None
         if gateway is not None:
             await gateway.close()
+
+
+def _secured(settings: Redis) -> bool:
+    try:
+        return bool(settings.url) and RedisUrl.of(settings.url).tls
+    except BadUrl:
+        return False

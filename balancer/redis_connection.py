@@ -1,17 +1,21 @@
-"""A connection to Redis as redis-py makes it, and what its failures are called."""
+"""Connections to Redis as redis-py makes them, and what their failures are called."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from balancer.server_tls import BadTls, build, explain
+from config.redis_url import BadUrl, RedisPlace, RedisUrl
 from config.schema import Redis
 
 Part = bytes | str | int
@@ -33,31 +37,93 @@ class Unreadable(ValueError):
     """The URL in the settings can not be used."""
 
 
-async def connected(settings: Redis, patience: float) -> AbstractConnection:
-    """Open a connection, each step within `patience` seconds; reads on it have no time limit then.
+class Unreached(ConnectionError):
+    """There was no way to a server; `word` is what it is counted as."""
 
-    Raises `Unreadable`, and anything that redis-py makes of what a server says.
+    def __init__(self, word: str, message: str) -> None:
+        super().__init__(message)
+        self.word = word
+
+
+class _Secured(Connection):
+    """With a context of our own making, which is the same for all that connects to servers."""
+
+    def __init__(self, context: ssl.SSLContext, server_name: str, **others: Any) -> None:  # Any: redis-py's own
+        super().__init__(**others)
+        self._context = context
+        self._server_name = server_name
+
+    def _connection_arguments(self) -> Mapping[str, object]:
+        return {"host": self.host, "port": self.port, "ssl": self._context, "server_hostname": self._server_name}
+
+
+class Reach:
+    """How connections to the servers of `redis.url` begin.
+
+    Files of TLS are read once: whoever changes them makes another one.
     """
-    try:
-        pool: ConnectionPool = ConnectionPool.from_url(
-            settings.url,
-            protocol=3,
-            client_name="balancer",
-            socket_connect_timeout=patience,
-            socket_timeout=patience,
-            retry=Retry(NoBackoff(), 0),
-            maint_notifications_config=MaintNotificationsConfig(enabled=False),
-        )
-        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]  # redis-py's
-    except (TypeError, ValueError, RedisError):
-        raise Unreadable from None  # not repeated: what could not be read may be part of a password
-    try:
-        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
-    except BaseException:
-        await disconnect(connection)
-        raise
-    connection.socket_timeout = None
-    return connection
+
+    def __init__(self, settings: Redis, context: ssl.SSLContext | None = None) -> None:
+        """`context`: what TLS is spoken with, if it is at hand."""
+        self._settings = settings
+        self.context = context
+        self.url: RedisUrl | None = None
+        """None: there is none, or it can not be read."""
+        try:
+            self.url = RedisUrl.of(settings.url) if settings.url else None
+        except BadUrl:
+            pass
+
+    async def open(
+        self, place: RedisPlace | None, patience: float, *, sentinel: bool = False, lasting: bool = True
+    ) -> AbstractConnection:
+        """Open a connection, each step within `patience` seconds; reads on one that is lasting have no time limit then.
+
+        `place` is None for the server that the URL names. Raises `Unreadable`, `Unreached`, and anything that redis-py
+        makes of what a server says.
+        """
+        url = self.url
+        if url is None:
+            raise Unreadable  # not repeated: what could not be read may be part of a password
+        connection = await self._made(url, place or url.nodes[0], patience, sentinel)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's
+        except BaseException as error:
+            await disconnect(connection)
+            if url.tls and isinstance(error, RedisError) and isinstance(error.__context__, ssl.SSLError):
+                raise Unreached("tls", f"TLS: {explain(error.__context__)}") from None
+            raise
+        if lasting:
+            connection.socket_timeout = None
+        return connection
+
+    async def _made(self, url: RedisUrl, place: RedisPlace, patience: float, sentinel: bool) -> AbstractConnection:
+        others: dict[str, Any] = {
+            "username": url.sentinel_username if sentinel else url.username,
+            "password": url.sentinel_password if sentinel else url.password,
+            "db": 0 if sentinel else url.database,
+            "protocol": 3,
+            "client_name": "balancer",
+            "socket_connect_timeout": patience,
+            "socket_timeout": patience,
+            "retry": Retry(NoBackoff(), 0),
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        }
+        if not place.port:
+            return UnixDomainSocketConnection(path=place.host, **others)
+        if not url.tls:
+            return Connection(host=place.host, port=place.port, **others)
+        if self.context is None:
+            try:
+                self.context = await asyncio.to_thread(build, self._settings.tls, ())
+            except BadTls as error:
+                raise Unreached("tls", f"redis.tls.{error.key}: {error}") from None
+        name = self._settings.tls.server_name or place.host
+        return _Secured(self.context, name, host=place.host, port=place.port, **others)
+
+    def reason(self, error: Exception) -> str:
+        """What went wrong, in a line without credentials."""
+        return reason(error, self._settings.url)
 
 
 async def disconnect(connection: AbstractConnection) -> None:
@@ -65,6 +131,17 @@ async def disconnect(connection: AbstractConnection) -> None:
         await connection.disconnect(nowait=True)
     except (RedisError, OSError):  # it is gone, which is what was wanted
         pass
+
+
+async def asked(connection: AbstractConnection, patience: float, *command: str) -> object:
+    """The answer to a command on a connection that nobody else uses. Raises what redis-py does, and TimeoutError."""
+    try:
+        async with asyncio.timeout(patience):
+            await connection.send_command(*command, check_health=False)
+            answer: object = await connection.read_response(disable_decoding=True)
+    except TimeoutError:
+        raise TimeoutError(f"no answer within {patience:g} s") from None
+    return answer
 
 
 def packed(command: tuple[Part, ...]) -> bytes:
@@ -78,14 +155,16 @@ def packed(command: tuple[Part, ...]) -> bytes:
 
 def reason(error: Exception, url: str) -> str:
     """One line without credentials: servers that do not know a command repeat what it came with."""
-    return without_secrets(f"{type(error).__name__}: {' '.join(str(error).split())}", url)[:200]
+    text = " ".join(str(error).split())
+    return without_secrets(text if isinstance(error, Unreached) else f"{type(error).__name__}: {text}", url)[:200]
 
 
 def without_secrets(text: str, url: str) -> str:
-    """The text with whatever stands for credentials in the URL left out."""
-    parts = urlsplit(url)
-    given = parse_qs(parts.query)
-    for secret in (parts.password, unquote(parts.password or ""), *given.get("password", ())):
+    """The text with whatever stands for credentials in the URL left out, also if the URL can not be read."""
+    rest, _, query = url.partition("://")[2].partition("?")
+    given = parse_qs(query)
+    password = rest.rpartition("@")[0].partition(":")[2]
+    for secret in (password, unquote(password), *given.get("password", ()), *given.get("sentinel_password", ())):
         if secret:
             text = text.replace(secret, "***")
     return text
@@ -93,6 +172,8 @@ def without_secrets(text: str, url: str) -> str:
 
 def word(error: Exception, otherwise: str) -> str:
     """The kind of an error that a server has answered with, or what it is counted as."""
+    if isinstance(error, Unreached):
+        return error.word
     code = getattr(error, "status_code", None) or str(error).partition(" ")[0]  # redis-py takes off those it knows
     return code if code in KINDS else otherwise
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
 
-from redis.asyncio import Redis as Client
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.maint_notifications import MaintNotificationsConfig
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError, ResponseError
 
-from balancer.redis_connection import reason
+from balancer.redis_connection import UNREADABLE, Reach, asked, disconnect
+from balancer.redis_sentinel import Sentinels
 from config.schema import Redis
 
 EVERY = 5.0
@@ -41,6 +39,8 @@ DIGEST = (
     "master_link_status",
 )
 """What is kept of INFO; fields come and go with versions, so each may be missing."""
+OF_CLUSTER = ("cluster_state", "cluster_slots_assigned", "cluster_known_nodes", "cluster_size")
+"""The same of CLUSTER INFO."""
 
 NOT_CONFIGURED = "not configured: redis.url is empty"
 NOT_CHECKED = "not asked yet"
@@ -79,7 +79,9 @@ class RedisLink:
         self._every = every
         self._sleep = sleep
         self._wall = wall
-        self._client: Client | None = None
+        self._reach = Reach(settings)
+        self._connection: AbstractConnection | None = None
+        self._one_at_a_time = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -106,6 +108,7 @@ class RedisLink:
         running = self._watcher is not None
         await self.close()
         self._settings = settings
+        self._reach = Reach(settings)
         self.state = RedisState(reason=NOT_CHECKED if settings.url else NOT_CONFIGURED)
         if running or self.configured:
             self.start()
@@ -114,22 +117,56 @@ class RedisLink:
         """Look once; a server that is away and a URL that can not be read are states and no errors."""
         if not self.configured:
             return self.state
-        try:
-            if self._client is None:
-                self._client = _client(self._settings)
-        except ValueError:  # not repeated here: what could not be read may be part of a password
-            return self._down("redis.url is not of the form redis://[user:password@]host[:port][/database]")
-        try:
-            # The first command of a connection pays for the connection; a second one tells the latency.
-            await self._client.ping()
-            began = perf_counter()
-            await self._client.ping()
-            latency = perf_counter() - began
-            info = await self._client.info()
-        except (RedisError, OSError) as error:
-            return self._down(reason(error, self._settings.url))
-        self.state = RedisState(True, None, latency, self._wall(), _digest(info))
+        if self._reach.url is None:
+            return self._down(UNREADABLE)
+        async with self._one_at_a_time:
+            kept = self._connection is not None
+            try:
+                try:
+                    self.state = await self._look()
+                except (RedisError, OSError) as error:
+                    if not kept or isinstance(error, TimeoutError):
+                        raise
+                    await self._drop()  # it may have been restarted since: a new connection tells
+                    self.state = await self._look()
+            except BaseException as error:
+                await self._drop()  # what was asked may still be answered
+                if not isinstance(error, Exception):
+                    raise
+                self._down(self._reach.reason(error))  # an odd server's answers can make redis-py raise anything
         return self.state
+
+    async def _look(self) -> RedisState:
+        patience = self._settings.timeout
+        connection = self._connection = self._connection or await self._open(patience)
+        # The first command may pay for more than itself; a second one tells the latency.
+        await asked(connection, patience, "PING")
+        began = perf_counter()
+        await asked(connection, patience, "PING")
+        latency = perf_counter() - began
+        digest = _digest(await asked(connection, patience, "INFO"), DIGEST)
+        if self._reach.url is not None and self._reach.url.kind == "cluster":
+            try:
+                digest |= _digest(await asked(connection, patience, "CLUSTER", "INFO"), OF_CLUSTER)
+            except ResponseError:
+                pass  # a user who may not ask
+        if digest.get("cluster_state", "ok") != "ok":
+            return RedisState(False, f"cluster_state is {digest['cluster_state']}", None, self._wall(), digest)
+        return RedisState(True, None, latency, self._wall(), digest)
+
+    async def _open(self, patience: float) -> AbstractConnection:
+        """A connection to the server, to the master, or to any node."""
+        url = self._reach.url
+        assert url is not None, "it is looked at before"
+        if url.kind == "sentinel":
+            return await Sentinels(self._reach, url).open(patience)
+        *others, last = url.nodes
+        for place in others:
+            try:
+                return await self._reach.open(place, patience)
+            except Exception:  # whatever it was, there are others
+                continue
+        return await self._reach.open(last, patience)
 
     async def _watch(self) -> None:
         me = asyncio.current_task()
@@ -138,7 +175,7 @@ class RedisLink:
             try:
                 await self.check_now()
             except Exception as error:  # the task's outermost place: an odd server's answers
-                self._down(reason(error, self._settings.url))
+                self._down(self._reach.reason(error))
             if self._watcher is me:
                 await self._sleep(self._every)
 
@@ -147,30 +184,26 @@ class RedisLink:
         return self.state
 
     async def _drop(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await disconnect(connection)
 
 
-def _client(settings: Redis) -> Client:
-    """Make a client that fails fast: by default it takes four seconds and ten tries to find a port closed."""
-    client: Client = Client.from_url(
-        settings.url,
-        protocol=3,
-        client_name="balancer",
-        socket_connect_timeout=settings.timeout,
-        socket_timeout=settings.timeout,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=4,
-        decode_responses=True,
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    return client
-
-
-def _digest(info: Mapping[str, object]) -> dict[str, str | int | float]:
-    digest = {name: value for name in DIGEST if isinstance(value := info.get(name), str | int | float)}
-    hits, misses = info.get("keyspace_hits"), info.get("keyspace_misses")
+def _digest(said: object, kept: Collection[str]) -> dict[str, str | int | float]:
+    """Those of the lines of INFO that are kept, and the share of hits."""
+    lines = said.decode("utf-8", "replace").splitlines() if isinstance(said, bytes) else []
+    info = {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+    digest: dict[str, str | int | float] = {name: _number(info[name]) for name in kept if name in info}
+    hits, misses = digest.get("keyspace_hits"), digest.get("keyspace_misses")
     if isinstance(hits, int) and isinstance(misses, int) and hits + misses:
         digest["hit_ratio"] = hits / (hits + misses)
     return digest
+
+
+def _number(text: str) -> str | int | float:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text[:100]

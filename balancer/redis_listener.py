@@ -9,8 +9,7 @@ from typing import Final
 
 from redis.asyncio.connection import AbstractConnection
 
-from balancer.redis_connection import connected, disconnect, ended, reason
-from config.schema import Redis
+from balancer.redis_connection import disconnect, ended
 
 PATIENCE: Final = 1.0
 """Seconds that a step of connecting may take; nobody waits for it."""
@@ -29,7 +28,8 @@ class Listener:
 
     def __init__(
         self,
-        settings: Redis,
+        open_: Callable[[float], Awaitable[AbstractConnection]],
+        explain: Callable[[Exception], str],
         channel: bytes,
         message: Callable[[bytes], None],
         subscribed: Callable[[], None],
@@ -38,12 +38,15 @@ class Listener:
         rng: Random | None = None,
         quiet: float = QUIET,
     ) -> None:
+        """`open_` opens a connection, each step within so many seconds; `explain` makes a line of what went wrong."""
         self.hears = False
         self.began = 0
         """Times that hearing has begun."""
         self.reason: str | None = None
         """Why it does not hear, or did not last."""
-        self._settings = settings
+        self._open = open_
+        self._explain = explain
+        self._endings: set[asyncio.Task[None]] = set()
         self._channel = channel
         self._message = message
         self._subscribed = subscribed
@@ -56,10 +59,24 @@ class Listener:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._listen(), name="redis-listener")
 
+    def again(self) -> None:
+        """Begin anew with another connection: the server is another one."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self.hears = False
+        ending = asyncio.get_running_loop().create_task(ended(task), name="redis-listener-end")
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+        self.start()
+
     async def close(self) -> None:
         task, self._task = self._task, None
         if task is not None:
             await ended(task)
+        self.hears = False
+        while self._endings:
+            await asyncio.wait(self._endings)
 
     async def _listen(self) -> None:
         me = asyncio.current_task()
@@ -68,15 +85,17 @@ class Listener:
         while self._task is me:
             connection = None
             try:
-                connection = await connected(self._settings, PATIENCE)
+                connection = await self._open(PATIENCE)
                 await connection.send_command("SUBSCRIBE", self._channel)
                 await self._hear(connection, me)
             except Exception as error:  # the task's outermost place: whatever it was, it is tried again
-                self.reason = reason(error, self._settings.url)
+                if self._task is me:
+                    self.reason = self._explain(error)
             finally:
-                if self.hears:
-                    pause = SHORTEST
-                self.hears = False
+                if self._task is me:
+                    if self.hears:
+                        pause = SHORTEST
+                    self.hears = False
                 if connection is not None:
                     await disconnect(connection)
             if self._task is me:

@@ -11,6 +11,7 @@ from config.problems import Problem
 from config.schema import Config
 
 AT_START_ONLY = (
+    "admin.audit",
     "admin.listen",
     "admin.state",
     "metrics.listen",

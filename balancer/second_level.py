@@ -146,9 +146,16 @@ class SecondLevel:
         self.counts: defaultdict[str, int] = defaultdict(int)
         self.purges = SharedPurges(gateway, settings.prefix, on_purge, on_gap)
         self.listener = Listener(
-            settings, self.purges.channel, self.purges.heard, self._step_soon, sleep=sleep, rng=rng
+            gateway.open,
+            gateway.reach.reason,
+            self.purges.channel,
+            self.purges.heard,
+            self._step_soon,
+            sleep=sleep,
+            rng=rng,
         )
         gateway.on_heal.append(self._step_soon)
+        gateway.on_move.append(self.listener.again)
         self._prefix = settings.prefix
         self._clock = clock
         self._wall = wall
@@ -186,6 +193,7 @@ class SecondLevel:
         watcher, self._watcher = self._watcher, None
         if self._step_soon in self.gateway.on_heal:
             self.gateway.on_heal.remove(self._step_soon)
+            self.gateway.on_move.remove(self.listener.again)
         await self.listener.close()
         running = [task for task in (watcher, self._writer, *self._tasks) if task is not None]
         for task in running:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ssl import SSLContext, SSLSession
 from typing import Final, Literal
@@ -78,12 +78,16 @@ def way(url: str, pool: Pool, context: SSLContext | None) -> Way | None:
     return Way(context, name_of(url, pool.tls), pool.proxy_protocol)
 
 
-def build(settings: ServerTls) -> SSLContext:
-    """What connections are made with. Reads files, and may take a tenth of a second. Raises BadTls."""
+def build(settings: ServerTls, protocols: Sequence[str] = ("http/1.1",)) -> SSLContext:
+    """What connections are made with. Reads files, and may take a tenth of a second. Raises BadTls.
+
+    `protocols`: what is offered to be spoken in TLS (ALPN); none: whatever the server speaks.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False  # a name is one of subjectAltName (RFC 9525 section 6.3)
-    context.set_alpn_protocols(["http/1.1"])
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
     if settings.ca is not None:
         _content("ca", settings.ca)  # what cannot be read is told in words of our own
         try:

@@ -83,6 +83,27 @@ class RouteTally:
         self.latency = Histogram()  # request head complete to last response byte
 
 
+class AuthTally:
+    """What one of `auth` said of requests."""
+
+    __slots__ = ("results",)
+
+    def __init__(self) -> None:
+        self.results: defaultdict[str, int] = defaultdict(int)
+        """passed, missing, malformed, wrong, expired, forbidden, limited, denied, unavailable."""
+
+
+class IssuerTally:
+    """How it went with the keys of one issuer of tokens."""
+
+    __slots__ = ("failures", "fetched", "keys")
+
+    def __init__(self) -> None:
+        self.fetched = 0
+        self.failures = 0
+        self.keys = 0  # that are in use; in a sum over planes those of all
+
+
 class CacheTally:
     """What the cache of a plane did, beside the requests it answered."""
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,10 +31,21 @@ def binary() -> str:
 class RedisServer:
     """One server on a loopback port, with its port kept over restarts. It keeps nothing on disk."""
 
-    def __init__(self, directory: Path, password: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        password: str = "",
+        *,
+        port: int = 0,
+        options: Sequence[str] = (),
+        configuration: Path | None = None,
+    ) -> None:
+        """`configuration` makes it a sentinel: the file is its memory, too."""
         self.directory = directory
         self.password = password
-        self.port = free_port()
+        self.port = port or free_port()
+        self.configuration = configuration
+        self._options = options
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -43,14 +55,17 @@ class RedisServer:
     def start(self) -> None:
         """Return once the server accepts connections."""
         assert self._process is None, "it runs already"
-        command = [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        command += ["--requirepass", self.password] if self.password else []
+        if self.configuration is not None:
+            command = [binary(), str(self.configuration), "--sentinel"]
+        else:
+            command = [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self._options]
+            command += ["--requirepass", self.password] if self.password else []
         self._process = subprocess.Popen(command, cwd=self.directory, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         said = []
         for line in self._process.stdout:
             said.append(line)
-            if "ready to accept connections" in line.lower():
+            if "ready to accept connections" in line.lower() or "Sentinel ID is" in line:
                 return
         self.kill()
         raise AssertionError(f"the server did not start: {''.join(said)}")
@@ -78,17 +93,54 @@ class RedisServer:
 
     def do(self, *words: str | int) -> str:
         """Give it a command; the first line of what it says. Raises RuntimeError if that is an error."""
+        return self._said(words).partition(b"\r\n")[0].decode()[1:]
+
+    def do_all(self, *words: str | int) -> str:
+        """The same, with all that it says but the first line."""
+        return self._said(words).partition(b"\r\n")[2].decode().rstrip()
+
+    def _said(self, words: Sequence[str | int]) -> bytes:
         parts = [str(word).encode() for word in words]
-        sent = b"".join([b"*%d\r\n" % len(parts), *(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)])
+        sent = _packed(parts)
         with socket.create_connection(("127.0.0.1", self.port), 5.0) as connection:
-            connection.sendall(sent)
-            said = b""
-            while b"\r\n" not in said:
-                piece = connection.recv(4096)
-                if not piece:
-                    raise ConnectionResetError(f"no answer to {words[0]}")
-                said += piece
-        line = said.partition(b"\r\n")[0].decode()
-        if line.startswith("-"):
-            raise RuntimeError(f"{words[0]}: {line[1:]}")
-        return line[1:]
+            if self.password:
+                login = [b"AUTH", self.password.encode()]
+                connection.sendall(_packed(login) + sent)
+                said = _reply(connection)
+                assert said == b"+OK\r\n", said
+            else:
+                connection.sendall(sent)
+            said = _reply(connection)
+        if said.startswith(b"-"):
+            raise RuntimeError(f"{words[0]}: {said.decode()[1:].rstrip()}")
+        return said
+
+
+def _packed(parts: Sequence[bytes]) -> bytes:
+    return b"".join([b"*%d\r\n" % len(parts), *(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)])
+
+
+def _reply(connection: socket.socket) -> bytes:
+    """One answer as it came: a line, a text, or a list."""
+    said = _line(connection)
+    if said[:1] == b"$":
+        size = int(said[1:])
+        while size >= 0 and len(said) - said.index(b"\n") - 1 < size + 2:
+            said += _piece(connection, size + 2 - (len(said) - said.index(b"\n") - 1))
+    elif said[:1] == b"*":
+        said += b"".join([_reply(connection) for _ in range(int(said[1:]))])
+    return said
+
+
+def _line(connection: socket.socket) -> bytes:
+    said = b""
+    while not said.endswith(b"\r\n"):
+        said += _piece(connection, 1)
+    return said
+
+
+def _piece(connection: socket.socket, most: int) -> bytes:
+    piece = connection.recv(most)
+    if not piece:
+        raise ConnectionResetError("it has closed the connection in the middle of an answer")
+    return piece

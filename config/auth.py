@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,6 +14,8 @@ from config.values import Network
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"
 ]
+PUBLIC: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA")
+"""What is taken of public keys when nothing is said: what issuers use."""
 Claim = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$", examples=["sub", "groups"])]
 OwnField = Annotated[str, Field(pattern=r"^[!#$%&'*+.^`|~0-9A-Za-z-]{1,64}$", examples=["X-Auth-Subject"])]
 """A field that the balancer fills in. No underscore: servers take it for a hyphen."""
@@ -124,3 +127,18 @@ class Auth(Model):
     """The field that tells servers who it is: a key's name, the user, a token's subject. No client can send it."""
     preflight: bool = False
     """Whether the questions that browsers ask before a request of another site (CORS) pass without credentials."""
+
+
+MEANT = frozenset(("authorization",))
+"""Fields that clients have a use for themselves, and that another service may fill in all the same."""
+
+
+def own_fields(auth: Mapping[str, Auth]) -> Iterator[str]:
+    """The fields in which servers are told who somebody is, and in which no client may speak, on whatever route."""
+    for one in auth.values():
+        if one.subject_to is not None:
+            yield one.subject_to
+        if one.jwt is not None:
+            yield from one.jwt.claims_to.values()
+        if one.forward is not None:
+            yield from (name for name in one.forward.copy_headers if name.lower() not in MEANT)

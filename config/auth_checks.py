@@ -18,8 +18,6 @@ from config.schema import Config
 WAYS = ("api_keys", "basic", "jwt", "forward")
 SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 """A secret is at least as long as what the hash makes (RFC 7518 section 3.2)."""
-PUBLIC = ("RS256", "ES256", "EdDSA")
-"""What is taken of public keys when nothing is said: what issuers use."""
 _USER = re.compile(r"[^\x00-\x1f\x7f:]{1,128}")
 """Without a colon, which ends a name, and control characters (RFC 7617 section 2)."""
 _KEY = re.compile(r"-----BEGIN|\s*\{|ssh-|ecdsa-")

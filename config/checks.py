@@ -17,6 +17,7 @@ from config.guard_checks import check_guards
 from config.nodes import Table, tree_of
 from config.patterns import NAME, PLUGIN, TOKEN
 from config.problems import Path, Problem, Unfit, in_order, listed, nearest
+from config.redis_checks import check_redis
 from config.route_checks import check_routes
 from config.schema import Admin, Compress, Config, Headers, Limits, Listener, Pool, ServerTls, StrategyName, Timeouts
 
@@ -48,8 +49,7 @@ def check(config: Config, found: Findings) -> None:
         if not item.startswith("query:"):
             path = ("logs", "access", "redact", position)
             found.add(path, 'must be such as "query:token"; header fields are never logged', came=True)
-    if config.redis.url and not re.match(r"(rediss?://[^/]|unix:///)", config.redis.url):
-        found.add(("redis", "url"), "must be a URL such as redis://127.0.0.1:6379/0, rediss://... or unix:///path")
+    check_redis(config.redis, found)
     _check_early(config, found)
     _check_cookies(config, found)
     _check_shares(config, found)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from config.problems import Problem
 from config.schema import AdminKey, Model
-from config.state import keep, set_aside
+from config.state import set_aside, write_private
 
 
 class KeptKey(AdminKey):
@@ -48,4 +48,4 @@ def load_keys(path: pathlib.Path) -> tuple[dict[str, KeptKey], tuple[Problem, ..
 def save_keys(path: pathlib.Path, keys: Mapping[str, KeptKey]) -> None:
     """Write the keys so that a crash leaves the old file or the new one. Blocks; StateError when it cannot be kept."""
     listed = [key.model_dump(mode="json", exclude_defaults=True) for key in keys.values()]
-    keep(path, json.dumps({"keys": listed}, indent=1) + "\n")
+    write_private(path, json.dumps({"keys": listed}, indent=1) + "\n")

@@ -233,10 +233,14 @@ class Route(Model):
 
 
 class Redis(Model):
-    """A Redis or Valkey server; empty: everything stays local."""
+    """A Redis or Valkey server, what sentinels know as one, or a cluster."""
 
     url: str = ""
+    """redis://, rediss:// (TLS), unix://, redis+sentinel:// or redis+cluster://; empty: everything stays local."""
     timeout: Positive = 0.1
+    """Whoever waits for an answer goes on without after this long."""
+    tls: ServerTls = ServerTls()
+    """What servers are believed, and what they are shown, where the URL says TLS."""
     prefix: Annotated[str, Field(pattern=r"^[!-z|~]{0,64}$", examples=["balancer:"])] = "balancer:"
     """What all keys and channels begin with. Balancers with the same prefix share them."""
 
@@ -264,7 +268,10 @@ class Admin(Model):
     hosts: tuple[str, ...] = ()
     """Further names under which the API may be asked (Host), beside its own address and localhost."""
     state: str = "var/overlay.yaml"
-    """What the API changed; survives a restart."""
+    """What the API changed; survives a restart. Keys that it made, and when keys were used, are beside it."""
+    audit: Annotated[str, Field(min_length=1)] | None = "audit.jsonl"
+    """The audit trail: who changed what. A name without a slash is in the folder of `state`; null: only the last
+    lines, in memory. Changes are refused while it cannot be written."""
 
 
 def _free(path: str) -> str:

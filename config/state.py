@@ -50,10 +50,10 @@ def save_overlay(path: pathlib.Path, overlay: Overlay) -> None:
 
     Raises StateError when it cannot be kept; the old file is then as it was.
     """
-    keep(path, to_text(overlay))
+    write_private(path, to_text(overlay))
 
 
-def keep(path: pathlib.Path, text: str) -> None:
+def write_private(path: pathlib.Path, text: str) -> None:
     """The same for any file of the balancer's own."""
     temporary = None
     try:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.redis_server import RedisServer, binary
+from bench.redis_topologies import RedisCluster, RedisSentinels
 
-__all__ = ["RedisServer", "binary", "redis_server"]
+__all__ = ["RedisCluster", "RedisSentinels", "RedisServer", "binary", "redis_cluster", "redis_server"]
 
 
 @pytest.fixture
@@ -18,3 +19,10 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Three masters for all tests that leave them as they were; those with other plans start their own."""
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster

@@ -514,7 +514,7 @@ async def test_closing_lets_everybody_go_and_leaves_nothing_behind(redis_server:
     await gateway.close()
     assert await why(waiting) == "closed"
     assert await why(gateway.run("PING")) == "closed"
-    left = [task for task in asyncio.all_tasks() if task.get_name().startswith("redis-gateway")]
+    left = [task for task in asyncio.all_tasks() if task.get_name().startswith("redis-")]
     assert left == []
 
 

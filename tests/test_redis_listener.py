@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 
 import pytest
 from redis.asyncio import Redis as Client
+from redis.asyncio.connection import AbstractConnection
 
+from balancer.redis_connection import Reach
 from balancer.redis_listener import Listener
 from config.schema import Redis
 from tests.fault_proxy import fault_proxy
@@ -24,11 +27,16 @@ class Heard:
         self.begun: asyncio.Queue[None] = asyncio.Queue()
 
 
+def way_to(url: str) -> tuple[Callable[[float], Awaitable[AbstractConnection]], Callable[[Exception], str]]:
+    reach = Reach(Redis(url=url))
+    return partial(reach.open, None), reach.reason
+
+
 @asynccontextmanager
 async def listening(url: str, quiet: float = 10.0) -> AsyncIterator[tuple[Listener, Heard]]:
     heard = Heard()
     listener = Listener(
-        Redis(url=url),
+        *way_to(url),
         b"purges",
         heard.messages.put_nowait,
         lambda: heard.begun.put_nowait(None),
@@ -108,7 +116,7 @@ async def test_garbage_ends_a_connection_and_not_the_listener(redis_server: Redi
 
 async def test_closing_ends_it_wherever_it_is(redis_server: RedisServer) -> None:
     for turns in range(0, 40, 3):
-        listener = Listener(Redis(url=redis_server.url), b"purges", lambda _: None, lambda: None)
+        listener = Listener(*way_to(redis_server.url), b"purges", lambda _: None, lambda: None)
         listener.start()
         for _ in range(turns):
             await asyncio.sleep(0)

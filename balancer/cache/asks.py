@@ -60,6 +60,9 @@ class Asks:
 def asks_of(common: RequestFields) -> Asks:
     """Read once for all requests with the same fields."""
     asks = Asks()
+    if common.authenticated:  # by whatever: what RFC 9111 section 3.5 says of Authorization holds for a cookie as well
+        asks.authorization = True
+        asks.plain = False
     if common.upgrade:
         asks.passes = True
         asks.plain = False
@@ -90,6 +93,6 @@ def asks_of(common: RequestFields) -> Asks:
         asks.if_modified_since = parse_date(told[b"if-modified-since"])
     asks.range = told.get(b"range")
     asks.if_range = told.get(b"if-range")
-    asks.authorization = b"authorization" in told
+    asks.authorization = asks.authorization or b"authorization" in told
     asks.wants_key = told.get(b"balancer-debug") == b"key"
     return asks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from balancer.cache.cache_status import line as cache_status
 from balancer.cache.conditions import freshened, not_modified, selected, validators
@@ -21,11 +21,8 @@ from balancer.http1.fields import Field
 from balancer.http1.framing import CHUNKED
 from balancer.http1.head import NO_LENGTH, RequestFields, RequestHead, ResponseHead
 from balancer.proxy.exchange import ANSWERING, OVER, TUNNEL, Exchange
+from balancer.proxy.nobody import Nobody
 from balancer.proxy.sides import ClientSide, Surroundings
-
-if TYPE_CHECKING:
-    from balancer.http1.proxy_protocol import Endpoint
-    from balancer.proxy.sides import Serving, UpstreamSide
 
 OWN_CONDITIONS: Final = frozenset((b"if-none-match", b"if-modified-since", b"if-range", b"range"))
 """What a request asks of its own answer. The one that is fetched for the cache is to be whole."""
@@ -52,54 +49,6 @@ class Cache(Protocol):
 
     def changed(self, exchange: Exchange, response: ResponseHead) -> None:
         """A request has changed something: what is stored of its URL is not to be believed any more."""
-
-
-class Nobody:
-    """The client of a fetch that goes on without one; what is said of a client to servers is that of the last."""
-
-    def __init__(self, client: ClientSide) -> None:
-        self.address = client.address
-        self.shown = client.shown
-        self.trusted = client.trusted
-        self.scheme = client.scheme
-        self.node = client.node
-        self.vouched = client.vouched
-        self._ends = client.ends()
-        self.deadline = 0.0
-        self.last = False
-
-    def ends(self) -> tuple[Endpoint | None, Endpoint | None]:
-        return self._ends
-
-    def serve(self, exchange: Serving) -> None:
-        pass
-
-    def send(self, data: bytes) -> None:
-        pass
-
-    def hold(self) -> None:
-        pass
-
-    def resume(self) -> None:
-        pass
-
-    def invite(self) -> None:
-        pass
-
-    def finished(self, reusable: bool) -> None:
-        pass
-
-    def cut(self) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
-
-    def shut(self) -> None:
-        pass
-
-    def tunnel(self, upstream: UpstreamSide, idle: float) -> None:
-        pass
 
 
 class Fetch(Exchange):
@@ -178,7 +127,7 @@ class Fetch(Exchange):
             if self._stale is not None and _tells_of_another(self._stale, response):
                 self._cache.stock.spoiled(order, self._stale)
             decision.cache = "expired"
-            self.extra = self._status(status, stored=False) if order.rule.status_header else b""
+            self.extra = decision.extra + (self._status(status, stored=False) if order.rule.status_header else b"")
             super()._answer_with(response, length)
             return
         rule = order.rule
@@ -223,7 +172,7 @@ class Fetch(Exchange):
                 cache.stock.alone(order)
             self.fill.release(alone=True)
         if order.rule.status_header:
-            self.extra = self._status(status, stored=entry is not None, reason=reason)
+            self.extra = decision.extra + self._status(status, stored=entry is not None, reason=reason)
         if entry is None:
             if self._detached:
                 self.unwanted()

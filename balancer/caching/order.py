@@ -77,11 +77,11 @@ class Order:
         """Field lines of this one answer, where it comes out of the cache: who asked, and its lane."""
         decision = self.decision
         edits = self.route.edits
-        lines = b""
+        lines = decision.extra
         if edits.request_id:
             if not decision.request_id:
                 decision.request_id = b"%032x" % rng.getrandbits(128)
-            lines = b"%b: %b\r\n" % (edits.request_id, decision.request_id)
+            lines += b"%b: %b\r\n" % (edits.request_id, decision.request_id)
         if self.lane_cookie is not None:
             lines += b"Set-Cookie: %b\r\n" % self.lane_cookie
         return lines

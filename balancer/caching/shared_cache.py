@@ -22,7 +22,7 @@ from balancer.cache.serving import FRESH, STALE_WHILE_REVALIDATE, may_serve_on_e
 from balancer.cache.storing import groups
 from balancer.cache.variants import matches
 from balancer.caching import order as why
-from balancer.caching.fetch import Fetch, Nobody, Past, Unsafe
+from balancer.caching.fetch import Fetch, Past, Unsafe
 from balancer.caching.fill import Fill
 from balancer.caching.follower import Follower
 from balancer.caching.order import Order
@@ -33,6 +33,7 @@ from balancer.caching.stock import Second, Stock
 from balancer.decision import Decision
 from balancer.http1.head import RequestHead, ResponseHead
 from balancer.proxy.exchange import Exchange
+from balancer.proxy.nobody import Nobody
 from balancer.proxy.sides import ClientSide, Serving
 from balancer.routing import Route
 from balancer.tally import ListenerTally

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from balancer.decision import Decision
+from balancer.guarding.entrance import Entrance
 from balancer.guarding.shared_limits import SharedLimits
 from balancer.guards.address import AddressRule
 from balancer.guards.guard import Guard
@@ -24,9 +25,10 @@ ADDRESS = "address"
 class Watch:
     """Makes the guards of routes."""
 
-    def __init__(self, shared: SharedLimits) -> None:
+    def __init__(self, shared: SharedLimits, entrance: Entrance) -> None:
         self.limiter = Limiter()
         self.shared = shared
+        self.entrance = entrance
         self._config: Config | None = None
 
     def configure(self, config: Config) -> None:
@@ -57,17 +59,17 @@ class Watch:
             yield method_step(route.methods)
         if route.request_body is not None:
             yield body_step(route.request_body)
-        if route.auth:
-            yield _closed
         limits = [(limit, config.rate_limits[limit.policy]) for limit in route.rate_limit]
         # Those that need to know who it is come after it has been asked.
         limits.sort(key=lambda pair: (needs_identity(pair[1].key), pair[1].concurrency is not None))
-        for limit, _ in limits:
+        asked = not route.auth
+        for limit, policy in limits:
+            if not asked and (needs_identity(policy.key) or policy.concurrency is not None):
+                yield self.entrance.step(route.auth)
+                asked = True
             yield self.limiter.policies[limit.policy].step(limit, name)
-
-
-def _closed(head: RequestHead, client: Client, decision: Decision) -> Verdict:
-    return Refusal(503, "nobody can be let in here yet", "auth")
+        if not asked:
+            yield self.entrance.step(route.auth)
 
 
 def _addresses(access: Access) -> Step:

@@ -57,6 +57,7 @@ class RequestFields:
 
     __slots__ = (
         "asks",
+        "authenticated",
         "block",
         "chunked",
         "encoded",
@@ -68,7 +69,9 @@ class RequestFields:
         "minor",
         "names",
         "persistent",
+        "proof",
         "special",
+        "substituted",
         "upgrade",
         "user_agent",
         "via",
@@ -91,6 +94,9 @@ class RequestFields:
         self.via: tuple[bytes, ...] = ()  # names of the proxies it came through
         self.encoded: object = None  # owner: http1.outgoing
         self.asks: object = None  # owner: balancer.cache.asks
+        self.authenticated = False  # a guard knows who it is from: to a cache it is as if it had Authorization
+        self.proof: object = None  # owner: balancer.guards.auth
+        self.substituted: object = None  # owner: http1.substitution
 
     def value(self, name: bytes) -> bytes | None:
         """See `value_of`."""

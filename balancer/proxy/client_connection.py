@@ -46,6 +46,8 @@ class Door(Protocol):
     date: bytes
     reserved: frozenset[bytes]
     """Names of fields in which only the balancer may speak, as `fields.usual` gives them."""
+    owned: frozenset[bytes]
+    """The same where not even trusted proxies may: they cannot know whom we have let in."""
     subject_field: bytes
     """The one of them that this listener fills in itself; empty for none."""
 
@@ -158,6 +160,7 @@ class ClientConnection(asyncio.Protocol):
         """Work out in which fields this client may not speak: when it comes, and when the configuration changes."""
         door = self._door
         self.reserved = door.reserved if door.subject_field or not self.trusted else frozenset()
+        self.reserved |= door.owned
         self._remembered = None  # its fields were vetted by the old rule
 
     def _describe(self) -> None:

@@ -116,7 +116,7 @@ class Exchange:
         self.persistent = head.common.persistent
         self.deadline = decision.started + route.total if route.total else NEVER
         self.wait_until = NEVER  # while queued
-        self.extra = b""  # more lines for the answer's head
+        self.extra = decision.extra  # more lines for the answer's head
         self.chunked_out = False  # the answer's body goes out in chunks
         self.packing: Packing | None = None  # the coder that the answer's body goes through
         self._request_over = not head.common.has_body

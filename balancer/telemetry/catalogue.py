@@ -39,6 +39,8 @@ LIMITS = Things(("policy",), lambda scrape: [((name,), it) for name, it in scrap
 SHARED_LIMITS = Things(
     ("policy",), lambda scrape: [((name,), it) for name, it in scrape.report.limits.items() if it.mode != "local"]
 )
+AUTH = Things(("auth",), lambda scrape: [((name,), it) for name, it in scrape.report.auth.items()])
+ISSUERS = Things(("auth",), lambda scrape: [((name,), it) for name, it in scrape.report.issuers.items()])
 CACHE = Things((), lambda scrape: [((), scrape.report.cache)] if scrape.report.cache is not None else [])
 SECOND = Things(
     (),
@@ -97,6 +99,13 @@ CATALOGUE: tuple[Family, ...] = (
         "1 when Redis answers; absent when none is configured.",
     ),
     VITALS.counters("balancer_admin_requests", ("code",), lambda it: it.admin_requests, "Requests to the admin API."),
+    VITALS.counters(
+        "balancer_admin_audit_lines",
+        ("result",),
+        lambda it: it.audit_lines,
+        "Lines of the audit trail: written, failed (the disk did not take them), unnoted (denials beyond the bound).",
+        always=("written", "failed", "unnoted"),
+    ),
     VITALS.counters(
         "balancer_log_lines_dropped",
         ("log",),
@@ -204,6 +213,22 @@ CATALOGUE: tuple[Family, ...] = (
         ("reason",),
         lambda it: it.guarded,
         "Requests that something before the route refused.",
+    ),
+    AUTH.counters(
+        "balancer_auth_requests",
+        ("result",),
+        lambda it: it.results,
+        "Requests by what one of `auth` said of them.",
+        always=("passed", "missing", "wrong"),
+    ),
+    ISSUERS.gauge(
+        "balancer_auth_issuer_keys", lambda it: it.keys, "Public keys of an issuer of tokens that are in use."
+    ),
+    ISSUERS.counters(
+        "balancer_auth_issuer_fetches",
+        ("result",),
+        lambda it: {"fetched": it.fetched, "failed": it.failures},
+        "Times that an issuer of tokens was asked for its keys.",
     ),
     # The cache.
     SECOND.gauge(

@@ -37,6 +37,8 @@ class Vitals:
     """When the configuration in force was taken; the start counts."""
     admin_requests: Mapping[int, int] = field(default_factory=dict)
     """By status."""
+    audit_lines: Mapping[str, int] = field(default_factory=dict)
+    """Of the audit trail: "written", "failed", "unnoted"."""
     log_lines_dropped: Mapping[str, int] = field(default_factory=dict)
     """By log: "access", "program"."""
     redis_up: bool | None = None

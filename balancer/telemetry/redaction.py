@@ -49,11 +49,21 @@ _credentials = re.compile(r"(://)[^/?#\s]+@").sub
 """To the last @ of the authority: a password may have more of them."""
 
 
+_own_keys = re.compile(r"\b(balancer_[0-9a-z]{1,8}_)[A-Za-z0-9_-]{40,}").sub
+"""Keys of the admin API, its sessions' cookies and their tokens: what people paste where it does not belong."""
+
+
+def without_keys(text: str) -> str:
+    """The text without any key of the admin API."""
+    return _own_keys(rf"\1{MASK}", text) if "balancer_" in text else text
+
+
 def masked(value: object, name: str = "") -> object:
     """A value of the program's log without what its name or an address in it gives away."""
     if name.lower().replace("-", "_").removeprefix("x_") in _SECRET:
         return MASK
     if isinstance(value, str):
+        value = without_keys(value)
         return _credentials(rf"\1{MASK}@", value) if "@" in value else value
     if isinstance(value, Mapping):
         return {key: masked(inner, str(key)) for key, inner in value.items()}

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from balancer.pool import Pool
 from balancer.server import Server, ServerKey
-from balancer.tally import Histogram, ListenerTally, PoolTally, RouteTally, ServerTally
+from balancer.tally import AuthTally, Histogram, IssuerTally, ListenerTally, PoolTally, RouteTally, ServerTally
 from balancer.telemetry import cache_report, limit_report
 from balancer.telemetry.cache_report import CacheReport
 from balancer.telemetry.limit_report import LimitReport
@@ -114,6 +114,10 @@ class Report:
     """None while no route is cached, and none was."""
     limits: dict[str, LimitReport] = field(default_factory=dict)
     """By policy."""
+    auth: dict[str, AuthTally] = field(default_factory=dict)
+    """By name, those that have left the configuration included."""
+    issuers: dict[str, IssuerTally] = field(default_factory=dict)
+    """The same of those with `jwks`."""
 
     def servers(self) -> Iterator[tuple[ServerKey, ServerReport]]:
         for pool in self.pools.values():
@@ -197,6 +201,8 @@ def add(reports: Sequence[Report]) -> Report:
             name: limit_report.add([report.limits[name] for report in reports if name in report.limits])
             for name in _names(report.limits for report in reports)
         },
+        auth=_by_name([report.auth for report in reports]),
+        issuers=_by_name([report.issuers for report in reports]),
     )
 
 

@@ -6,9 +6,20 @@ from collections.abc import Iterable, Sequence
 from operator import add
 from typing import TypeVar
 
-from balancer.tally import CacheTally, Histogram, ListenerTally, PoolTally, RouteTally, ServerTally
+from balancer.tally import (
+    AuthTally,
+    CacheTally,
+    Histogram,
+    IssuerTally,
+    ListenerTally,
+    PoolTally,
+    RouteTally,
+    ServerTally,
+)
 
-Tally = TypeVar("Tally", ServerTally, RouteTally, PoolTally, ListenerTally, CacheTally, Histogram)
+Tally = TypeVar(
+    "Tally", ServerTally, RouteTally, PoolTally, ListenerTally, CacheTally, AuthTally, IssuerTally, Histogram
+)
 Counted = TypeVar("Counted", int, str, tuple[str, int])
 
 

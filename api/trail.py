@@ -1,0 +1,289 @@
+"""The audit trail: who has changed what over the API, from where, and how it ended; and who was not let in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
+from typing import Final, Literal
+
+import orjson
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from api.trail_file import TrailFile
+from balancer.guards.address import client_key
+from balancer.guards.gcra import Gcra
+from balancer.telemetry.redaction import without_keys
+from config.diff import Change
+
+ACTS: Final = 1000
+"""Lines about changes that are in memory; more are in the file."""
+DENIALS: Final = 500
+"""Lines about who was not let in. They have a place of their own: a flood of them pushes out no change."""
+CHANGES: Final = 100
+"""Values of one change that are told; `more` has the number of the others."""
+LONGEST: Final = 500
+"""Characters of one value, path or detail."""
+WAITING: Final = 1000
+"""Lines that wait for the disk; none of them is about a change that is not made yet."""
+BURST, PACE = 20, 10.0
+"""Denials of one address that are noted at once, and seconds for each further one; others are counted."""
+BURST_OF_ALL, PACE_OF_ALL = 200, 1.0
+
+Phase = Literal["intent", "done", "denied"]
+log = structlog.get_logger("balancer.api")
+
+
+class Unwritten(Exception):
+    """The trail can not be written; what was to be noted first has not been done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who did it, as far as is known."""
+
+    kind: Literal["key", "session", "none"] = "none"
+    id: str | None = None
+    """Of the key; a session's is that of the key it began with."""
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value that was changed, credentials masked."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the trail."""
+
+    seq: int
+    at: str
+    phase: Phase
+    request_id: str
+    actor: Actor
+    address: str
+    method: str
+    operation: str | None
+    """As the document calls it; None where no operation was found."""
+    path: str
+    status: int | None = None
+    """None before the act."""
+    detail: str | None = None
+    changes: tuple[Value, ...] = ()
+    more: int = 0
+    """Values that were changed beside those in `changes`."""
+    unnoted: int = 0
+    """Denials before this one that were too many to be noted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """What one request is about, to which its lines belong."""
+
+    request_id: str
+    actor: Actor
+    address: str
+    method: str
+    operation: str | None
+    path: str
+
+
+class AuditTrail:
+    """Lines in memory and, with a file, on disk.
+
+    `intent` is on disk before anything is done: a change that could not be noted is not made, since whoever can fill a
+    disk could else act unseen. What comes after the act, and denials, can be lost with the disk: that is counted and
+    said loudly, and they are in memory all the same.
+    """
+
+    def __init__(
+        self,
+        file: TrailFile | None = None,
+        clock: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._file = file
+        self._clock = clock
+        self._wall = wall
+        self._acts: deque[Line] = deque(maxlen=ACTS)
+        self._denials: deque[Line] = deque(maxlen=DENIALS)
+        self._last = 0
+        self._waiting: deque[bytes] = deque()
+        self._writing = asyncio.Lock()
+        self._reopen = False
+        self._per_address = Gcra(PACE, BURST, 4096)
+        self._of_all = Gcra(PACE_OF_ALL, BURST_OF_ALL, 1)
+        self._unnoted = 0
+        self.counts: Counter[str] = Counter(written=0, failed=0, unnoted=0)
+        self.failing: str | None = None
+        """Why the file can not be written; None while it can."""
+        if file is not None:
+            self._recall(file.tail())
+
+    @property
+    def name(self) -> str | None:
+        """The path of the file."""
+        return str(self._file.path) if self._file is not None else None
+
+    async def intend(self, matter: Matter) -> None:
+        """Note what is about to be done. Unwritten: it can not be noted, and must not be done."""
+        line = self._line("intent", matter)
+        try:
+            await self._write(_encoded(line), lasting=True)
+        except OSError as error:
+            raise Unwritten(
+                f"the audit trail {self.name} cannot be written: {error.strerror or error}; make room, or let "
+                "admin.audit name another file"
+            ) from error
+        self._acts.append(line)
+
+    async def done(self, matter: Matter, status: int, detail: str | None, changes: Sequence[Change]) -> None:
+        """Note how it ended."""
+        line = self._line("done", matter, status, detail, changes)
+        self._acts.append(line)
+        self._wait(_encoded(line))
+        await self.flush()
+
+    def denied(self, matter: Matter, status: int, detail: str) -> None:
+        """Note that somebody was not let in, unless there are too many of them to be noted."""
+        now = self._clock()
+        if self._per_address.take(client_key(matter.address), 1, now) or self._of_all.take("", 1, now):
+            self._unnoted += 1
+            self.counts["unnoted"] += 1
+            return
+        line = self._line("denied", matter, status, detail)
+        self._denials.append(line)
+        self._wait(_encoded(line))
+
+    async def flush(self) -> None:
+        """Write what waits; it never raises."""
+        if self._file is None or not self._waiting:
+            return
+        try:
+            await self._write(b"", lasting=False)
+        except OSError:
+            pass  # it has been said, and counted
+
+    def reopen(self) -> None:
+        """Go on in a new file of the same name; the old one was moved away."""
+        self._reopen = True
+
+    async def close(self) -> None:
+        await self.flush()
+        if self._file is not None:
+            self._file.close()
+
+    def lines(self, before: int | None = None) -> Iterator[Line]:
+        """What is in memory, the latest first; with `before`, what is older than that."""
+        newest = merge(reversed(self._acts), reversed(self._denials), key=attrgetter("seq"), reverse=True)
+        return (line for line in newest if before is None or line.seq < before)
+
+    def _line(
+        self,
+        phase: Phase,
+        matter: Matter,
+        status: int | None = None,
+        detail: str | None = None,
+        changes: Sequence[Change] = (),
+    ) -> Line:
+        self._last += 1
+        unnoted, self._unnoted = (self._unnoted, 0) if phase == "denied" else (0, self._unnoted)
+        return Line(
+            seq=self._last,
+            at=self._wall().isoformat(timespec="milliseconds"),
+            phase=phase,
+            request_id=matter.request_id,
+            actor=matter.actor,
+            address=matter.address,
+            method=matter.method[:20],
+            operation=matter.operation,
+            path=_short(matter.path),
+            status=status,
+            detail=_short(detail) if detail is not None else None,
+            changes=tuple(map(_value, islice(changes, CHANGES))),
+            more=max(0, len(changes) - CHANGES),
+            unnoted=unnoted,
+        )
+
+    def _wait(self, data: bytes) -> None:
+        if self._file is None:
+            return
+        if len(self._waiting) >= WAITING:
+            self.counts["failed"] += 1
+        else:
+            self._waiting.append(data)
+
+    async def _write(self, data: bytes, *, lasting: bool) -> None:
+        """What waits, and then `data`. OSError: what waited still does, and `data` is not written."""
+        if self._file is None:
+            return
+        async with self._writing:
+            waiting = list(self._waiting)
+            if not waiting and not data:
+                return
+            try:
+                await asyncio.to_thread(self._append, b"".join((*waiting, data)), lasting)
+            except OSError as error:
+                self._complain(error.strerror or str(error))
+                raise
+            for _ in waiting:
+                self._waiting.popleft()
+            self.counts["written"] += len(waiting) + bool(data)
+        if self.failing is not None:
+            self.failing = None
+            log.info("the audit trail is written again", file=self.name)
+
+    def _append(self, lines: bytes, lasting: bool) -> None:
+        """In a thread of its own."""
+        assert self._file is not None
+        if self._reopen:
+            self._reopen = False
+            self._file.close()
+        self._file.write(lines, lasting=lasting)
+
+    def _complain(self, why: str) -> None:
+        self.counts["failed"] += 1
+        if self.failing != why:
+            self.failing = why
+            log.error("the audit trail cannot be written: changes over the API are refused", file=self.name, reason=why)
+
+    def _recall(self, tail: bytes) -> None:
+        """Go on after the last lines of the file."""
+        for raw in tail.splitlines():
+            try:
+                line = _LINE.validate_json(raw)
+            except ValidationError:
+                continue  # written by somebody else, or by another version
+            (self._denials if line.phase == "denied" else self._acts).append(line)
+            self._last = max(self._last, line.seq)
+
+
+_LINE = TypeAdapter(Line)
+
+
+def _encoded(line: Line) -> bytes:
+    """Without what says nothing."""
+    told: Mapping[str, object] = {name: value for name, value in asdict(line).items() if value not in (None, (), 0)}
+    return orjson.dumps(told) + b"\n"
+
+
+def _value(change: Change) -> Value:
+    before, after = (None if value is None else _short(value) for value in (change.before, change.after))
+    return Value(_short(change.path), before, after)
+
+
+def _short(text: str) -> str:
+    """Also without what is no text, as the far side may have sent anything."""
+    text = without_keys(text).encode("utf-8", "replace").decode()
+    return text if len(text) <= LONGEST else text[:LONGEST] + "..."
