@@ -13,7 +13,7 @@ from config.compose import typed
 from config.nodes import Items, Node, Scalar, Table
 from config.problems import Problem
 
-_USE = re.compile(r"\$\$|\$\{([^}]*)(\}?)")
+USE = re.compile(r"\$\$|\$\{([^}]*)(\}?)")
 _BODY = re.compile(
     r"file:(?P<file>.+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<how>:-|-|:\?|\?)(?P<rest>.*))?", re.DOTALL
 )
@@ -61,13 +61,14 @@ class Expansion:
             return self._named(body, used)
 
         try:
-            text = _USE.sub(value, node.text)
+            text = USE.sub(value, node.text)
         except ValueError as error:
             self.problems.append(Problem.at(node.place, str(error)))
             return Scalar(node.place, None, broken=True)
         if used and not self.look:
-            return Scalar(node.place, None, broken=True, variables=tuple(used))
-        return Scalar(node.place, typed(text) if node.plain else text, text, node.plain, tuple(used))
+            return Scalar(node.place, None, broken=True, variables=tuple(used), form=node.text)
+        result = typed(text) if node.plain else text
+        return Scalar(node.place, result, text, node.plain, tuple(used), form=node.text if "${" in node.text else "")
 
     def _named(self, body: re.Match[str], used: list[str]) -> str:
         """The value of one form; its name goes to `used` when the value comes from outside of the file."""

@@ -32,6 +32,16 @@ M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """The text that a configuration was read from, as trees of its own form."""
+
+    content: bytes
+    tree: Table
+    expanded: Table
+    """The same with variables and files in their places."""
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """A configuration and what is known of its writing."""
 
@@ -43,6 +53,9 @@ class Loaded:
     """What is allowed and yet probably not meant."""
     tree: Table
     """What was written, with short forms widened and defaults merged."""
+    written: Table
+    """The same before defaults were merged, with `defaults` in it: what a patch is applied to."""
+    source: Source
     unjudged: tuple[Path, ...] = ()
     """What depends on variables and files that were not looked at; `config` is without it."""
 
@@ -81,15 +94,37 @@ def parse(
     told; what depends on it is in `unjudged`. That is for content from somebody who may not read them.
     Raises ConfigError with everything that is wrong.
     """
+    content = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
     tree, problems = compose(content, name)
     expansion = Expansion(environ, _reader(file.parent if file else pathlib.Path()), look=look)
     folding = Folding(environ)
-    widening = Widening()
-    tree = folding.tree(expansion.tree(tree))
-    defaults, tree = _defaults(tree, problems)
-    whole = _widened(widening, tree, Config)
-    below = _widened(widening, defaults, Defaults)
-    problems += [*expansion.problems, *folding.problems, *widening.problems]
+    source = Source(content, tree, expansion.tree(tree))
+    tree = folding.tree(source.expanded)
+    problems += [*expansion.problems, *folding.problems]
+    return _concluded(tree, problems, file, source, look=look)
+
+
+def patched(loaded: Loaded, tree: Table, permit: Callable[[Config, Findings], None] | None = None) -> Loaded:
+    """The same configuration with another tree in the place of `written`, short forms allowed.
+
+    `permit` may raise before a file that the tree names is looked at. Raises ConfigError with everything that is
+    wrong.
+    """
+    return _concluded(tree, [], loaded.file, loaded.source, permit=permit)
+
+
+def _concluded(
+    tree: Table,
+    problems: list[Problem],
+    file: pathlib.Path | None,
+    source: Source,
+    *,
+    look: bool = True,
+    permit: Callable[[Config, Findings], None] | None = None,
+) -> Loaded:
+    """From a tree that is folded and expanded to the whole."""
+    whole, below = _long(tree, problems)
+    written = _with_defaults(whole, below)
 
     unseen = {**_unseen(whole), **_unseen(below, "defaults")}
 
@@ -104,14 +139,38 @@ def parse(
     if config is None:
         raise ConfigError(problems or _told(unseen, "can not be judged as a whole"))
     findings = Findings(tree, whole)
+    if permit is not None:
+        permit(config, findings)
     config = _with_page(config, file.parent if file else pathlib.Path(), findings, look=look)
     check(config, findings)
     problems += findings.problems
     if problems:
         raise ConfigError(problems)
     warnings = in_order([*findings.warnings, *_told(unseen, "was not judged")])
-    digest = hashlib.sha256(content if isinstance(content, bytes) else content.encode()).hexdigest()
-    return Loaded(config, file, digest if file else "", warnings, tree, tuple(unseen))
+    digest = hashlib.sha256(source.content).hexdigest()
+    return Loaded(config, file, digest if file else "", warnings, tree, written, source, tuple(unseen))
+
+
+def widened(tree: Table) -> Table:
+    """The long form of a tree that is folded and expanded. ConfigError where there can be none."""
+    problems: list[Problem] = []
+    result = _with_defaults(*_long(tree, problems))
+    if problems:
+        raise ConfigError(problems)
+    return result
+
+
+def _long(tree: Table, problems: list[Problem]) -> tuple[Table, Table]:
+    """The long form of everything but `defaults`, and that of `defaults`."""
+    widening = Widening()
+    defaults, tree = _defaults(tree, problems)
+    whole, below = _widened(widening, tree, Config), _widened(widening, defaults, Defaults)
+    problems += widening.problems
+    return whole, below
+
+
+def _with_defaults(whole: Table, below: Table) -> Table:
+    return whole.having("defaults", below) if below.entries else whole
 
 
 def _unseen(tree: Table, *above: str) -> dict[Path, Scalar]:

@@ -23,6 +23,8 @@ class Scalar:
     """The variables and files that its value came from; such a value is never shown."""
     broken: bool = False
     """Its problem has been told, or with `variables` its value is not looked at; nothing more is said of it."""
+    form: str = ""
+    """What was written, where variables or files are in it."""
 
 
 @dataclass(frozen=True, slots=True)

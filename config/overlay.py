@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from config.diff import Change, diff
 from config.document import leaves
@@ -36,13 +36,16 @@ class PoolOverlay(Model):
 
 
 class Overlay(Model):
-    """All changes, by pool. Never edited: each function here returns another one."""
+    """All changes. Never edited: each function here returns another one."""
 
     pools: dict[str, PoolOverlay] = Field(default_factory=dict)
+    """Those of single servers and pools, over what the patch makes of the file."""
+    patch: dict[str, JsonValue] = Field(default_factory=dict)
+    """A merge patch (RFC 7396) over the file, in its long form: see `config.patch`."""
 
     @property
     def is_empty(self) -> bool:
-        return not self.pools
+        return not self.pools and not self.patch
 
 
 def initialize(
@@ -107,11 +110,19 @@ def set_state(overlay: Overlay, pool: str, name: str, state: ServerState | None)
 
 def cleared(overlay: Overlay, pool: str | None = None) -> Overlay:
     """Without the changes to a pool, or without any."""
-    return Overlay() if pool is None else _changed(overlay, pool, PoolOverlay())
+    if pool is None:
+        return Overlay()
+    overlay = _changed(overlay, pool, PoolOverlay())
+    pools = overlay.patch.get("pools")
+    if not isinstance(pools, dict) or pool not in pools:
+        return overlay
+    left = _less(pools, pool)
+    patch = {**overlay.patch, "pools": left} if left else _less(overlay.patch, "pools")
+    return overlay.model_copy(update={"patch": patch})
 
 
 def merge(config: Config, overlay: Overlay) -> Config:
-    """The file's configuration with the changes over it; the same object when they change nothing.
+    """The file's configuration, already patched, with the changes over it; the same object when they change nothing.
 
     Changes to what is no longer in the file have no effect, and those that would leave a pool without any
     server have none either: see `stale`.
@@ -133,12 +144,16 @@ def marks(config: Config, overlay: Overlay, state: ServerState) -> frozenset[Ser
 
 
 def stale(config: Config, overlay: Overlay) -> tuple[Change, ...]:
-    """The changes without effect on this configuration, the file's: what they are about is not there."""
+    """The changes without effect on this configuration, the patched file's: what they are about is not there."""
     return tuple(change for pool, changes in overlay.pools.items() for change in _stale(config, pool, changes))
 
 
-def describe(config: Config, overlay: Overlay) -> tuple[Change, ...]:
-    """Everything that the overlay says over the file's configuration, value by value."""
+def describe(file: Config, overlay: Overlay, patched: Config | None = None) -> tuple[Change, ...]:
+    """Everything that the overlay says over the file's configuration, value by value.
+
+    `patched` is that configuration with the overlay's patch applied; None where there is none.
+    """
+    config = file if patched is None else patched
     after = merge(config, overlay)
     states = tuple(
         Change(path_text(("pools", pool, "servers", name, "state")), "ready", state)
@@ -146,7 +161,34 @@ def describe(config: Config, overlay: Overlay) -> tuple[Change, ...]:
         for name, state in changes.states.items()
         if pool in after.pools and name in after.pools[pool].servers
     )
-    return (*diff(config, after), *states, *stale(config, overlay))
+    return (*diff(file, after), *states, *stale(config, overlay))
+
+
+def patched(overlay: Overlay, patch: Mapping[str, JsonValue], pools: Mapping[str, PoolOverlay]) -> Overlay:
+    """With another patch, and with these changes to pools left."""
+    left = {name: changes for name, changes in pools.items() if changes != PoolOverlay()}
+    return overlay.model_copy(update={"patch": dict(patch), "pools": left})
+
+
+def stateless(overlay: Overlay) -> Overlay:
+    """Without states of servers, which are no part of the configuration."""
+    pools = {name: _but(changes, states={}) for name, changes in overlay.pools.items()}
+    return patched(overlay, overlay.patch, pools)
+
+
+def with_states(overlay: Overlay, other: Overlay) -> Overlay:
+    """With the states of servers that another overlay has."""
+    names = dict.fromkeys((*overlay.pools, *other.pools))
+    nothing = PoolOverlay()
+    pools = {
+        name: _but(overlay.pools.get(name, nothing), states=other.pools.get(name, nothing).states) for name in names
+    }
+    return patched(overlay, overlay.patch, pools)
+
+
+def only_states(changes: PoolOverlay) -> PoolOverlay:
+    """The changes that no configuration could say: which servers are drained or in maintenance."""
+    return PoolOverlay(states=changes.states)
 
 
 def _merged(pool: Pool, changes: PoolOverlay | None) -> Pool:
@@ -193,7 +235,7 @@ def _stale(config: Config, name: str, changes: PoolOverlay) -> Iterator[Change]:
 
 def _changed(overlay: Overlay, pool: str, changes: PoolOverlay) -> Overlay:
     pools = {**overlay.pools, pool: changes}
-    return Overlay(pools=pools if changes != PoolOverlay() else _less(pools, pool))
+    return overlay.model_copy(update={"pools": pools if changes != PoolOverlay() else _less(pools, pool)})
 
 
 def _but(changes: PoolOverlay, **update: object) -> PoolOverlay:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_PIECE = re.compile(r'(?P<dot>\.)?(?P<key>[^.\[\]"]+)|\["(?P<quoted>[^"]*)"\]|\[(?P<position>[0-9]{1,9})\]')
 Path = tuple[str | int, ...]
 """Keys and list positions, from the top of the configuration."""
 
@@ -93,6 +94,26 @@ def path_text(path: Path) -> str:
             shown = _one_line(piece[:80]).replace('"', "?")
             text += f'["{shown}"]'
     return text
+
+
+def path_of(text: str) -> Path:
+    """What `path_text` writes, as pieces again. ValueError when it is not of that form."""
+    pieces: list[str | int] = []
+    at = 0
+    while at < len(text):
+        found = _PIECE.match(text, at)
+        if found is None or (found["dot"] is None) == (bool(pieces) and found["key"] is not None):
+            raise ValueError(f'must be such as pools.app.servers["10.0.0.1:80"].weight, not {text[:200]!r}')
+        quoted, position = found["quoted"], found["position"]
+        pieces.append(int(position) if position else found["key"] if quoted is None else quoted)
+        at = found.end()
+    return tuple(pieces)
+
+
+def json_pointer(path: Path) -> str:
+    """The path as RFC 6901 has it: `/pools/app/servers/10.0.0.1:80`."""
+    # A name may be as long as the body; nobody has to have the whole of it repeated.
+    return "".join("/" + str(piece)[:200].replace("~", "~0").replace("/", "~1") for piece in path)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

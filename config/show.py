@@ -6,6 +6,7 @@ import re
 
 import yaml
 
+from config.compose import typed
 from config.document import document
 from config.schema import Config
 
@@ -19,7 +20,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if _ODD.search(text) else None)
+    # By YAML 1.1, which PyYAML writes, 1e3 is a text; by 1.2, which is read here, it is a number.
+    quoted = _ODD.search(text) or not isinstance(typed(text), str)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
 
 
 _Dumper.add_representer(str, _text)

@@ -58,7 +58,7 @@ def write_private(path: pathlib.Path, text: str) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp makes it 0600: the overlay names servers, which are nobody else's business.
+        # mkstemp makes it 0600: what is kept names servers, which are nobody else's business, and may hold secrets.
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

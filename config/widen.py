@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import BaseModel
 
@@ -128,7 +129,7 @@ class Widening:
         if shape.kind == "flag" and not isinstance(node.value, bool):
             # Inside of braces a variable has to be in quotes.
             if node.value in ("true", "false"):
-                return Scalar(node.place, node.value == "true", node.text, True, node.variables)
+                return replace(node, value=node.value == "true", plain=True)
             return self._broken(node, f"must be true or false{came(node, ())}")
         if shape.kind in ("whole", "number") and isinstance(node.value, bool):
             return self._broken(node, "must be a number, not true or false")
@@ -184,7 +185,7 @@ def _only_values(node: Table) -> bool:
 
 
 def _texted(node: Scalar) -> Scalar:
-    return Scalar(node.place, node.text, node.text, node.plain, node.variables, node.broken)
+    return replace(node, value=node.text)
 
 
 def _url(node: Scalar) -> Scalar:
@@ -192,7 +193,7 @@ def _url(node: Scalar) -> Scalar:
     text = node.value
     if not isinstance(text, str) or not text.startswith("http") or not text.endswith("/"):
         return node
-    return Scalar(node.place, text[:-1], text, node.plain, node.variables)
+    return replace(node, value=text[:-1])
 
 
 def _name(server: Node) -> str | None:
