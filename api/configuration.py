@@ -4,35 +4,90 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
+from typing import Protocol
 
 from pydantic import JsonValue, TypeAdapter
 
+from api.config_models import (
+    ChangeQuery,
+    CheckAnswer,
+    ConfigAnswer,
+    ConfigChange,
+    ConfigWarning,
+    ConfirmRequest,
+    DiffAnswer,
+    HistoryAnswer,
+    Provisional,
+    ReloadAnswer,
+    RevisedAnswer,
+    RevisionAnswer,
+    RollbackRequest,
+    Source,
+    SourceQuery,
+)
 from api.guard import LIMIT
-from api.operation import Call, Operation
-from api.overview import CheckAnswer, ConfigAnswer, ConfigChange, ConfigWarning, ReloadAnswer
+from api.operation import Call, Operation, Reply, if_match, matches
+from api.problems import Problem
 from api.requests import PoolQuery
 from api.services import Services
-from api.translation import as_problems
+from api.translation import as_problems, fault_of
 from balancer import changes
+from balancer.revisions import Revised, Terms
+from config.amend import Amended, Basis, amended, read_body, replaced
 from config.diff import Change, diff
 from config.document import document
-from config.problems import ConfigError, Problem
+from config.nodes import Table
+from config.problems import ConfigError
+from config.problems import Problem as Found
 
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 """RFC 9512, and what was said before it."""
+PATCH = ("application/merge-patch+json", "application/json", *YAML)
+WHOLE = ("application/json", *YAML)
 _DOCUMENT = TypeAdapter(dict[str, JsonValue])
 
 
+class Making(Protocol):
+    """What makes a change of a body: `amended` or `replaced`."""
+
+    def __call__(self, basis: Basis, body: Table, *, json: bool) -> Amended: ...
+
+
 class Configuration:
-    """The file is the operator's: it is read here, never written."""
+    """The file is the operator's: what the API changes is kept beside it."""
 
     def __init__(self, services: Services) -> None:
         self._control = services.control
+        self._clock = services.clock
 
     def operations(self) -> tuple[Operation, ...]:
         unkept = {507: "The change could not be kept on disk, and so was not made."}
+        waiting = {409: "A change is on trial: confirm it or roll it back first."}
         return (
             Operation("GET", "/api/config", "viewer", self.show_config, {200: "The configuration."}),
+            Operation(
+                "PATCH",
+                "/api/config",
+                "admin",
+                self.patch_config,
+                {200: "It is in force, or with `dry_run` this is what would be."},
+                {**unkept, **waiting},
+                body_types=PATCH,
+                limit=LIMIT,
+                precondition=if_match,
+            ),
+            Operation(
+                "PUT",
+                "/api/config",
+                "admin",
+                self.replace_config,
+                {200: "It is in force, or with `dry_run` this is what would be."},
+                {**unkept, **waiting},
+                body_types=WHOLE,
+                limit=LIMIT,
+                precondition=if_match,
+            ),
             Operation("POST", "/api/config/reload", "operator", self.reload_config, {200: "It is in force."}),
             Operation(
                 "POST",
@@ -44,6 +99,29 @@ class Configuration:
                 limit=LIMIT,
                 harmless=True,
             ),
+            Operation("GET", "/api/config/diff", "viewer", self.diff_config, {200: "What differs."}),
+            Operation("GET", "/api/config/history", "viewer", self.config_history, {200: "The last revisions."}),
+            Operation(
+                "POST",
+                "/api/config/rollback",
+                "admin",
+                self.rollback_config,
+                {200: "It is in force, or with `dry_run` this is what would be."},
+                {
+                    404: "No such revision.",
+                    412: "The configuration is another one by now.",
+                    **unkept,
+                    **waiting,
+                },
+            ),
+            Operation(
+                "POST",
+                "/api/config/confirm",
+                "admin",
+                self.confirm_config,
+                {200: "It stays."},
+                {409: "Nothing is on trial, or another revision.", **unkept},
+            ),
             Operation(
                 "DELETE",
                 "/api/config/overlay",
@@ -54,18 +132,129 @@ class Configuration:
             ),
         )
 
-    async def show_config(self, call: Call) -> ConfigAnswer:
-        """The configuration in force, and what of it the API has changed."""
+    async def show_config(self, call: Call, query: SourceQuery) -> Reply[ConfigAnswer]:
+        """The configuration in force, and what of it the API has changed; or what the file alone says.
+
+        The ETag stays the same until something changes that is not the state of a server. `***` stands for a secret.
+        """
+        return self._shown(query.source)
+
+    def _shown(self, source: Source = "running") -> Reply[ConfigAnswer]:
         control = self._control
         loaded = control.loaded
-        return ConfigAnswer(
+        running = source == "running"
+        latest = control.revisions.history.latest
+        config = control.snapshot.config if running else loaded.config
+        answer = ConfigAnswer(
             generation=control.snapshot.generation,
+            revision=latest.number if latest is not None else None,
+            source=source,
             file=str(loaded.file) if loaded.file is not None else None,
-            config=_DOCUMENT.validate_python(document(control.snapshot.config)),
+            config=_DOCUMENT.validate_python(document(config)),
             overlay=_changes(control.overlay_changes()),
+            provisional=self._provisional(),
             restart_required=list(control.restart_required),
-            warnings=_warnings(loaded.warnings),
+            warnings=_warnings(control.base.warnings if running else loaded.warnings),
         )
+        tag = control.revisions.etag if running else control.revisions.file_etag
+        return Reply(answer, headers={"ETag": tag})
+
+    async def patch_config(self, call: Call, query: ChangeQuery, body: bytes) -> Reply[RevisedAnswer]:
+        """Change some settings, by a merge patch (RFC 7396) over the configuration in force.
+
+        A setting that is null is taken back to its default. `***` where GET has it means "as it is".
+        """
+        return await self._revise(call, query, body, amended)
+
+    async def replace_config(self, call: Call, query: ChangeQuery, body: bytes) -> Reply[RevisedAnswer]:
+        """Put a whole configuration, as a file would have it, in the place of the one in force.
+
+        The file stays as it is: what is kept are the changes that lead from it to this.
+        """
+        return await self._revise(call, query, body, partial(replaced, environ=self._control.environ))
+
+    async def _revise(self, call: Call, query: ChangeQuery, body: bytes, make: Making) -> Reply[RevisedAnswer]:
+        json = call.request.content_type.endswith("json")
+        try:
+            tree = await asyncio.to_thread(read_body, body, json=json)
+        except ConfigError as error:
+            raise Problem(
+                400, "the body can not be read; nothing was changed", list(map(fault_of, error.problems))
+            ) from None
+        with as_problems():
+            revised = await self._control.revisions.revise(
+                lambda basis: make(basis, tree, json=json), _terms(call, query)
+            )
+        return self._revised(revised, query.dry_run)
+
+    async def rollback_config(self, call: Call, query: ChangeQuery, body: RollbackRequest) -> Reply[RevisedAnswer]:
+        """Make an earlier revision the configuration in force again. States of servers stay.
+
+        Where the file has changed since, what the revision says is kept as changes over the file there is now.
+        """
+        with as_problems():
+            revised = await self._control.revisions.rollback(body.revision, _terms(call, query))
+        return self._revised(revised, query.dry_run)
+
+    async def confirm_config(self, call: Call, body: ConfirmRequest | None) -> Reply[ConfigAnswer]:
+        """Keep the change that is on trial: it stays in force, and survives a restart."""
+        with as_problems():
+            await self._control.revisions.confirm(body.revision if body is not None else None, call.author)
+        return self._shown()
+
+    def _revised(self, revised: Revised, dry_run: bool) -> Reply[RevisedAnswer]:
+        answer = RevisedAnswer(
+            dry_run=dry_run,
+            revision=revised.revision,
+            generation=self._control.snapshot.generation,
+            changes=_changes(revised.changes),
+            effects=list(revised.effects),
+            provisional=self._provisional(),
+            restart_required=list(revised.restart_required),
+            warnings=_warnings(revised.warnings),
+        )
+        return Reply(answer, headers={"ETag": self._control.revisions.etag})
+
+    def _provisional(self) -> Provisional | None:
+        trial = self._control.revisions.trial
+        if trial is None:
+            return None
+        left = max(0.0, trial.deadline - self._clock())
+        return Provisional(
+            revision=trial.revision, author=trial.author, since=trial.began, until=trial.ends, seconds_left=left
+        )
+
+    async def diff_config(self, call: Call) -> DiffAnswer:
+        """What the API says over the file, and what of the file on disk has not been taken yet."""
+        control = self._control
+        disk: list[ConfigChange] | None = None
+        problems: list[ConfigWarning] = []
+        try:
+            found = await control.unread()
+        except ConfigError as error:
+            problems = _warnings(error.problems)
+        else:
+            disk = _changes(found)
+        overlay = await asyncio.to_thread(control.overlay_changes)
+        return DiffAnswer(running=_changes(overlay), file=disk, problems=problems)
+
+    async def config_history(self, call: Call) -> HistoryAnswer:
+        """The last ten configurations, the latest first: who made each, when, and what it changed."""
+        revisions = self._control.revisions.history.revisions
+        items = [
+            RevisionAnswer(
+                revision=one.number,
+                at=one.at,
+                author=one.author,
+                cause=one.cause,
+                changes=_changes(one.changes),
+                more=one.more,
+                provisional=one.provisional,
+                note=one.note or None,
+            )
+            for one in reversed(revisions)
+        ]
+        return HistoryAnswer(items=items, next=None)
 
     async def reload_config(self, call: Call) -> ReloadAnswer:
         """Read the file anew and make it so, closing no connection of an unchanged route.
@@ -73,7 +262,7 @@ class Configuration:
         With anything wrong in it, everything stays as it is. What the API has changed stays over the file.
         """
         with as_problems():
-            reloaded = await self._control.reload()
+            reloaded = await self._control.reload(call.author)
         return ReloadAnswer(
             generation=reloaded.generation,
             changes=_changes(reloaded.changes),
@@ -96,11 +285,15 @@ class Configuration:
         changed = [change.path for change in found]
         return CheckAnswer(valid=True, problems=[], warnings=_warnings(loaded.warnings), changed=changed)
 
-    async def clear_overlay(self, call: Call, query: PoolQuery) -> ConfigAnswer:
+    async def clear_overlay(self, call: Call, query: PoolQuery) -> Reply[ConfigAnswer]:
         """Take back what the API has changed, in one pool or everywhere."""
         with as_problems():
-            await self._control.change(changes.clear(query.pool))
-        return await self.show_config(call)
+            await self._control.change(changes.clear(query.pool), call.author)
+        return self._shown()
+
+
+def _terms(call: Call, query: ChangeQuery) -> Terms:
+    return Terms(call.author, matches(call), query.dry_run, query.confirm)
 
 
 def _changes(found: Iterable[Change]) -> list[ConfigChange]:
@@ -109,7 +302,7 @@ def _changes(found: Iterable[Change]) -> list[ConfigChange]:
     ]
 
 
-def _warnings(found: Iterable[Problem]) -> list[ConfigWarning]:
+def _warnings(found: Iterable[Found]) -> list[ConfigWarning]:
     return [
         ConfigWarning(
             path=problem.path,

@@ -98,7 +98,7 @@ class Infrastructure:
             servers[name] = server.settings
             places[path_text(("pools", pool, "servers", name))] = pointer
         with as_problems(places):
-            await self._control.change(changes.initialize(pool, servers, body.strategy, body.health))
+            await self._control.change(changes.initialize(pool, servers, body.strategy, body.health), call.author)
         return (await View.now(self._services)).status()
 
     async def health_check(self, call: Call, body: CheckRequest | None) -> ProbeAnswers:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from api.operation import Operation
+from api.operation import Operation, if_match
 from api.problems import CONTENT_TYPE, ProblemDetails
 from config.values import StatusSet
 
@@ -31,6 +31,7 @@ WITH_BODY = {
     413: "The body is larger than {limit} KiB.",
     415: "Another Content-Type is needed.",
 }
+CONDITIONAL = {412: "The configuration is another one by now.", 428: "If-Match is needed."}
 WITH_FIELDS = {422: "A field is not as expected; `errors` names each."}
 ALWAYS = {421: "The Host is no name of this listener.", 500: "A fault of the balancer's own; the log has it."}
 
@@ -104,10 +105,13 @@ def _operation(operation: Operation, schemas: Schemas) -> Json:
     else:
         described["security"] = [{}, {"bearer": []}, {"key": []}]
     if operation.body is not None or operation.raw_body:
-        schema: Json = schemas(operation.body, "validation") if operation.body else {}
+        schema: Json | None = schemas(operation.body, "validation") if operation.body else None
+        raw: dict[str, Json] = {
+            name: {"type": "object"} if name.endswith("json") else {} for name in operation.body_types
+        }
         described["requestBody"] = {
             "required": not operation.body_optional,
-            "content": {name: {"schema": schema} for name in operation.body_types},
+            "content": {name: {"schema": schema or raw[name]} for name in operation.body_types},
         }
     return described
 
@@ -115,6 +119,10 @@ def _operation(operation: Operation, schemas: Schemas) -> Json:
 def _parameters(operation: Operation) -> list[Json]:
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
     found: list[Json] = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    if operation.precondition is if_match:
+        about = 'The ETag of the configuration that is to be changed, or "*".'
+        header: Json = {"name": "If-Match", "in": "header", "required": True, "description": about}
+        found.append({**header, "schema": {"type": "string"}})
     if operation.query is not None:
         schema = operation.query.model_json_schema(ref_template=REFS)
         for name, property_ in schema["properties"].items():
@@ -155,4 +163,6 @@ def problems_of(operation: Operation) -> dict[int, str]:
         found |= WITH_PATH
     if operation.body is not None or operation.raw_body:
         found |= {status: text.format(limit=operation.limit // 1024) for status, text in WITH_BODY.items()}
+    if operation.precondition is if_match:
+        found |= CONDITIONAL
     return {**found, **WITH_FIELDS, **operation.problems}

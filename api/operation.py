@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,9 +16,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from api.auth import Caller, Role
 from api.body import read
 from api.problems import Problem, of_validation
+from balancer.control import OPERATOR
 from config.diff import Change
 from config.schema import Config
 
+_TAG = re.compile(r'(?:W/)?"[^"]*"|\*')
 SMALL = 64 * 1024
 """Bytes that a body may have where nobody has asked for more, and that are parsed between two turns of the loop."""
 
@@ -68,6 +71,25 @@ class Call:
     def note(self, path: str, before: str | None, after: str | None) -> None:
         """Tell the audit trail of a change that no plane sees, such as a key. No secrets."""
         self.noted.append(Change(path, before, after))
+
+    @property
+    def author(self) -> str:
+        """Who is to be named beside what this changes."""
+        return self.caller.id if self.caller is not None else OPERATOR
+
+
+def if_match(call: Call) -> None:
+    """The precondition of changes that would undo somebody else's: say what is to be changed (RFC 9110 13.1.1)."""
+    if "If-Match" not in call.request.headers:
+        raise Problem(428, "say in If-Match which configuration is to be changed: the ETag that GET /api/config gave")
+
+
+def matches(call: Call) -> frozenset[str] | None:
+    """The strong entity tags of `If-Match`; None when it is not there."""
+    values = call.request.headers.getall("If-Match", None)
+    if values is None:
+        return None
+    return frozenset(found for value in values for found in _TAG.findall(value) if not found.startswith("W/"))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import JsonValue
-
 from api.answers import Status
 from api.operation import Model
 from balancer.telemetry.figures import (
@@ -122,58 +120,3 @@ class Stats(Model):
     configuration: ReloadFigures
     admin: AdminFigures
     last_errors: list[FailedRequest]
-
-
-class ConfigChange(Model):
-    """One value that differs; credentials are masked."""
-
-    path: str
-    before: str | None
-    """null: it was not there."""
-    after: str | None
-    """null: it is not there any more."""
-    stale: bool
-    """It changes nothing, as what it is about is no longer in the file."""
-
-
-class ConfigWarning(Model):
-    """What is allowed in a configuration and yet probably not meant."""
-
-    path: str
-    message: str
-    line: int | None
-    column: int | None
-
-
-class ReloadAnswer(Model):
-    """What a reload has changed."""
-
-    generation: int
-    changes: list[ConfigChange]
-    restart_required: list[str]
-    """Settings that differ from those the process started with and take effect only at the next start."""
-    warnings: list[ConfigWarning]
-
-
-class CheckAnswer(Model):
-    """What a reload with this configuration would say; nothing has been changed."""
-
-    valid: bool
-    problems: list[ConfigWarning]
-    """Everything that is wrong."""
-    warnings: list[ConfigWarning]
-    changed: list[str]
-    """Paths of what would change; empty unless valid."""
-
-
-class ConfigAnswer(Model):
-    """The configuration in force."""
-
-    generation: int
-    file: str | None
-    config: dict[str, JsonValue]
-    """In the keys of balancer.yaml, defaults included; credentials are masked."""
-    overlay: list[ConfigChange]
-    """What the API changed over the file."""
-    restart_required: list[str]
-    warnings: list[ConfigWarning]

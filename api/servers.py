@@ -64,7 +64,7 @@ class Servers:
         """
         pool, name = call.path["pool"], body.called
         with as_problems({path_text(("pools", pool, "servers", name)): ""}):
-            await self._control.change(changes.add_server(pool, name, body.settings))
+            await self._control.change(changes.add_server(pool, name, body.settings), call.author)
         where = f"{POOLS}/{quote(pool, safe='')}/servers/{quote(name, safe='')}"
         return Reply(await self._server(pool, name), 201, {"Location": where})
 
@@ -72,7 +72,9 @@ class Servers:
         """Change a server's weight, its cap, or whether it is a backup."""
         settings = {name: getattr(body, name) for name in body.model_fields_set}
         with as_problems():
-            await self._control.change(changes.change_server(call.path["pool"], call.path["server"], settings))
+            await self._control.change(
+                changes.change_server(call.path["pool"], call.path["server"], settings), call.author
+            )
         return await self._status(call)
 
     async def remove_server(self, call: Call) -> None:
@@ -81,7 +83,7 @@ class Servers:
         It finishes what it has. The last server of a pool stays.
         """
         with as_problems():
-            await self._control.change(changes.remove_server(call.path["pool"], call.path["server"]))
+            await self._control.change(changes.remove_server(call.path["pool"], call.path["server"]), call.author)
 
     async def drain_server(self, call: Call, query: WaitQuery) -> Reply[ServerStatus]:
         """Let a server finish what it has and give it nothing new.
@@ -98,13 +100,13 @@ class Servers:
     async def ready_server(self, call: Call) -> ServerStatus:
         """Let a drained server, or one in maintenance, have traffic again."""
         with as_problems():
-            await self._control.change(changes.set_state(call.path["pool"], call.path["server"], None))
+            await self._control.change(changes.set_state(call.path["pool"], call.path["server"], None), call.author)
         return await self._status(call)
 
     async def _mark(self, call: Call, state: ServerState, query: WaitQuery) -> Reply[ServerStatus]:
         pool, server = call.path["pool"], call.path["server"]
         with as_problems():
-            await self._control.change(changes.set_state(pool, server, state))
+            await self._control.change(changes.set_state(pool, server, state), call.author)
         empty = query.wait is None or await self._control.emptied(pool, server, query.wait)
         return Reply(await self._status(call), 200 if empty else 202)
 

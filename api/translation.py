@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from api.problems import Fault, Problem
-from balancer.changes import Conflict, Unknown
+from balancer.changes import Conflict, Stale, Unknown
 from balancer.control import PublishError
-from config.problems import ConfigError
+from config.amend import BODY
+from config.file_only import FileOnly
+from config.problems import ConfigError, json_pointer, path_of
 from config.problems import Problem as Found
 from config.state import StateError
 
@@ -23,6 +25,11 @@ def as_problems(places: Mapping[str, str] | None = None) -> Iterator[None]:
         raise Problem(404, str(error.args[0])) from None
     except Conflict as error:
         raise Problem(409, str(error)) from None
+    except Stale as error:
+        raise Problem(412, str(error)) from None
+    except FileOnly as error:
+        faults = [fault_of(problem, places) for problem in error.problems]
+        raise Problem(422, "there is something in it that only the file may say; nothing was changed", faults) from None
     except ConfigError as error:
         faults = [fault_of(problem, places) for problem in error.problems]
         raise Problem(422, "the configuration would not be valid; nothing was changed", faults) from None
@@ -35,8 +42,9 @@ def as_problems(places: Mapping[str, str] | None = None) -> Iterator[None]:
 
 def fault_of(problem: Found, places: Mapping[str, str] | None = None) -> Fault:
     """A problem of a configuration with its place: in the body, in a file, or at least by its path."""
+    in_body = problem.file == BODY and problem.line
     return Fault(
-        pointer=_pointer(problem.path, places or {}),
+        pointer=json_pointer(path_of(problem.path)) if in_body else _pointer(problem.path, places or {}),
         message=problem.message,
         line=problem.line or None,
         column=problem.column or None,

@@ -30,6 +30,7 @@ from api.trail_file import TrailFile
 from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
 from balancer.guarding.shared_limits import LOCAL
+from balancer.history import History
 from balancer.listening import remove_stale_socket
 from balancer.memory import Memory
 from balancer.plane import Plane
@@ -129,6 +130,8 @@ class App:
             self.fleet,
             environ=environ,
             memory=Memory(state),
+            history=History(state.with_suffix(".history.json")),
+            secret=sha256(b"entity tags" + secret).digest(),
             applied=self._applied,
         )
         self.redis = RedisLink(config.redis)
@@ -228,7 +231,9 @@ class App:
             self._sink.flush()
             count += 1
             if count % round(1 / BEAT) == 0:
-                self.recent.sample(now, self.plane.report())
+                report = self.plane.report()
+                self.recent.sample(now, report)
+                self.control.revisions.trend.sample(now, report)
                 self._keep(self.trail.flush())
             if count % round(USES_KEPT / BEAT) == 0:
                 self._keep(self._keep_uses())

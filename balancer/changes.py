@@ -20,12 +20,17 @@ class Conflict(Exception):
     """A change that what is in force does not allow; nothing has changed."""
 
 
+class Stale(Exception):
+    """A change of what is not in force any more; nothing has changed."""
+
+
 class Standing(NamedTuple):
     """What holds when a change is made."""
 
     file: Config
+    """With the overlay's patch applied."""
     config: Config
-    """In force: the file's with the overlay merged in."""
+    """In force: the same with the rest of the overlay merged in."""
     overlay: Overlay
 
     def pool(self, name: str) -> Pool:

@@ -16,13 +16,15 @@ from structlog.typing import FilteringBoundLogger
 from balancer.cache.contents import Contents
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
-from balancer.changes import Edit, Standing
+from balancer.changes import Conflict, Edit, Standing, Unknown
 from balancer.guards.rulings import Ruling
 from balancer.health.monitor import CheckResult, Monitor, OnChange
 from balancer.health.target import Target, targets
+from balancer.history import History
 from balancer.memory import Memory, judge
 from balancer.preview import Preview, PreviewAnswer
 from balancer.reloads import Reloaded, Reloads, restart_required
+from balancer.revisions import Revisions
 from balancer.server import ServerKey
 from balancer.server_tls import BadPools, Contexts
 from balancer.snapshot import Snapshot
@@ -30,14 +32,19 @@ from balancer.telemetry.report import Report
 from balancer.tls.inspection import certificate_problems
 from balancer.witness import witnessed
 from config import overlay as overlays
+from config.amend import Basis
 from config.diff import Change, diff
 from config.load import Loaded, load, parse
 from config.overlay import Overlay
 from config.problems import ConfigError
 from config.schema import Config
+from config.state import StateError
 
 GLANCE = 0.1
 """Seconds between two looks at a server that is waited for."""
+FILE = "the file"
+OPERATOR = "the operator"
+"""Who has made a change that came without a key."""
 
 log: FilteringBoundLogger = structlog.get_logger("balancer.control")
 
@@ -89,6 +96,8 @@ class Control:
         *,
         environ: Mapping[str, str],
         memory: Memory | None = None,
+        history: History | None = None,
+        secret: bytes = b"",
         applied: Callable[[Config], Awaitable[None]] | None = None,
         monitor: Callable[[OnChange], Monitor] = Monitor,
         clock: Callable[[], float] = monotonic,
@@ -97,24 +106,27 @@ class Control:
     ) -> None:
         """`loaded` came from its file, if any, under `environ`; reloads look there again.
 
-        Without a memory, a restart forgets the operator's changes.
+        Without a memory, a restart forgets the operator's changes. `secret` is what entity tags are made with.
         `applied` is told each configuration that has come into force, the first one too; it must not raise.
         """
         self.loaded = loaded
+        self.base = loaded
         self.snapshot = Snapshot(0, loaded.config)
         self.overlay = Overlay()
+        self.settled = Overlay()
         self.reloads = Reloads()
         self.closing = False
         self.monitor = monitor(self._verdicts)
         self._started_with = loaded.config
         self._fleet = fleet
-        self._environ = environ
+        self.environ = environ
         self._memory = memory or Memory(None)
         self._applied = applied
         self._clock = clock
         self._sleep = sleep
         self._wall = wall
         self._changing = asyncio.Lock()
+        self.revisions = Revisions(self, history or History(None), self._changing, environ, secret, clock, sleep, wall)
         self._publishing = asyncio.Lock()
         self._contexts = Contexts()  # for checks of servers with TLS
         self._news = asyncio.Event()
@@ -127,15 +139,17 @@ class Control:
     async def start(self) -> None:
         """Publish the first snapshot and begin to watch health. PublishError: it can not be made so."""
         async with self._changing:
-            overlay = await self._memory.recall(self.loaded.config)
+            overlay = await self._memory.recall(self.loaded)
             await self.monitor.start()
             try:
-                await self._become(self.loaded.config, overlay)
+                await self._become(await judge(self.loaded, overlay), overlay)
             except PublishError as error:
                 if overlay.is_empty:
                     raise
-                await self._become(self.loaded.config, Overlay())  # else the changes are not to blame, and stay
+                await self._become(self.loaded, Overlay())  # else the changes are not to blame, and stay
                 await self._memory.set_aside(str(error))
+            self.settled = self.overlay
+            await self.revisions.begin()
             self.reloads.last_success = self._wall()
             self._follower = asyncio.get_running_loop().create_task(self._follow(), name="control")
 
@@ -150,6 +164,7 @@ class Control:
         if follower is not None:
             follower.cancel()
             await asyncio.wait([follower])
+        await self.revisions.close()
         await self.monitor.close()
 
     @property
@@ -161,7 +176,12 @@ class Control:
 
     @property
     def standing(self) -> Standing:
-        return Standing(self.loaded.config, self.snapshot.config, self.overlay)
+        return Standing(self.base.config, self.snapshot.config, self.overlay)
+
+    @property
+    def basis(self) -> Basis:
+        """The same for changes of the whole configuration."""
+        return Basis(self.loaded, self.base, self.overlay, self.snapshot.config)
 
     async def report(self) -> Report:
         return await self._fleet.report()
@@ -199,7 +219,7 @@ class Control:
 
     def overlay_changes(self) -> tuple[Change, ...]:
         """What the operator's changes say over the file."""
-        return overlays.describe(self.loaded.config, self.overlay)
+        return overlays.describe(self.loaded.config, self.overlay, self.base.config)
 
     async def check(self, content: bytes) -> Loaded:
         """What a reload would take if this were the file. ConfigError: it would not.
@@ -208,11 +228,17 @@ class Control:
         operator's changes are not judged over a configuration that lacks what depends on them.
         """
         loaded = await asyncio.to_thread(
-            partial(parse, content, "the body", self._environ, self.loaded.file, look=False)
+            partial(parse, content, "the body", self.environ, self.loaded.file, look=False)
         )
         if not loaded.unjudged:
-            await judge(loaded.config, self.overlay)
+            await judge(loaded, self.overlay)
         return loaded
+
+    async def unread(self) -> tuple[Change, ...]:
+        """What a reload would change of what the file says. ConfigError: it would be refused."""
+        loaded = await asyncio.to_thread(load, self.loaded.file, self.environ)
+        await judge(loaded, self.overlay)
+        return await asyncio.to_thread(diff, self.loaded.config, loaded.config)
 
     @property
     def restart_required(self) -> tuple[str, ...]:
@@ -221,29 +247,31 @@ class Control:
 
     # Changing.
 
-    async def reload(self) -> Reloaded:
+    async def reload(self, author: str = FILE) -> Reloaded:
         """Read the configuration anew and make it so. ConfigError, PublishError: nothing has changed."""
         async with self._changing:
             before = self.snapshot.config
             try:
-                loaded = await asyncio.to_thread(load, self.loaded.file, self._environ)
-                await judge(loaded.config, self.overlay)
-                await self._become(loaded.config, self.overlay, reads=self.snapshot.reads + 1)
+                loaded = await asyncio.to_thread(load, self.loaded.file, self.environ)
+                base = await judge(loaded, self.overlay)
+                if self.settled != self.overlay:
+                    await judge(loaded, self.settled)  # a change on trial may have to be undone over this file
+                await self._become(base, self.overlay, reads=self.snapshot.reads + 1, file=loaded)
             except (ConfigError, PublishError) as error:
                 self.reloads.refused(self._wall())
                 log.error("reload refused, the configuration in force stays", problems=str(error))
                 raise
-            self.loaded = loaded
             self.reloads.taken(self._wall())
             changes = await asyncio.to_thread(diff, before, self.snapshot.config)
+            await self.revisions.note(before, author, "reload")
             log.info("reloaded", generation=self.snapshot.generation, changes=len(changes))
             # Certificates that cannot be used do not fail a reload, as the old ones stay: it has to be told.
             wrong, doubtful = await asyncio.to_thread(certificate_problems, loaded, self._wall())
             warnings = (*loaded.warnings, *wrong, *doubtful)
             return Reloaded(self.snapshot.generation, changes, self.restart_required, warnings)
 
-    async def change(self, edit: Edit) -> None:
-        """The one way of an operator's change: edit the overlay, validate, keep, publish.
+    async def change(self, edit: Edit, author: str = OPERATOR) -> None:
+        """The one way of an operator's change to servers: edit the overlay, validate, keep, publish.
 
         Unknown, Conflict, ConfigError, StateError, PublishError: nothing has changed.
         """
@@ -251,14 +279,47 @@ class Control:
             overlay = edit(self.standing)
             if overlay == self.overlay:
                 return
-            await judge(self.loaded.config, overlay)
-            # Kept first: a change in force that the next start forgets is worse than one that is only kept.
-            await self._memory.keep(overlay)
-            try:
-                await self._become(self.loaded.config, overlay)
-            except PublishError:
-                await self._memory.keep(self.overlay)
-                raise
+            before, old = self.snapshot.config, self.overlay
+            base = await judge(self.loaded, overlay)
+            await self.make(base, overlay, await self._settled_too(edit, overlay))
+            self.revisions.settle(overlay)
+            if overlays.stateless(overlay) != overlays.stateless(old):
+                await self.revisions.note(before, author, "change")
+
+    async def _settled_too(self, edit: Edit, overlay: Overlay) -> Overlay:
+        """What to keep when the edit makes this overlay: while a change is on trial, the edit without that."""
+        if self.settled == self.overlay:
+            return overlay
+        try:
+            base = await judge(self.loaded, self.settled)
+            settled = edit(Standing(base.config, overlays.merge(base.config, self.settled), self.settled))
+            await judge(self.loaded, settled)
+        except (Unknown, Conflict, ConfigError):
+            return self.settled  # it is about what is on trial, and goes with it
+        return settled
+
+    async def make(self, base: Loaded, overlay: Overlay, settled: Overlay) -> None:
+        """Put an overlay in force over the file, with `settled` as what the next start begins with.
+
+        StateError, PublishError: nothing has changed. The caller's turn to change things must have come.
+        """
+        # Kept first: a change in force that the next start forgets is worse than one that is only kept.
+        kept, self.settled = self.settled, settled
+        try:
+            if settled != kept:
+                await self._memory.keep(settled)
+        except StateError:
+            self.settled = kept
+            raise
+        if overlay == self.overlay and base is self.base:
+            return
+        try:
+            await self._become(base, overlay)
+        except PublishError:
+            self.settled = kept
+            if settled != kept:
+                await self._memory.keep(kept)
+            raise
 
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
         """Put purges in force. There is nothing of them in a snapshot: what is gone is gone."""
@@ -280,14 +341,16 @@ class Control:
 
     # Becoming.
 
-    async def _become(self, config: Config, overlay: Overlay, reads: int | None = None) -> None:
-        """Make the file's configuration and the changes the snapshot in force in every plane.
+    async def _become(
+        self, base: Loaded, overlay: Overlay, reads: int | None = None, file: Loaded | None = None
+    ) -> None:
+        """Make a patched file and the changes to servers the snapshot in force in every plane.
 
         With other `reads` than before, the files that the configuration names are read anew.
         """
         async with self._publishing:
             before = self.snapshot
-            merged = overlays.merge(config, overlay)
+            merged = overlays.merge(base.config, overlay)
             if merged == before.config:
                 merged = before.config  # planes tell by identity that only marks have changed
             maintenance = overlays.marks(merged, overlay, "maintenance")
@@ -303,6 +366,7 @@ class Control:
             await self._fleet.publish(snapshot)
             self._contexts.adopt(contexts)
             self.snapshot, self.overlay, self._targets = snapshot, overlay, watched
+            self.loaded, self.base = file or self.loaded, base
             self._note_marks(before)
             self.monitor.watch(watched)
             self._news.set()  # a verdict may have come while the planes were busy

@@ -9,10 +9,11 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from config import overlay as overlays
+from config.amend import based
 from config.checks import faults
+from config.load import Loaded
 from config.overlay import Overlay
 from config.problems import ConfigError
-from config.schema import Config
 from config.state import load_overlay, save_overlay
 
 SOURCE = "the file with the API's changes"
@@ -32,7 +33,7 @@ class Memory:
         if self._path is not None:
             await asyncio.to_thread(save_overlay, self._path, overlay)
 
-    async def recall(self, file: Config) -> Overlay:
+    async def recall(self, file: Loaded) -> Overlay:
         """What was kept; nothing when it can not be read or does not go with the file."""
         if self._path is None:
             return Overlay()
@@ -54,10 +55,12 @@ class Memory:
             await asyncio.to_thread(self._path.replace, bad)
 
 
-async def judge(file: Config, overlay: Overlay) -> None:
-    """ConfigError for changes that do not go with the file."""
+async def judge(file: Loaded, overlay: Overlay) -> Loaded:
+    """The file with the overlay's patch applied. ConfigError for changes that do not go with the file."""
     if overlay.is_empty:
-        return
-    merged = overlays.merge(file, overlay)
-    if problems := await asyncio.to_thread(faults, merged, SOURCE):
+        return file
+    base = await asyncio.to_thread(based, file, overlay)
+    merged = overlays.merge(base.config, overlay)
+    if merged is not base.config and (problems := await asyncio.to_thread(faults, merged, SOURCE)):
         raise ConfigError(problems)
+    return base

@@ -272,6 +272,9 @@ class Admin(Model):
     audit: Annotated[str, Field(min_length=1)] | None = "audit.jsonl"
     """The audit trail: who changed what. A name without a slash is in the folder of `state`; null: only the last
     lines, in memory. Changes are refused while it cannot be written."""
+    confirm: Annotated[Duration, Field(le=86400)] = 0.0
+    """A change of the configuration through the API undoes itself unless it is confirmed within this time, or if
+    errors rise meanwhile; 0: it stays at once."""
 
 
 def _free(path: str) -> str:

@@ -143,3 +143,195 @@ async def test_a_check_judges_what_variables_have_no_part_in(desk: Desk) -> None
     found = str(answer.json["problems"])
     assert "shutdown.grace" in found
     assert "needs the environment variable NO_APP, which is not set" in found
+
+
+# Changes of the whole.
+
+ANY = {"If-Match": "*"}
+HISTORY, ROLLBACK, CONFIRM = "/api/config/history", "/api/config/rollback", "/api/config/confirm"
+
+
+async def test_a_patch_changes_what_it_says_and_keeps_everything_else(desk: Desk) -> None:
+    tag = (await desk.ask("GET", CONFIG)).headers["ETag"]
+    body = {"pools": {"web": {"servers": {"a": {"weight": 3}}, "strategy": "least-connections"}}}
+    answer = await desk.ask("PATCH", CONFIG, body, headers={"If-Match": tag})
+    assert answer.status == 200, answer.content
+    assert answer.json["changes"] == [
+        {"path": "pools.web.servers.a.weight", "before": "1", "after": "3", "stale": False},
+        {"path": "pools.web.strategy", "before": "round-robin", "after": "least-connections", "stale": False},
+    ]
+    assert answer.json["effects"] == [
+        "pool web: server a has weight 3 instead of 1",
+        "pool web: picks by least-connections instead of round-robin",
+    ]
+    pool = desk.room.fleet.snapshot.config.pools["web"]
+    assert (pool.servers["a"].weight, pool.strategy) == (3, "least-connections")
+    shown = await desk.ask("GET", CONFIG)
+    assert shown.headers["ETag"] == answer.headers["ETag"] != tag
+    assert (await desk.ask("GET", f"{CONFIG}?source=file")).at("config", "pools", "web", "strategy") == "round-robin"
+
+
+async def test_a_change_without_if_match_is_a_428_and_one_of_something_older_a_412(desk: Desk) -> None:
+    before = desk.room.fleet.snapshot
+    body = {"shutdown": {"grace": "5s"}}
+    assert (await desk.ask("PATCH", CONFIG, body)).status == 428
+    assert (await desk.ask("PUT", CONFIG, body)).status == 428
+    tag = (await desk.ask("GET", CONFIG)).headers["ETag"]
+    for stale in ('"nonsense"', f"W/{tag}", "", '""'):
+        answer = await desk.ask("PATCH", CONFIG, body, headers={"If-Match": stale})
+        assert answer.status == 412, stale
+        assert tag in str(answer.json["detail"])
+    assert desk.room.fleet.snapshot is before
+    assert (await desk.ask("PATCH", CONFIG, body, headers={"If-Match": f'"other", {tag}'})).status == 200
+    assert (await desk.ask("PATCH", CONFIG, body, headers={"If-Match": tag})).status == 412
+
+
+async def test_a_dry_run_says_what_would_happen_and_changes_nothing(desk: Desk) -> None:
+    before = desk.room.fleet.snapshot
+    desk.room.fleet.inflight["web", "b"] = 3
+    body = {"pools": {"web": {"servers": {"b": None}}}, "metrics": {"max_series": 1000}}
+    answer = await desk.ask("PATCH", f"{CONFIG}?dry_run=true", body, headers=ANY)
+    assert answer.json["dry_run"] is True
+    assert answer.json["revision"] is None
+    assert answer.json["effects"] == [
+        "pool web: server b leaves, its 3 requests under way finish",
+        "restart needed: metrics.max_series takes effect at the next start",
+    ]
+    assert desk.room.fleet.snapshot is before
+
+
+async def test_a_mistake_is_told_with_its_pointer_and_its_place_in_the_body(desk: Desk) -> None:
+    before = desk.room.fleet.snapshot
+    body = b'{\n  "pools": {"web": {"servers": {"a": {"weight": 0}},\n    "stratgy": "hash"}}\n}'
+    answer = await desk.ask("PATCH", CONFIG, raw=body, headers=ANY)
+    assert answer.status == 422
+    assert answer.json["errors"] == [
+        {"pointer": "/pools/web/servers/a/weight", "message": "must be at least 1, not 0", "line": 2, "column": 49},
+        {
+            "pointer": "/pools/web/stratgy",
+            "message": 'is not a known key: did you mean "strategy"?',
+            "line": 3,
+            "column": 5,
+        },
+    ]
+    yaml = b"pools:\n  web:\n    servers: {a: {weight: 0}}\n"
+    answer = await desk.ask("PATCH", CONFIG, raw=yaml, headers=ANY | YAML)
+    assert answer.at("errors", 0) == {
+        "pointer": "/pools/web/servers/a/weight",
+        "message": "must be at least 1, not 0",
+        "line": 3,
+        "column": 27,
+    }
+    assert desk.room.fleet.snapshot is before
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b'{"a": 1, "a": 2}', b'{"a": NaN}', b"\xff", b"[" * 10_000, b'{"a": 1} x']
+)
+async def test_a_body_that_is_no_json_object_is_a_400_with_its_place(desk: Desk, raw: bytes) -> None:
+    answer = await desk.ask("PATCH", CONFIG, raw=raw, headers=ANY)
+    assert answer.status == 400, answer.content
+    assert answer.json["errors"]
+
+
+async def test_what_is_got_can_be_put_and_changes_nothing(desk: Desk) -> None:
+    desk.room.environ["TOKEN"] = "swordfish"
+    secret = 'defaults: {health: {active: {headers: {Authorization: "Bearer ${TOKEN}"}}}}'
+    desk.room.write(f"{desk.keys.lines}\nredis: {{url: 'redis://:swordfish@127.0.0.1:1'}}\n{secret}")
+    await desk.ask("POST", RELOAD)
+    found = await desk.ask("GET", CONFIG)
+    put = await desk.ask("PUT", CONFIG, found.json["config"], headers={"If-Match": found.headers["ETag"]})
+    assert (put.status, put.json["changes"], put.json["revision"]) == (200, [], None), put.content
+    file = desk.room.file.read_bytes()
+    put = await desk.ask("PUT", CONFIG, raw=file, headers=ANY | YAML)
+    assert (put.status, put.json["changes"]) == (200, []), put.content
+    assert not desk.room.state.exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"admin": {"insecure": True}}, "/admin/insecure"),
+        ({"admin": {"state": "/etc/cron.d/x"}}, "/admin/state"),
+        ({"admin": ":9"}, "/admin"),
+        ({"errors": {"page": "/etc/passwd"}}, "/errors/page"),
+        ({"logs": {"access": {"to": "/etc/cron.d/x"}}}, "/logs/access/to"),
+        ({"logs": {"access": "/etc/cron.d/x"}}, "/logs/access"),
+        ({"metrics": {"listen": "0.0.0.0:1"}}, "/metrics/listen"),
+        ({"pools": {"web": {"tls": {"ca": "/etc/passwd"}}}}, "/pools/web/tls/ca"),
+        ({"pools": {"web": {"strategy": "os:system"}}}, "/pools/web/strategy"),
+        ({"pools": {"web": {"servers": {"x": "unix:/var/run/docker.sock"}}}}, "/pools/web/servers/x"),
+        ({"pools": {"web": ["UNIX:/var/run/docker.sock"]}}, None),
+        ({"pools": {"new": {"servers": ["http://n:1"], "tls": {"ca": "/etc/passwd"}}}}, "/pools/new/tls/ca"),
+        ({"listeners": {"main": {"tls": {"certificates": [{"cert": "/a", "key": "/b"}]}}}}, None),
+        ({"redis": {"url": "redis://elsewhere"}}, "/redis/url"),
+        ({"listen": "unix:/etc/x"}, "/listen"),
+    ],
+)
+async def test_what_names_files_programs_or_who_may_is_for_the_file_to_say(
+    desk: Desk, body: object, pointer: str | None
+) -> None:
+    before = desk.room.fleet.snapshot
+    answer = await desk.ask("PATCH", CONFIG, body, headers=ANY)
+    assert answer.status == 422, answer.content
+    if pointer:
+        assert all(found.startswith(pointer) for found in answer.faults)
+        assert "can only be said by the file" in answer.faults[pointer]
+    assert desk.room.fleet.snapshot is before
+
+
+@pytest.mark.parametrize("written", ["${SECRET}", "x${file:/etc/passwd}", "${NO_SUCH:-1}"])
+async def test_no_variable_and_no_file_is_read_for_a_change(desk: Desk, written: str) -> None:
+    desk.room.environ["SECRET"] = "hunter2"
+    body = {"routes": {"x": {"match": {"path": "/x"}, "respond": {"body": written}}}}
+    answer = await desk.ask("PATCH", CONFIG, body, headers=ANY)
+    assert answer.status == 422
+    assert "must hold no ${...}" in answer.faults["/routes/x/respond/body"]
+    assert b"hunter2" not in answer.content
+    assert b"root:" not in answer.content
+
+
+async def test_a_change_survives_a_restart_and_a_reload_and_can_be_taken_back(desk: Desk) -> None:
+    await desk.ask("PATCH", CONFIG, {"shutdown": {"grace": "5s"}}, headers=ANY)
+    assert "swordfish" not in desk.room.state.read_text()
+    desk.room.write(f"{desk.keys.lines}\nshutdown: {{delay: 1s}}")
+    await desk.ask("POST", RELOAD)
+    shutdown = desk.room.fleet.snapshot.config.shutdown
+    assert (shutdown.delay, shutdown.grace) == (1.0, 5.0)
+    await desk.room.control.close()
+    control = await desk.room.begin()
+    assert control.snapshot.config.shutdown.grace == 5.0
+    assert (await desk.ask("DELETE", OVERLAY)).status == 200
+
+
+async def test_the_history_says_who_changed_what_and_a_rollback_goes_back_to_it(desk: Desk) -> None:
+    first = (await desk.ask("GET", CONFIG)).json["config"]
+    await desk.ask("PATCH", CONFIG, {"shutdown": {"grace": "5s"}}, headers=ANY)
+    await desk.ask("PATCH", f"{SERVERS}/a", {"weight": 7})
+    await desk.ask("POST", f"{SERVERS}/b/drain")
+    items = (await desk.ask("GET", HISTORY, role="viewer")).json["items"]
+    assert isinstance(items, list)
+    assert [(one["revision"], one["author"], one["cause"]) for one in items] == [  # type: ignore[index,call-overload]  # JSON's objects
+        (3, "admin", "change"),
+        (2, "admin", "change"),
+        (1, "the start", "start"),
+    ]
+    back = await desk.ask("POST", ROLLBACK, {"revision": 1})
+    assert back.status == 200, back.content
+    assert (await desk.ask("GET", CONFIG)).json["config"] == first
+    assert desk.room.fleet.snapshot.drained == {("web", "b")}
+    assert (await desk.ask("POST", ROLLBACK, {"revision": 99})).status == 404
+
+
+async def test_a_change_on_trial_is_in_force_and_kept_only_when_it_is_confirmed(desk: Desk) -> None:
+    answer = await desk.ask("PATCH", f"{CONFIG}?confirm=30s", {"shutdown": {"grace": "5s"}}, headers=ANY)
+    assert answer.at("provisional", "revision") == answer.json["revision"] == 2
+    assert desk.room.fleet.snapshot.config.shutdown.grace == 5.0
+    assert not desk.room.state.exists()
+    second = await desk.ask("PATCH", CONFIG, {"shutdown": {"grace": "6s"}}, headers=ANY)
+    assert (second.status, "on trial" in str(second.json["detail"])) == (409, True)
+    assert (await desk.ask("POST", CONFIRM, {"revision": 1})).status == 409
+    confirmed = await desk.ask("POST", CONFIRM)
+    assert (confirmed.status, confirmed.json["provisional"]) == (200, None)
+    assert "5s" in desk.room.state.read_text()
+    assert (await desk.ask("POST", CONFIRM)).status == 409

@@ -42,6 +42,12 @@ ROLES = {
     ("POST", POOL + "/{server}/maintenance"): "operator",
     ("POST", POOL + "/{server}/ready"): "operator",
     ("GET", "/api/config"): "viewer",
+    ("PATCH", "/api/config"): "admin",
+    ("PUT", "/api/config"): "admin",
+    ("GET", "/api/config/diff"): "viewer",
+    ("GET", "/api/config/history"): "viewer",
+    ("POST", "/api/config/rollback"): "admin",
+    ("POST", "/api/config/confirm"): "admin",
     ("POST", "/api/config/reload"): "operator",
     ("POST", "/api/config/check"): "admin",
     ("DELETE", "/api/config/overlay"): "admin",
@@ -97,6 +103,13 @@ RIGHT = [
         b'{"servers": ["http://127.0.0.1:2010", {"url": "http://127.0.0.1:2011", "backup": true}],'
         b' "pool": "web", "strategy": "random", "health": {"active": {"interval": "1s"}}}',
     ),
+    Case("GET", "/api/config", "/api/config?source=file"),
+    Case("PATCH", "/api/config", "/api/config", b'{"shutdown": {"grace": "20s"}}', "application/merge-patch+json"),
+    Case("PATCH", "/api/config", "/api/config?dry_run=true", b"shutdown: {grace: 10s}", "application/yaml"),
+    Case("POST", "/api/config/rollback", "/api/config/rollback?dry_run=true", b'{"revision": 1}'),
+    Case("PATCH", "/api/config", "/api/config?confirm=30s", b'{"shutdown": {"delay": "1s"}}', "application/json"),
+    Case("POST", "/api/config/confirm", "/api/config/confirm", b"{}"),
+    Case("PUT", "/api/config", "/api/config?dry_run=true", b"@file", "application/yaml"),
     Case("DELETE", "/api/config/overlay", "/api/config/overlay?pool=web"),
     Case("GET", "/api/audit", "/api/audit?limit=3&before=9&phase=done&actor=admin"),
     Case("POST", "/api/keys", "/api/keys", b'{"id": "a", "role": "operator", "networks": ["127.0.0.0/8"]}'),
@@ -125,7 +138,10 @@ def wrong(case: Case) -> Iterator[Case]:
 
 async def call(desk: Desk, case: Case) -> Answer:
     headers = {"Content-Type": case.content_type} if case.body is not None else {}
-    return await desk.ask(case.method, case.filled, raw=case.body, headers=headers)
+    if case.path == "/api/config" and case.method != "GET":
+        headers["If-Match"] = "*"
+    body = desk.room.file.read_bytes() if case.body == b"@file" else case.body
+    return await desk.ask(case.method, case.filled, raw=body, headers=headers)
 
 
 class Document:

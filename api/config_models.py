@@ -1,0 +1,169 @@
+"""/api/config: what may be asked, and what is answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
+
+from api.operation import Model
+from balancer.history import Cause
+from config.values import seconds
+
+Source = Literal["running", "file"]
+Confirm = Annotated[
+    float,
+    BeforeValidator(seconds),
+    Field(le=86400),
+    WithJsonSchema({"type": "string", "pattern": r"^([0-9]+(\\.[0-9]+)?(ms|s|m|h)|0)$", "examples": ["30s", "5m"]}),
+]
+
+
+class SourceQuery(Model):
+    """Which configuration."""
+
+    source: Source = "running"
+    """running: what is in force; file: what the file said when it was last taken."""
+
+
+class ChangeQuery(Model):
+    """How to make a change."""
+
+    dry_run: bool = False
+    """Only say what would happen."""
+    confirm: Confirm | None = None
+    """Undo it again unless it is confirmed within this time; 0: keep it at once; by default as `admin.confirm` says."""
+
+
+class RollbackRequest(Model):
+    """Where to go back to."""
+
+    revision: Annotated[int, Field(ge=1)]
+
+
+class ConfirmRequest(Model):
+    """What is to be kept."""
+
+    revision: Annotated[int, Field(ge=1)] | None = None
+    """By default the one that is on trial."""
+
+
+class ConfigChange(Model):
+    """One value that differs; credentials are masked."""
+
+    path: str
+    before: str | None
+    """null: it was not there."""
+    after: str | None
+    """null: it is not there any more."""
+    stale: bool
+    """It changes nothing, as what it is about is no longer in the file."""
+
+
+class ConfigWarning(Model):
+    """What is allowed in a configuration and yet probably not meant."""
+
+    path: str
+    message: str
+    line: int | None
+    column: int | None
+
+
+class ReloadAnswer(Model):
+    """What a reload has changed."""
+
+    generation: int
+    changes: list[ConfigChange]
+    restart_required: list[str]
+    """Settings that differ from those the process started with and take effect only at the next start."""
+    warnings: list[ConfigWarning]
+
+
+class CheckAnswer(Model):
+    """What a reload with this configuration would say; nothing has been changed."""
+
+    valid: bool
+    problems: list[ConfigWarning]
+    """Everything that is wrong."""
+    warnings: list[ConfigWarning]
+    changed: list[str]
+    """Paths of what would change; empty unless valid."""
+
+
+class Provisional(Model):
+    """A change that undoes itself at `until`, or if errors rise before, unless it is confirmed."""
+
+    revision: int
+    author: str
+    since: datetime
+    until: datetime
+    seconds_left: float
+
+
+class RevisedAnswer(Model):
+    """What a change has done, or with `dry_run` would do."""
+
+    dry_run: bool
+    revision: int | None
+    """The number of the new configuration; null when nothing has changed."""
+    generation: int
+    changes: list[ConfigChange]
+    effects: list[str]
+    """What it does, in words: whom it touches now, and what it leaves alone."""
+    provisional: Provisional | None
+    restart_required: list[str]
+    """Settings among the changes that take effect only at the next start."""
+    warnings: list[ConfigWarning]
+
+
+class DiffAnswer(Model):
+    """What differs."""
+
+    running: list[ConfigChange]
+    """From the file, as it was last taken, to what is in force."""
+    file: list[ConfigChange] | None
+    """From the file as it was last taken to the one on disk now; null when that one can not be taken."""
+    problems: list[ConfigWarning]
+    """Why it can not."""
+
+
+class RevisionAnswer(Model):
+    """One configuration that was in force."""
+
+    revision: int
+    at: datetime
+    author: str
+    """The id of the key, or "the file", "the start", "the balancer"."""
+    cause: Cause
+    changes: list[ConfigChange]
+    more: int
+    """Changes that are not told."""
+    provisional: bool
+    note: str | None
+    """What became of it."""
+
+
+class HistoryAnswer(Model):
+    """The last configurations, the latest first."""
+
+    items: list[RevisionAnswer]
+    next: None
+
+
+class ConfigAnswer(Model):
+    """A configuration, and what there is to know of it."""
+
+    generation: int
+    revision: int | None
+    """Of the configuration in force, as the history counts."""
+    source: Source
+    file: str | None
+    config: dict[str, JsonValue]
+    """In the keys of balancer.yaml, defaults included; credentials are masked."""
+    overlay: list[ConfigChange]
+    """What the API changed over the file."""
+    provisional: Provisional | None
+    """The change that is on trial; null when none is."""
+    restart_required: list[str]
+    warnings: list[ConfigWarning]
