@@ -357,6 +357,31 @@ def _verbose(own: ArgumentParser) -> None:
     own.add_argument("-v", "--verbose", action="store_true", help="with Python, the system and the packages used")
 
 
+def _hash_password(options: Namespace, console: Console) -> int:
+    from balancer.commands.credentials import hash_password
+
+    return hash_password(console)
+
+
+def _api_key(options: Namespace, console: Console) -> int:
+    from balancer.commands.credentials import api_key
+
+    return api_key(console, options.name, options.expires, options.networks, options.json)
+
+
+def _api_key_options(own: ArgumentParser) -> None:
+    own.add_argument("name", metavar="NAME", help="by which logs and servers know it, such as acme")
+    own.add_argument("--expires", metavar="DATE", help="its last day, such as 2027-01-31 (default: never)")
+    own.add_argument(
+        "--network",
+        dest="networks",
+        metavar="NETWORK",
+        action="append",
+        default=[],
+        help="whose clients may use it, such as 192.0.2.0/24; may be given more than once (default: all)",
+    )
+
+
 COMMANDS = (
     Command("run", "run the balancer in the foreground", _run, (_config,)),
     Command("check", "find everything that is wrong with a configuration", _check, (_check_options,)),
@@ -368,6 +393,12 @@ COMMANDS = (
     Command("purge", "take answers out of the cache", _purge, (_purge_options, _json, *CLIENT)),
     Command("cache", "show what is in the cache, and how much it spares", _cache, (_cache_options, _json, *CLIENT)),
     Command("limits", "show what limits decide; lift or block a key", _limits, (_limits_options, _json, *CLIENT)),
+    Command(
+        "hash-password", "print what `auth` keeps of a password, which is asked for or read from stdin", _hash_password
+    ),
+    Command(
+        "api-key", "make a key for a client of a site, with its entry for `auth`", _api_key, (_api_key_options, _json)
+    ),
     Command(
         "healthcheck",
         "exit with 0 if the balancer is well and 1 if not",

@@ -27,7 +27,7 @@ class ApiKey(Model):
     """One key of an app; only its hash is written down."""
 
     hash: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256: and 64 hex digits"])]
-    """As `balancer key create --app` prints it."""
+    """As `balancer api-key` prints it."""
     expires: str | None = None
     """The last day on which it is good, in UTC, such as 2027-01-31."""
     networks: tuple[Network, ...] = ()

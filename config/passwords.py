@@ -15,8 +15,8 @@ LEAST = 2**13
 """Of N: less is guessed at too quickly."""
 MOST_MEMORY = 64 * 1024 * 1024
 """Bytes that one look at a password may take."""
-MOST_WORK = 16 * 2**17
-"""N times p: more would keep a core busy for seconds."""
+MOST_WORK = 2**22
+"""N times r times p: more would keep a core busy for seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class PasswordHash:
             raise Unfit(
                 f"must have an N that is a power of 2 and at least {LEAST}; `balancer hash-password` makes one", MASK
             )
-        if not r or not p or 128 * n * r > MOST_MEMORY or n * p > MOST_WORK:
+        if not r or not p or 128 * n * r > MOST_MEMORY or n * r * p > MOST_WORK:
             raise Unfit("must take at most 64 MiB and about a second; `balancer hash-password` makes one", MASK)
         try:
             return cls(n, r, p, _bytes(found[4]), _bytes(found[5]))

@@ -18,7 +18,7 @@ from balancer.tally import AuthTally
 from config.auth import ApiKeys
 
 UNGUESSABLE: Final = 32
-"""Bytes from which on a key is found at no speed; `balancer key create --app` makes longer ones."""
+"""Bytes from which on a key is found at no speed; `balancer api-key` makes longer ones."""
 _NOBODY: Final = bytes(32)
 
 
