@@ -2,10 +2,10 @@
 # work in a fresh clone with nothing but Python 3.11 or newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test api-fuzz check fmt bench lock clean
+.PHONY: help run test api-fuzz check fmt bench lock sbom licenses clean
 
 BIN := .venv/bin
-PACKAGES := balancer api config examples bench
+PACKAGES := balancer api config examples bench deploy
 # More for the command behind a target: make test ARGS="-k reload -x", make lock ARGS=--upgrade
 ARGS :=
 COMPILE = @build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
@@ -54,6 +54,12 @@ lock: ## Pin again what pyproject.toml asks for (ARGS=--upgrade: everything anew
 	$(COMPILE) pyproject.toml --extra compression -o requirements/run.lock
 	$(COMPILE) requirements/build.in -c requirements/run.lock -o requirements/build.lock
 	$(COMPILE) pyproject.toml --extra dev requirements/build.in -c requirements/run.lock -c requirements/build.lock -o requirements/dev.lock
+
+sbom: .venv/ready ## Write what an installation consists of to build/sbom.cdx.json (CycloneDX)
+	@$(BIN)/python -m deploy.sbom $(ARGS)
+
+licenses: .venv/ready ## Show the licence of each package that an installation has
+	@$(BIN)/python -m deploy.sbom --licenses
 
 clean: ## Remove everything the tools made, the virtual environment included
 	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -191,15 +191,15 @@ class House:
 
 
 @contextmanager
-def opened(house: House, **env: str) -> Iterator[House]:
-    """The house with the balancer running in it."""
+def opened(house: House, program: Sequence[str] = ("-m", "balancer"), **env: str) -> Iterator[House]:
+    """The house with the balancer running in it, or what else understands `run`."""
     with _server() as first, _server() as second:
         house.write({"a": f"http://127.0.0.1:{first}", "b": f"http://127.0.0.1:{second}"})
         unwanted = ("ADMIN_API_KEY", "LOAD_BALANCER_SERVERS", "REDIS_URL")
         environment = {name: value for name, value in os.environ.items() if name not in unwanted}
         with house.log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "balancer", "run", "-c", str(house.file)],
+                [sys.executable, *program, "run", "-c", str(house.file)],
                 cwd=house.folder,
                 env={**environment, "PYTHONPATH": str(ROOT), **env},
                 stdin=subprocess.DEVNULL,
