@@ -28,6 +28,8 @@ DEADLINE: Final = 0.05
 """Seconds that a request waits for Redis, at most."""
 LEAST: Final = 0.005
 """Seconds that Redis is given to answer who has waited for others' tokens before."""
+MISSES: Final = 3
+"""Answers in a row that do not come in time, before Redis is asked no more: one may be late on any day."""
 BEAT: Final = 2.0
 """Seconds between two signs of life."""
 PAUSE: Final = 1.0
@@ -57,9 +59,8 @@ class Sharing:
 class SharedLimits:
     """The shared limits of a plane.
 
-    As soon as one question has not been answered well, nobody asks any more and each request is judged here, until a
-    sign of life, for which nobody waits, has got through. So no request waits for longer than `DEADLINE`, and only
-    those do that ask while the failure has not been noticed yet.
+    A question that is not answered well is judged here, within `DEADLINE`. As soon as Redis has failed, or some answers
+    in a row have come too late, nobody asks any more, until a sign of life, for which nobody waits, has got through.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class SharedLimits:
         self._presence = Presence()
         self._reason: str | None = "not asked yet"
         self._since = wall()
+        self._missed = 0  # answers in a row
         self._pause = PAUSE
         self._risen = 0.0  # when it was last well again
         self._due: list[tuple[SharedPolicy, str, Lot[Asking]]] = []
@@ -166,6 +168,7 @@ class SharedLimits:
         if self.shares:
             return
         self.shares = True
+        self._missed = 0
         if self._first.is_set():
             self._risen = self.clock()
             self._on_event(SHARED, "", f"by {instances} balancers, as Redis answers again")
@@ -239,6 +242,7 @@ class SharedLimits:
                     return
                 self._unanswered(policy, leases, key, lot, error.why)
                 return
+            self._missed = 0
             now = self.clock()
             for asking, said in leases.told(lot, granted, debt, now):
                 asking.tell(policy.verdict(key, said))
@@ -253,7 +257,8 @@ class SharedLimits:
             self._gateway.run("DEL", bucket_key(self.prefix, policy, key, self.secret))
 
     def _unanswered(self, policy: SharedPolicy, leases: Leases[Asking], key: str, lot: Lot[Asking], why: str) -> None:
-        if self.shares:
+        self._missed += 1
+        if self.shares and (why != "timeout" or self._missed >= MISSES):
             self.fall(why)
         now = self.clock()
         for cost, asking in leases.failed(lot):

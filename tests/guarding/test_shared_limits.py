@@ -11,7 +11,7 @@ import pytest
 
 from balancer.guarding.presence import LIFE, Presence
 from balancer.guarding.shared_bucket import BUCKET
-from balancer.guarding.shared_limits import LOCAL, LONGEST, PAUSE, SHARED, Asking
+from balancer.guarding.shared_limits import DEADLINE, LOCAL, LONGEST, MISSES, PAUSE, SHARED, Asking
 from balancer.guards.rulings import Ruling
 from balancer.guards.verdict import Refusal
 from balancer.http1.head import parse_request
@@ -184,16 +184,29 @@ async def test_what_happens_without_redis_can_be_chosen(
         assert one.counted() == {word: 3}
 
 
-async def test_a_redis_that_does_not_answer_is_waited_for_once(redis_server: RedisServer) -> None:
+async def test_a_redis_that_does_not_answer_is_soon_not_waited_for(redis_server: RedisServer) -> None:
     async with balancer(redis_server.url, rate="10/h", burst=10, shared="exact") as one:
         assert await one.passes()
         redis_server.pause()
-        together = [one.ask() for _ in range(3)]
-        assert [await answer.status() for answer in together] == [200] * 3
+        together = [one.ask(f"192.0.2.{n}") for n in range(MISSES)]
+        assert [await answer.status() for answer in together] == [200] * MISSES
         assert all(answer.waited for answer in together)
+        assert [event for event, _ in one.events] == [LOCAL]
         assert not one.ask().waited
-        assert one.counted() == {"allowed": 1, "fallback": 4}
+        assert one.counted() == {"allowed": 1, "fallback": MISSES + 1}
         redis_server.resume()
+
+
+async def test_one_late_answer_makes_nobody_do_without_redis(redis_server: RedisServer) -> None:
+    async with fault_proxy(redis_server.port) as proxy, balancer(proxy.url, rate="9/h", burst=9, shared="exact") as one:
+        for _ in range(3):
+            assert await one.passes()
+            proxy.delay = 2 * DEADLINE
+            assert await one.passes()
+            proxy.delay = 0.0
+            await asyncio.sleep(2 * DEADLINE)  # what was late is here
+        assert one.counted() == {"allowed": 3, "fallback": 3}
+        assert one.events == []
 
 
 async def test_limits_are_shared_again_when_redis_is_back_and_it_is_said(redis_server: RedisServer) -> None:
