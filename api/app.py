@@ -23,6 +23,7 @@ from api.openapi import document
 from api.operation import Operation, Text
 from api.servers import Servers
 from api.services import Services
+from api.session import SessionEnds
 
 EVERYWHERE = {
     "Cache-Control": "no-store",
@@ -78,6 +79,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
         *Limits(services).operations(),
         *Servers(services).operations(),
         *Configuration(services).operations(),
+        *SessionEnds(services).operations(),
         *Keys(services).operations(),
         *Audit(services).operations(),
     ]

@@ -14,10 +14,12 @@ from math import ceil
 from typing import Literal, NamedTuple
 
 import structlog
+from aiohttp import web
 
 from api.guard import plain_address
 from api.key_store import KeyStore, LastUse
 from api.problems import Problem
+from api.sessions import Session
 from balancer.guards.address import client_key
 from balancer.guards.gcra import Gcra
 from config.schema import AdminKey, Config
@@ -48,15 +50,22 @@ log = structlog.get_logger("balancer.api")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the id of the key, and its role."""
+    """Who asks: the id of the key, its role, and the session if it is asked in one."""
 
     id: str
     role: Role
+    session: Session | None = None
+
+    @property
+    def kind(self) -> Literal["key", "session"]:
+        return "key" if self.session is None else "session"
 
     def may(self, role: Role) -> bool:
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
+CALLER = web.RequestKey("caller", Caller)
+"""Of a request, once it is known whose it is."""
 Source = Literal["file", "environment", "api", "process"]
 
 
@@ -157,6 +166,13 @@ class Keyring:
         if key.networks and not _within(address, key.networks):
             raise Problem(403, f"the key {key.id} may not be used from {address or 'a Unix socket'}")
         self.uses.note(key, plain_address(address) or "unix")
+
+    def of_session(self, session: Session) -> AdminKey | None:
+        """The key that a session began with; None when it is not known any more, or another one has its id."""
+        for key, _ in self.held():
+            if key.id == session.key and key.hash == session.hash:
+                return key
+        return None
 
     def expired(self, key: AdminKey) -> bool:
         return key.expires is not None and self._wall().date() > date.fromisoformat(key.expires)

@@ -97,7 +97,7 @@ class Configuration:
                 {200: "What was found; `valid` says whether a reload would take it."},
                 body_types=YAML,
                 limit=LIMIT,
-                harmless=True,
+                trail="none",
             ),
             Operation("GET", "/api/config/diff", "viewer", self.diff_config, {200: "What differs."}),
             Operation("GET", "/api/config/history", "viewer", self.config_history, {200: "The last revisions."}),

@@ -11,12 +11,13 @@ from random import SystemRandom
 import structlog
 from aiohttp import web
 
-from api.auth import CHALLENGE, Caller, Role
+from api.auth import CALLER, CHALLENGE, Caller, Role
 from api.door import DOOR
 from api.guard import SAFE, check_browser, check_host, check_path, check_size, plain_address
 from api.operation import Operation
 from api.problems import Problem, of_http
 from api.services import Services
+from api.sessions import check_token, presented_cookie, set_cookie
 from api.trail import Actor, Matter, Unwritten
 from balancer.witness import Witness
 from config.diff import Change
@@ -25,7 +26,6 @@ from config.schema import Admin
 log = structlog.get_logger("balancer.api")
 
 REQUEST_ID = web.RequestKey("request_id", str)
-CALLER = web.RequestKey("caller", Caller)  # once it is known
 OPERATION = web.RequestKey("operation", Operation)  # once it is known
 DENIALS = frozenset((401, 403, 421, 429))
 """Of whoever was not let in."""
@@ -55,14 +55,17 @@ class Gate:
 
     def handler(self, operation: Operation) -> Handler:
         """What aiohttp calls for an operation, once its path and method have been found."""
-        acts = operation.method not in SAFE and not operation.harmless
+        trail = "none" if operation.method in SAFE else operation.trail
 
         async def answer(request: web.Request) -> web.StreamResponse:
             request[OPERATION] = operation
             caller = self._authorised(operation, request)
-            if acts:
+            if trail == "both":
                 return await self._act(operation, request, caller)
-            return await operation.respond(request, caller)
+            response = await operation.respond(request, caller)
+            if trail == "after":
+                await self._services.trail.done(_matter(request), response.status, None, ())
+            return response
 
         return answer
 
@@ -139,7 +142,7 @@ class Gate:
             role = role(self._services.control.snapshot.config)
         if role is None and not operation.key_shows_more:
             return None  # a key that somebody sends along is not looked at, right or wrong
-        caller = self._services.keyring.identify(request.headers, request.remote or "")
+        caller = self._identified(request, needed=role is not None)
         if caller is not None:
             request[CALLER] = caller
         if role is None:
@@ -149,6 +152,33 @@ class Gate:
         if not caller.may(role):
             raise Problem(403, _too_low(role, caller))
         return caller
+
+    def _identified(self, request: web.Request, *, needed: bool) -> Caller | None:
+        """Whose key or session it is; None when there is neither.
+
+        A request has one identity. With a key and a session's cookie it would be for us to say whose doing it was,
+        and whether the token is needed, so it is refused.
+        """
+        services = self._services
+        address = request.remote or ""
+        cookie = presented_cookie(request)
+        caller = services.keyring.identify(request.headers, address)
+        if cookie is None:
+            return caller
+        if caller is not None:
+            raise Problem(400, "the request has a key and the cookie of a session: send one of them")
+        session = services.sessions.find(cookie)
+        key = services.keyring.of_session(session) if session is not None else None
+        if session is None or key is None:
+            services.sessions.end(cookie)
+            if not needed:
+                return None
+            forget = {"Set-Cookie": set_cookie(request, "")}
+            raise Problem(401, "the session is over: log in again", headers={**CHALLENGE, **forget})
+        services.keyring.check(key, address)
+        if request.method not in SAFE:
+            check_token(request, session)
+        return Caller(key.id, key.role, session)
 
 
 def _too_low(role: Role, caller: Caller) -> str:
@@ -177,7 +207,7 @@ def _matter(request: web.Request) -> Matter:
     caller, operation = request.get(CALLER), request.get(OPERATION)
     return Matter(
         request_id=request[REQUEST_ID],
-        actor=Actor("key", caller.id, caller.role) if caller is not None else Actor(),
+        actor=Actor(caller.kind, caller.id, caller.role) if caller is not None else Actor(),
         address=plain_address(request.remote or "") or "unix",
         method=request.method,
         operation=operation.name if operation is not None else None,

@@ -49,7 +49,7 @@ def check_host(request: web.Request, names: Iterable[str]) -> None:
     if not host:
         raise Problem(400, "the request has no Host")
     name = bare(host)
-    if name is not None and (name in LOCAL or name == _own_address(request) or name in map(_named, names)):
+    if name is not None and (name in LOCAL or name == own_address(request) or name in map(_named, names)):
         return
     raise Problem(421, f"this listener does not go by the name {host[:80]!r}: add it to admin.hosts")
 
@@ -116,7 +116,7 @@ def _named(name: str) -> str | None:
     return plain_address(name) or bare(name)
 
 
-def _own_address(request: web.Request) -> str | None:
+def own_address(request: web.Request) -> str | None:
     """The address that the connection came to; an address in `Host` can not be another site's name."""
     transport = request.transport
     name = transport.get_extra_info("sockname") if transport is not None else None

@@ -73,6 +73,18 @@ def document(operations: Iterable[Operation], version: str) -> Json:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "__Host-balancer",
+                    "description": "Set by POST /api/session; without TLS, on loopback, its name is `balancer`.",
+                },
+                "csrf": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-CSRF-Token",
+                    "description": "The token that POST and GET /api/session tell; every change in a session needs it.",
+                },
             },
         },
     }
@@ -99,11 +111,13 @@ def _operation(operation: Operation, schemas: Schemas) -> Json:
     }
     if description.strip():
         described["description"] = " ".join(description.split())
+    in_session: Json = {"session": []} if operation.method == "GET" else {"session": [], "csrf": []}
+    ways: list[Json] = [{"bearer": []}, {"key": []}, in_session]
     if isinstance(operation.role, str):
-        described["security"] = [{"bearer": []}, {"key": []}]
+        described["security"] = ways
         described["x-role"] = operation.role
     else:
-        described["security"] = [{}, {"bearer": []}, {"key": []}]
+        described["security"] = [{}, *ways]
     if operation.body is not None or operation.raw_body:
         schema: Json | None = schemas(operation.body, "validation") if operation.body else None
         raw: dict[str, Json] = {

@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Generic, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Generic, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -31,13 +31,13 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-Answer_co = TypeVar("Answer_co", bound=BaseModel, covariant=True)
+Answer_co = TypeVar("Answer_co", bound=BaseModel | None, covariant=True)
 Asked = TypeVar("Asked", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[Answer_co]):
-    """An answer whose status is not 200, or that needs a header."""
+    """An answer whose status is not 200, or that needs a header; None for no body."""
 
     body: Answer_co
     status: int = 200
@@ -53,7 +53,7 @@ class Text:
     status: int = 200
 
 
-Result = BaseModel | Reply[BaseModel] | Text | None
+Result = BaseModel | Reply[BaseModel | None] | Text | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,9 @@ class Operation:
     """Bytes of a body."""
     key_shows_more: bool = False
     """An open operation that tells more to a caller with a key; elsewhere in the open, keys are not looked at."""
-    harmless: bool = False
-    """Not a GET, and yet it changes nothing: it is not in the audit trail."""
+    trail: Literal["both", "after", "none"] = "both"
+    """Its lines in the audit trail, unless it is a GET: before and after it, only after it where that is no reason to
+    refuse it, or none as it changes nothing."""
     precondition: Callable[[Call], None] | None = None
     """What must hold before the body is read, such as `If-Match`; it raises the Problem that tells (412, 428)."""
 
@@ -240,6 +241,8 @@ def _response(result: Result) -> web.Response:
     if isinstance(result, Text):
         return web.Response(status=result.status, body=result.body, headers={"Content-Type": result.content_type})
     reply = result if isinstance(result, Reply) else Reply(result)
+    if reply.body is None:
+        return web.Response(status=reply.status, headers=dict(reply.headers))
     return web.Response(
         status=reply.status,
         body=reply.body.model_dump_json().encode(),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from api.auth import Keyring
+from api.sessions import Sessions
 from api.trail import AuditTrail
 from balancer.control import Control
 from balancer.redis_link import RedisLink
@@ -43,8 +44,12 @@ class Services:
     """Log lines given up, by log."""
     clock: Callable[[], float] = monotonic
     wall: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sessions: Sessions = field(init=False)
     requests: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Requests to the API by status (owner: api.app)."""
+
+    def __post_init__(self) -> None:
+        self.sessions = Sessions(self.clock)
 
     def moment(self, then: float) -> datetime:
         """When a monotonic time was, or will be, by the wall clock."""

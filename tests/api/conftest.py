@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import DummyCookieJar
 from pytest_aiohttp import AiohttpClient
 
 from api.app import make_app
@@ -18,5 +19,5 @@ async def desk(tmp_path: Path, aiohttp_client: AiohttpClient) -> AsyncIterator[D
         await found.begin()
         clock = Clock()
         parts = services(found, clock)
-        client = await aiohttp_client(make_app(parts))
+        client = await aiohttp_client(make_app(parts), cookie_jar=DummyCookieJar())  # a test says what is sent
         yield Desk(client, found, keys, parts, clock)

@@ -52,6 +52,7 @@ def services(room: Room, clock: Clock) -> Services:
         process=Process(),
         lag=LoopLag(),
         redis=RedisLink(Redis()),
+        clock=clock,
     )
 
 
@@ -64,6 +65,16 @@ class Desk:
         self.keys = keys
         self.services = parts
         self.clock = clock
+
+    async def session(self, role: Role = "admin") -> dict[str, str]:
+        """Log in, and what a page then sends with each request."""
+        answer = await self.ask("POST", "/api/session", {"key": self.keys.text[role]}, role=None)
+        cookie = answer.headers["Set-Cookie"].partition(";")[0]
+        return {
+            "Cookie": cookie,
+            "Origin": f"http://{self.client.host}:{self.client.port}",
+            "X-CSRF-Token": str(answer.json["csrf_token"]),
+        }
 
     async def ask(
         self,

@@ -12,6 +12,7 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.app import all_operations
+from api.auth import Role
 from tests.api.desk import BALANCER, SERVERS, Answer, Desk
 
 POOL = f"{BALANCER}/pools/{{pool}}/servers"
@@ -52,6 +53,9 @@ ROLES = {
     ("POST", "/api/config/check"): "admin",
     ("DELETE", "/api/config/overlay"): "admin",
     ("GET", "/api/audit"): "operator",
+    ("GET", "/api/session"): "viewer",
+    ("POST", "/api/session"): None,
+    ("DELETE", "/api/session"): "viewer",
     ("GET", "/api/keys"): "admin",
     ("POST", "/api/keys"): "admin",
     ("GET", "/api/keys/{key}"): "admin",
@@ -69,6 +73,8 @@ class Case(NamedTuple):
     """The path with its names filled in, and a query."""
     body: bytes | None = None
     content_type: str = "application/json"
+    session: bool = False
+    """Asked in a session, and not with a key."""
 
 
 RIGHT = [
@@ -111,6 +117,9 @@ RIGHT = [
     Case("POST", "/api/config/confirm", "/api/config/confirm", b"{}"),
     Case("PUT", "/api/config", "/api/config?dry_run=true", b"@file", "application/yaml"),
     Case("DELETE", "/api/config/overlay", "/api/config/overlay?pool=web"),
+    Case("POST", "/api/session", "/api/session", b'{"key": "THE-KEY"}'),
+    Case("GET", "/api/session", "/api/session", session=True),
+    Case("DELETE", "/api/session", "/api/session", session=True),
     Case("GET", "/api/audit", "/api/audit?limit=3&before=9&phase=done&actor=admin"),
     Case("POST", "/api/keys", "/api/keys", b'{"id": "a", "role": "operator", "networks": ["127.0.0.0/8"]}'),
     Case("GET", "/api/keys/{key}", "/api/keys/a"),
@@ -140,8 +149,13 @@ async def call(desk: Desk, case: Case) -> Answer:
     headers = {"Content-Type": case.content_type} if case.body is not None else {}
     if case.path == "/api/config" and case.method != "GET":
         headers["If-Match"] = "*"
+    if case.session:
+        headers |= await desk.session()
     body = desk.room.file.read_bytes() if case.body == b"@file" else case.body
-    return await desk.ask(case.method, case.filled, raw=body, headers=headers)
+    if body is not None:
+        body = body.replace(b"THE-KEY", desk.keys.text["admin"].encode())
+    role: Role | None = None if case.session else "admin"
+    return await desk.ask(case.method, case.filled, raw=body, headers=headers, role=role)
 
 
 class Document:
@@ -237,7 +251,7 @@ async def test_every_operation_refuses_who_may_not_as_the_document_says(desk: De
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 async def test_every_operation_is_done_for_the_lowest_role_that_may(desk: Desk, role: str) -> None:
     for case in RIGHT:
-        if ROLES[case.method, case.path] == role and case.filled != f"{SERVERS}/c":
+        if ROLES[case.method, case.path] == role and case.filled != f"{SERVERS}/c" and not case.session:
             headers = {"Content-Type": case.content_type} if case.body is not None else {}
             answer = await desk.ask(
                 case.method,
