@@ -25,13 +25,14 @@ from balancer.limits.crowd import Crowd
 from balancer.limits.farewell import due
 from balancer.limits.overload import Overload
 from balancer.listening import Listener
+from balancer.own_answers import UNROUTED
 from balancer.pool import Pool
 from balancer.proxy.dialer import Dialer
 from balancer.proxy.exchange import QUEUED, Exchange
 from balancer.proxy.sides import NEVER
 from balancer.proxy.sweeper import TICK, Awaited, Sweeper
 from balancer.proxy.upstream_connection import UpstreamConnection
-from balancer.reception import UNROUTED, Reception, Views
+from balancer.reception import Reception, Views
 from balancer.redis_access import RedisAccess
 from balancer.routing import build_table
 from balancer.server import Server, ServerKey

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from ipaddress import ip_address
@@ -14,24 +14,21 @@ from balancer.cache.memory import Memory
 from balancer.caching.shared_cache import SAFE, SharedCache
 from balancer.decision import Decision
 from balancer.guarding.checkpoint import Checkpoint
-from balancer.guards.verdict import Question, Refusal
-from balancer.http1 import canned
-from balancer.http1.careful import is_secure
+from balancer.guards.verdict import Refusal
 from balancer.http1.error_page import OWN
 from balancer.http1.fields import FORWARDED_FOR
 from balancer.http1.head import RequestHead
 from balancer.limits.overload import Overload
 from balancer.listening import Listener
+from balancer.own_answers import UNROUTED, Arrival, OwnAnswers
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.dialer import Dialer
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.sides import Finished, Serving
 from balancer.routing import Route, RouteTable, TwoWays
-from balancer.routing.hops import ASKS_THE_WAY, OPTIONS_OF_ALL, HopAnswer, circles, hop_answer
+from balancer.routing.hops import ASKS_THE_WAY, OPTIONS_OF_ALL, circles, hop_answer
 from balancer.tally import METHODS, ListenerTally, RouteTally
 
-UNROUTED: Final = "-"
-"""The route's name in figures and logs for requests that match none."""
 MOST_HOPS: Final = 32
 """Addresses of X-Forwarded-For that are looked at, from the right: a client can have a proxy pass on thousands."""
 SOON: Final = b"Retry-After: 1\r\n"
@@ -74,6 +71,7 @@ class Reception:
         self._overload = overload
         self._views = views
         self._unrouted = tally
+        self._own = OwnAnswers(self, tally, self._count)
         self.cache = SharedCache(self, Memory(0))
         self.refresh_date()
 
@@ -97,80 +95,51 @@ class Reception:
         if self._overload.share and self.rng.random() < self._overload.share:
             listener.tally.rejected["overload"] += 1
             reason = "this site has more to do than it can: try again in a moment"
-            self._turn_away(listener, client, head, decision, None, 503, reason, SOON, "unserved")
+            self._own.turn_away(Arrival(listener, client, head, decision), 503, reason, SOON, "unserved")
             return None
         if listener.settings.redirect is not None:
-            self._redirect(listener, client, head, decision, listener.settings.redirect)
+            self._own.redirect(Arrival(listener, client, head, decision), listener.settings.redirect)
             return None
         if head.target == b"*":
-            self._answer_hop(listener, client, head, decision, None, OPTIONS_OF_ALL)
+            self._own.hop(Arrival(listener, client, head, decision), OPTIONS_OF_ALL)
             return None
         try:
             route = self.table.match(head)
         except TwoWays:
             reason = "the path can be read in two ways that this site treats differently"
-            self._turn_away(listener, client, head, decision, None, 400, reason)
+            self._own.turn_away(Arrival(listener, client, head, decision), 400, reason)
             return None
         if route is None:
-            self._turn_away(listener, client, head, decision, None, 404, "no route of this site takes this request")
+            reason = "no route of this site takes this request"
+            self._own.turn_away(Arrival(listener, client, head, decision), 404, reason)
             return None
         guard = route.guard
         if guard is not None and (verdict := guard.check(head, client, decision)) is not None:
-            return self._stopped(listener, client, head, route, decision, verdict)
-        return self._admit(listener, client, head, route, decision)
+            arrival = Arrival(listener, client, head, decision, route)
+            if isinstance(verdict, Refusal):
+                self._own.refuse(arrival, verdict)
+                return None
+            return Checkpoint(_Return(self, arrival), client, head, route, decision, listener.tally, verdict)
+        return self.admit(listener, client, head, decision, route)
 
-    def _stopped(
-        self,
-        listener: Listener,
-        client: ClientConnection,
-        head: RequestHead,
-        route: Route,
-        decision: Decision,
-        verdict: Refusal | Question,
-    ) -> Serving | None:
-        """A guard does not simply let it pass: it is refused, or has to wait."""
-        if isinstance(verdict, Refusal):
-            self._refuse(listener, client, head, route, decision, verdict)
-            return None
-        return Checkpoint(_Return(self, listener, client), client, head, route, decision, listener.tally, verdict)
-
-    def _refuse(
-        self,
-        listener: Listener,
-        client: ClientConnection,
-        head: RequestHead,
-        route: Route,
-        decision: Decision,
-        refusal: Refusal,
-    ) -> None:
-        decision.guarded = refusal.why
-        if refusal.why:
-            route.tally.guarded[refusal.why] += 1
-        status, body = refusal.status, refusal.body
-        if body is None:
-            self._turn_away(listener, client, head, decision, route, status, refusal.reason, refusal.extra)
-        else:
-            kind = refusal.content_type
-            self._answer(listener, client, head, decision, route, status, body, kind, refusal.extra, "refused")
-
-    def _admit(
-        self, listener: Listener, client: ClientConnection, head: RequestHead, route: Route, decision: Decision
+    def admit(
+        self, listener: Listener, client: ClientConnection, head: RequestHead, decision: Decision, route: Route
     ) -> Serving | None:
         """The route takes it: what is to be started, or None when it has been answered here."""
         if decision.substitution is not None:
             head = decision.substitution.applied(head)
         if head.method in ASKS_THE_WAY and (own := hop_answer(head, route)) is not None:
-            self._answer_hop(listener, client, head, decision, route, own)
+            self._own.hop(Arrival(listener, client, head, decision, route), own)
             return None
         if head.common.via and (own := circles(head, route)) is not None:
-            self._answer_hop(listener, client, head, decision, route, own)
+            self._own.hop(Arrival(listener, client, head, decision, route), own)
             return None
         fixed = route.fixed
         if route.maintenance is not None and not _allowed(route, decision.client):
             fixed = route.maintenance
         if fixed is not None:
-            lines = fixed.fields(head)
-            self._answer(listener, client, head, decision, route, fixed.status, fixed.body, fixed.content_type, lines)
+            arrival = Arrival(listener, client, head, decision, route)
+            self._own.answer(arrival, fixed.status, fixed.body, fixed.content_type, fixed.fields(head))
             return None
         lane_cookie = None
         if route.split is not None:
@@ -184,6 +153,10 @@ class Reception:
             return self.cache.unsafe(client, head, route, decision, listener.tally, lane_cookie)
         return Exchange(self, client, head, route, decision, listener.tally, lane_cookie)
 
+    def refuse(self, arrival: Arrival, refusal: Refusal) -> None:
+        """A guard has it answered so."""
+        self._own.refuse(arrival, refusal)
+
     def refused(self, listener: Listener, client: ClientConnection, status: int, size: int) -> None:
         """What came was no request: it is counted and logged with what is known of it."""
         decision = Decision(listener.name, client.address, monotonic())
@@ -193,105 +166,6 @@ class Reception:
         decision.bytes_out = size
         decision.finished = decision.started
         self._count(decision, listener.tally, self._unrouted)
-
-    def _redirect(
-        self, listener: Listener, client: ClientConnection, head: RequestHead, decision: Decision, to: str
-    ) -> None:
-        """A listener that only sends its clients to another one, or to another site."""
-        if not head.host:
-            self._turn_away(listener, client, head, decision, None, 400, "a redirect needs to know the host")
-            return
-        if to in self.listeners:
-            place = _start_of_urls(_without_port(head.host), self.listeners[to])
-        else:
-            place = to.encode("utf-8").rstrip(b"/")
-        extra = b"Location: %b%b\r\n" % (place, b"/" if head.target == b"*" else head.target)
-        self._answer(listener, client, head, decision, None, 308, b"", extra=extra)
-
-    def _answer_hop(
-        self,
-        listener: Listener,
-        client: ClientConnection,
-        head: RequestHead,
-        decision: Decision,
-        route: Route | None,
-        own: HopAnswer,
-    ) -> None:
-        if own.status >= 400:
-            self._turn_away(listener, client, head, decision, route, own.status, own.reason, own.extra)
-        else:
-            self._answer(listener, client, head, decision, route, own.status, own.body, own.content_type, own.extra)
-
-    def _turn_away(
-        self,
-        listener: Listener,
-        client: ClientConnection,
-        head: RequestHead,
-        decision: Decision,
-        route: Route | None,
-        status: int,
-        reason: str,
-        extra: bytes = b"",
-        outcome: str = "refused",
-    ) -> None:
-        """Answer with an error, in the form that the client would rather have."""
-        drop: Collection[bytes] = ()
-        if route is not None:
-            drop = route.edits.response_drop
-            self._name(decision, route)
-        accept = head.value(b"accept")
-        body, kind, fields = canned.told(status, reason, decision.request_id, accept, self.error_page, drop)
-        self._answer(listener, client, head, decision, route, status, body, kind, fields + extra, outcome)
-
-    def _name(self, decision: Decision, route: Route) -> None:
-        """Give a request that no server gets an identifier, once."""
-        if route.edits.request_id and not decision.request_id:
-            decision.request_id = b"%032x" % self.rng.getrandbits(128)
-
-    def _answer(
-        self,
-        listener: Listener,
-        client: ClientConnection,
-        head: RequestHead,
-        decision: Decision,
-        route: Route | None,
-        status: int,
-        body: bytes,
-        content_type: bytes = canned.TEXT,
-        extra: bytes = b"",
-        outcome: str = "answered",
-    ) -> None:
-        """Answer without a server. An unread body spoils the connection for further requests."""
-        if route is not None:
-            self._name(decision, route)
-            if route.edits.request_id:
-                extra += b"%b: %b\r\n" % (route.edits.request_id, decision.request_id)
-            extra += route.edits.response_add
-            if route.edits.careful is not None:
-                secure = is_secure(head, client.scheme, trusted=client.trusted)
-                extra += route.edits.careful.beside(extra, secure=secure)
-        common = head.common
-        persistent = common.persistent and not common.has_body and not client.last
-        bodiless = head.method == b"HEAD"
-        client.send(
-            canned.answer(
-                status,
-                body,
-                date=self.date,
-                content_type=content_type,
-                extra=extra,
-                without_body=bodiless,
-                persistent=persistent,
-                minor=head.minor,
-            )
-        )
-        decision.route = route.name if route is not None else UNROUTED
-        decision.status = status
-        decision.outcome = outcome
-        decision.bytes_out = 0 if bodiless else len(body)
-        decision.finished = monotonic()
-        self._count(decision, listener.tally, route.tally if route is not None else self._unrouted)
-        client.finished(persistent)
 
     def over(self, finished: Finished) -> None:
         """A request is over and its decision complete."""
@@ -333,18 +207,19 @@ class Reception:
 class _Return:
     """How a request that had to wait comes back to where it came from."""
 
-    __slots__ = ("_client", "_listener", "_reception")
+    __slots__ = ("_arrival", "_reception")
 
-    def __init__(self, reception: Reception, listener: Listener, client: ClientConnection) -> None:
+    def __init__(self, reception: Reception, arrival: Arrival) -> None:
         self._reception = reception
-        self._listener = listener
-        self._client = client
+        self._arrival = arrival
 
-    def refuse(self, request: Checkpoint, refusal: Refusal) -> None:
-        self._reception._refuse(self._listener, self._client, request.head, request.route, request.decision, refusal)
+    def refuse(self, refusal: Refusal) -> None:
+        self._reception.refuse(self._arrival, refusal)
 
-    def let_in(self, request: Checkpoint) -> Serving | None:
-        return self._reception._admit(self._listener, self._client, request.head, request.route, request.decision)
+    def let_in(self) -> Serving | None:
+        listener, client, head, decision, route = self._arrival
+        assert route is not None  # a guard is a route's
+        return self._reception.admit(listener, client, head, decision, route)
 
     def over(self, finished: Finished) -> None:
         self._reception.over(finished)
@@ -362,19 +237,6 @@ def _behind_proxies(listener: Listener, client: ClientConnection, head: RequestH
         if not listener.trusts(address):
             return address
     return client.address
-
-
-def _start_of_urls(host: bytes, listener: Listener) -> bytes:
-    """Where a listener's site begins; the port is left out where it goes without saying."""
-    if listener.scheme == b"https" and listener.port == 443:
-        return b"https://" + host
-    return b"%b://%b:%d" % (listener.scheme, host, listener.port)
-
-
-def _without_port(host: bytes) -> bytes:
-    if host[:1] == b"[":
-        return host[: host.find(b"]") + 1]
-    return host.partition(b":")[0]
 
 
 def _allowed(route: Route, client: str) -> bool:

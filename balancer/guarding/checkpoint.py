@@ -17,10 +17,10 @@ from balancer.tally import ListenerTally
 class Desk(Protocol):
     """Who sent it here, and takes it back."""
 
-    def refuse(self, request: Checkpoint, refusal: Refusal) -> None:
+    def refuse(self, refusal: Refusal) -> None:
         """Answer it so."""
 
-    def let_in(self, request: Checkpoint) -> Serving | None:
+    def let_in(self) -> Serving | None:
         """What answers it, not yet started; None: it has been answered."""
 
     def over(self, finished: Finished) -> None:
@@ -83,7 +83,7 @@ class Checkpoint:
 
     def client_fault(self, status: int, reason: str) -> None:
         self._forget()
-        self._desk.refuse(self, Refusal(status, reason, ""))
+        self._desk.refuse(Refusal(status, reason, ""))
 
     def client_gone(self) -> None:
         if self._question is None:
@@ -116,9 +116,9 @@ class Checkpoint:
                 return
             verdict = found
         if verdict is not None:
-            self._desk.refuse(self, verdict)
+            self._desk.refuse(verdict)
             return
-        serving = self._desk.let_in(self)
+        serving = self._desk.let_in()
         if serving is not None:
             self._hand_over(serving)
 
