@@ -78,6 +78,7 @@ class Door:
     date = b"Mon, 01 Jan 2024 00:00:00 GMT"
     reserved: frozenset[bytes] = frozenset()
     subject_field = b""
+    owned: frozenset[bytes] = frozenset()
 
     def __init__(self) -> None:
         self.tally = ListenerTally()
