@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Sequence
+from itertools import count, cycle
 from random import Random
 
 from balancer.limits.crowd import Crowd
@@ -17,7 +17,7 @@ from balancer.server import Server
 from balancer.snapshot import Snapshot
 from balancer.tally import ListenerTally
 from config.rates import Rate
-from config.schema import Config, Pool, RateLimit, Route, RouteLimit
+from config.schema import Auth, Config, Pool, RateLimit, Route, RouteLimit
 from config.schema import Listener as ListenerSettings
 from config.schema import Server as ServerSettings
 from config.values import Address
@@ -40,15 +40,19 @@ class _Transport(asyncio.Transport):
         return False
 
 
-def exchange(request: bytes, answer: bytes, *, limited: bool = False) -> Callable[[], object]:
+def exchange(
+    request: bytes | Sequence[bytes], answer: bytes, *, limited: bool = False, auth: Auth | None = None
+) -> Callable[[], object]:
     """A call that takes a request through the proxy and its answer back, on connections that are kept.
 
-    `limited`: its route has a limit, which lets everything pass.
+    `limited`: its route has a limit, which lets everything pass. `auth`: it asks who the request is from. Of several
+    requests each comes in its turn.
     """
-    stage = _Stage(caches=False, limited=limited)
+    stage = _Stage(caches=False, limited=limited, auth=auth)
+    turns = cycle([request] if isinstance(request, bytes) else request)
 
     def once() -> None:
-        stage.ask(request, answer)
+        stage.ask(next(turns), answer)
 
     return once
 
@@ -78,9 +82,9 @@ def miss(request: Callable[[int], bytes], answer: bytes, *, caches: bool) -> Cal
 class _Stage:
     """A plane between a client and a server, whose connections are kept."""
 
-    def __init__(self, *, caches: bool, limited: bool = False) -> None:
+    def __init__(self, *, caches: bool, limited: bool = False, auth: Auth | None = None) -> None:
         with asyncio.Runner() as runner:  # a plane needs a loop to be made, and none for what is measured
-            plane, server, listener = runner.run(_plane(caches=caches, limited=limited))
+            plane, server, listener = runner.run(_plane(caches=caches, limited=limited, auth=auth))
         self._client = ClientConnection(listener)
         self._upstream = UpstreamConnection(plane.dialer, server)
         self._to_client, self._to_server = _Transport(), _Transport()
@@ -100,15 +104,16 @@ class _Stage:
             raise RuntimeError("the request was not answered")
 
 
-async def _plane(*, caches: bool, limited: bool) -> tuple[Plane, Server, Listener]:
+async def _plane(*, caches: bool, limited: bool, auth: Auth | None) -> tuple[Plane, Server, Listener]:
     settings = Pool.model_validate(
         {"servers": {"a": ServerSettings(url="http://127.0.0.1:80")}, "health": {"active": None}}
     )
     plane = Plane(Views(), b"a secret of thirty-two bytes....", Random(1))
     limits = {"all": RateLimit(rate=Rate.of("100000000/s"))}
     chosen = (RouteLimit(policy="all"),) if limited else ()
-    routes = {"all": Route(pool="app", cache=caches, rate_limit=chosen)}
-    config = Config(listeners={}, pools={"app": settings}, routes=routes, rate_limits=limits)
+    ways = {} if auth is None else {"it": auth}
+    routes = {"all": Route(pool="app", cache=caches, rate_limit=chosen, auth=tuple(ways))}
+    config = Config(listeners={}, pools={"app": settings}, routes=routes, rate_limits=limits, auth=ways)
     await plane.apply(Snapshot(1, config))
     address = ListenerSettings(address=Address.of("127.0.0.1:80"))  # it is not opened
     listener = Listener("main", address, config, ListenerTally(), plane.reception, Crowd(1, 1))

@@ -8,11 +8,19 @@ from email.utils import formatdate
 from functools import partial
 from itertools import cycle
 from random import Random
+from time import time  # noqa: TID251  # tokens end by the wall clock
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from balancer.decision import Decision
 from balancer.ewma import PeakEwma
 from balancer.guards.guard import Guard
+from balancer.guards.keyset import of_pem
 from balancer.guards.limiter import Policy
+from balancer.guards.request_rules import scanner_step
+from balancer.guards.tokens import Verifier
 from balancer.http1.edits import Edits
 from balancer.http1.framing import response_length
 from balancer.http1.head import RequestHead, ResponseHead, parse_request, parse_response
@@ -27,7 +35,7 @@ from balancer.telemetry.sink import Sink
 from bench.exchange_case import exchange, hit, miss
 from bench.request import SMALL, SMALL_BODY, encoded
 from config.rates import Rate
-from config.schema import Headers, Limits, RateLimit, RouteLimit
+from config.schema import Auth, Headers, Jwt, Limits, RateLimit, RouteLimit, Scanners
 
 Call = Callable[[], object]
 
@@ -157,6 +165,66 @@ def _exchange() -> Call:
 @case("proxy: the same of a route with a limit")
 def _limited() -> Call:
     return exchange(encoded(8080, SMALL), b"%b\r\n\r\n%b" % (_ANSWER, SMALL_BODY), limited=True)
+
+
+def _asked_with(line: bytes) -> bytes:
+    """The small request with one more field."""
+    head, end, body = encoded(8080, SMALL).partition(b"\r\n\r\n")
+    return b"%b\r\n%b%b%b" % (head, line, end, body)
+
+
+def _tokens() -> tuple[Auth, list[bytes]]:
+    """Auth by tokens, and the lines of two who are let in for as long as this measures."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    said = {"exp": int(time()) + 86400, "aud": "shop", "iss": "https://id.example/", "groups": ["staff", "admins"]}
+    made = [jwt.encode({**said, "sub": f"user-{who}"}, key, "ES256") for who in ("alice", "bob")]
+    auth = Auth(jwt=Jwt(public_key=pem, audience=("shop",), claims_to={"groups": "X-Auth-Groups"}))
+    return auth, [b"Authorization: Bearer " + one.encode() for one in made]
+
+
+@case("proxy: the same with a token, on a route without auth")
+def _token_unseen() -> Call:
+    _, lines = _tokens()
+    return exchange(_asked_with(lines[0]), b"%b\r\n\r\n%b" % (_ANSWER, SMALL_BODY))
+
+
+@case("proxy: the same with a token, on a route with auth")
+def _token_again() -> Call:
+    """One client, which sends the same head over and over."""
+    auth, lines = _tokens()
+    return exchange(_asked_with(lines[0]), b"%b\r\n\r\n%b" % (_ANSWER, SMALL_BODY), auth=auth)
+
+
+@case("proxy: two tokens in turn, on a route without auth")
+def _tokens_unseen() -> Call:
+    """The head is another each time, as from many clients behind one proxy."""
+    _, lines = _tokens()
+    return exchange([_asked_with(line) for line in lines], b"%b\r\n\r\n%b" % (_ANSWER, SMALL_BODY))
+
+
+@case("proxy: two tokens in turn, on a route with auth")
+def _tokens_in_turn() -> Call:
+    auth, lines = _tokens()
+    return exchange([_asked_with(line) for line in lines], b"%b\r\n\r\n%b" % (_ANSWER, SMALL_BODY), auth=auth)
+
+
+@case("guards: a token for the first time")
+def _token() -> Call:
+    """ES256: what whoever sends made-up tokens can have us do."""
+    auth, lines = _tokens()
+    assert auth.jwt is not None
+    assert auth.jwt.public_key is not None
+    verifier, keys = Verifier(auth.jwt), of_pem(auth.jwt.public_key)
+    token = lines[0].rpartition(b" ")[2]
+    return partial(verifier.verify, token, keys, time())
+
+
+@case("guards: a path that scanners might ask for")
+def _scanner() -> Call:
+    step = scanner_step(Scanners())
+    request, client, decision = _request(), _Client(), Decision("main", "192.0.2.1", 1.0)
+    return partial(step, request, client, decision)
 
 
 @case("guards: a limit by client")

@@ -22,7 +22,7 @@ class Threads:
         self._executor: ThreadPoolExecutor | None = None
         self._waiting = 0
 
-    def begin(self, kept: PasswordHash, given: bytes, done: Callable[[bool], None]) -> bool:
+    def begin(self, kept: PasswordHash, given: bytes, done: Callable[[bool | None], None]) -> bool:
         if self._waiting >= MOST_WAITING:
             return False
         if self._executor is None:
@@ -33,8 +33,7 @@ class Threads:
         def finished(future: asyncio.Future[bool]) -> None:
             self._waiting -= 1
             if not future.cancelled():
-                # What goes wrong, such as too little memory, is no right password.
-                done(future.exception() is None and future.result())
+                done(None if future.exception() is not None else future.result())
 
         future.add_done_callback(finished)
         return True

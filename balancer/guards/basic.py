@@ -30,8 +30,11 @@ DECOY: Final = PasswordHash(2**14, 8, P, bytes(16), bytes(32))
 class Looks(Protocol):
     """Where passwords are looked at, beside the loop."""
 
-    def begin(self, kept: PasswordHash, given: bytes, done: Callable[[bool], None]) -> bool:
-        """Whether it has begun; False: too many wait already. `done` is called once, later."""
+    def begin(self, kept: PasswordHash, given: bytes, done: Callable[[bool | None], None]) -> bool:
+        """Whether it has begun; False: too many wait already.
+
+        `done` is called once, later: with None if it could not be said, for want of memory.
+        """
 
 
 class BasicWay:
@@ -116,9 +119,13 @@ class BasicWay:
         if waiting is not None and look in waiting:
             waiting.remove(look)  # the look itself goes on
 
-    def _looked(self, look: _Look, right: bool) -> None:
+    def _looked(self, look: _Look, right: bool | None) -> None:
         """The passwords are the same, or are not; of a user that there is none of, both are wrong."""
         waiting = self._waiting.pop(look.mark, [])
+        if right is None:
+            for one in waiting:
+                one.unknown()
+            return
         _, proof = self._users.get(look.given.user, (None, None))
         found: Proof | None = None
         if right and proof is not None:
@@ -148,8 +155,12 @@ class _Look:
     def ask(self, answered: Callable[[Proof | Refusal], None]) -> None:
         self._answered = answered
         if not self.way.join(self):
-            self.way.tally.results["unavailable"] += 1
-            self.done(Refusal(503, "too many passwords are being looked at: try again", WORD, b"Retry-After: 1\r\n"))
+            self.unknown()
+
+    def unknown(self) -> None:
+        """It cannot be looked at, for now."""
+        self.way.tally.results["unavailable"] += 1
+        self.done(Refusal(503, "too many passwords are being looked at: try again", WORD, b"Retry-After: 1\r\n"))
 
     def forget(self) -> None:
         self._answered = None

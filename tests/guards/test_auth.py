@@ -265,6 +265,20 @@ async def test_many_connections_with_the_same_new_password_wait_for_one_look() -
         assert [(await peer.answer())[0] for peer in peers] == [200] * 20
 
 
+async def test_a_password_that_cannot_be_looked_at_is_not_taken_for_a_wrong_one() -> None:
+    async with guarded(STAFF) as site:
+        peer = await site.connect()
+        threads = site.plane.entrance._threads
+        begin, threads._waiting = threads.begin, 1000
+        status, fields, _ = await ask(peer, basic("alice", "open sesame"))
+        assert (status, fields["retry-after"]) == (503, "1")
+        threads._waiting = 0
+        threads.begin = lambda kept, given, done: begin(kept, object(), done)  # type: ignore[method-assign,arg-type]
+        assert (await ask(peer, basic("alice", "open sesame")))[0] == 503
+        threads.begin = begin  # type: ignore[method-assign]
+        assert (await ask(peer, basic("alice", "open sesame")))[0] == 200
+
+
 async def test_a_client_that_leaves_while_its_password_is_looked_at_harms_nobody() -> None:
     async with guarded(STAFF) as site:
         gone = await site.connect()
