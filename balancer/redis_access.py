@@ -8,8 +8,8 @@ from ssl import SSLContext
 
 from balancer.redis_gateway import Gateway
 from balancer.server_tls import build
-from config.redis_url import BadUrl, RedisUrl
-from config.schema import Config, Redis, ServerTls
+from config.redis_url import is_secured
+from config.schema import Config, ServerTls
 
 
 class RedisAccess:
@@ -27,7 +27,7 @@ class RedisAccess:
 
     async def prepare(self, config: Config, reads: int) -> None:
         """Read the files that TLS needs, if they may be others than before. Raises `BadTls`; nothing has changed."""
-        if not _secured(config.redis):
+        if not is_secured(config.redis.url):
             return
         known = self._prepared
         if known is None or known[:2] != (config.redis.tls, reads):
@@ -37,7 +37,7 @@ class RedisAccess:
         """Take a configuration; `wanted` says whether anything in it uses Redis."""
         settings = config.redis if wanted and config.redis.url else None
         before = self.gateway
-        context = self._prepared[2] if self._prepared is not None and _secured(config.redis) else None
+        context = self._prepared[2] if self._prepared is not None and is_secured(config.redis.url) else None
         if before is not None and settings is not None and before.serves(settings):
             before.take(settings, context)
             return
@@ -52,10 +52,3 @@ class RedisAccess:
         gateway, self.gateway = self.gateway, None
         if gateway is not None:
             await gateway.close()
-
-
-def _secured(settings: Redis) -> bool:
-    try:
-        return bool(settings.url) and RedisUrl.of(settings.url).tls
-    except BadUrl:
-        return False

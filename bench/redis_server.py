@@ -45,7 +45,7 @@ class RedisServer:
         self.password = password
         self.port = port or free_port()
         self.configuration = configuration
-        self._options = options
+        self.options = [*options]
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -58,7 +58,7 @@ class RedisServer:
         if self.configuration is not None:
             command = [binary(), str(self.configuration), "--sentinel"]
         else:
-            command = [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self._options]
+            command = [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.options]
             command += ["--requirepass", self.password] if self.password else []
         self._process = subprocess.Popen(command, cwd=self.directory, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None

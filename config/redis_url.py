@@ -123,6 +123,11 @@ class RedisUrl:
         return tuple(secret for secret in (self.password, self.sentinel_password) if secret)
 
 
+def is_secured(url: str) -> bool:
+    """Whether TLS is spoken with the servers of this URL; False also if it can not be read."""
+    return url.partition("://")[0].lower() in (scheme for scheme, (_, tls) in _SCHEMES.items() if tls)
+
+
 def _parameters(query: str, kind: Kind) -> dict[str, str]:
     known = ("db", *_CREDENTIALS) if kind == "sentinel" else ("db", *_CREDENTIALS[:2])
     given: dict[str, str] = {}

@@ -16,8 +16,10 @@ from balancer.server_tls import BadTls, any_secured, build
 from balancer.strategy import StrategyError, load_strategy
 from balancer.tls.inspection import certificate_problems
 from config.load import Loaded, load
-from config.problems import ConfigError, Problem, in_order
-from config.schema import Config
+from config.problems import ConfigError, Problem, in_order, path_text
+from config.problems import Path as Place
+from config.redis_url import is_secured
+from config.schema import Config, ServerTls
 
 Format = Literal["text", "json", "github"]
 GROUPS = ("listeners", "pools", "servers", "routes")
@@ -65,15 +67,17 @@ def _plugin_problems(loaded: Loaded) -> Iterator[Problem]:
 
 def _tls_problems(loaded: Loaded) -> Iterator[Problem]:
     """Certificates that cannot be loaded; the configuration's own check reads no other files."""
-    for name, pool in loaded.config.pools.items():
-        if not any_secured(pool):
-            continue
+    pools = loaded.config.pools.items()
+    settings: dict[Place, ServerTls] = {("pools", name): pool.tls for name, pool in pools if any_secured(pool)}
+    if is_secured(loaded.config.redis.url):
+        settings["redis",] = loaded.config.redis.tls
+    for above, tls in settings.items():
         try:
-            build(pool.tls)
+            build(tls)
         except BadTls as error:
-            path = ("pools", name, "tls", *error.key.split("."))
+            path = (*above, "tls", *error.key.split("."))
             place = loaded.where(path)
-            yield Problem.at(place, str(error)) if place else Problem("", 0, 0, ".".join(path), str(error))
+            yield Problem.at(place, str(error)) if place else Problem("", 0, 0, path_text(path), str(error))
 
 
 def _counts(config: Config) -> dict[str, int]:

@@ -177,6 +177,14 @@ routes: {{a: {{pool: app}}, b: {{match: /b, pool: next}}}}
     assert second.startswith(f"{file}:8:31: pools.next.tls.certificate.cert: cannot read {tmp_path}/none.pem")
 
 
+def test_the_files_of_redis_with_tls_are_looked_into(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    file.write_text(f"servers: [http://h:1]\nredis:\n  url: rediss://h\n  tls: {{ca: {tmp_path}/empty.pem}}\n")
+    code, out, _ = balancer("check", str(file))
+    assert code == USAGE
+    assert out.startswith(f"{file}:4:13: redis.tls.ca: {tmp_path}/empty.pem must hold certificates in PEM")
+
+
 def test_certificates_are_not_asked_of_a_pool_without_tls(file: Path) -> None:
     file.write_text("pools: {app: {servers: [http://127.0.0.1:3001], tls: {ca: none.pem}}}")
     code, out, _ = balancer("check", str(file))
