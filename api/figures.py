@@ -6,12 +6,13 @@ import platform
 from datetime import datetime
 
 import balancer
-from api.overview import DatabaseFigures
+from api.overview import DatabaseFigures, DatabaseNode, DatabaseUse
 from api.services import Services
 from balancer.telemetry.families import Vitals
 from balancer.telemetry.figures import Figures
+from balancer.telemetry.redis_report import RedisReport
 from balancer.telemetry.report import Report
-from balancer.telemetry.summary import figures, process_use
+from balancer.telemetry.summary import figures, of_counts, process_use
 
 
 def figures_now(services: Services, report: Report) -> Figures:
@@ -25,7 +26,7 @@ def figures_now(services: Services, report: Report) -> Figures:
     )
 
 
-def redis_figures(services: Services) -> DatabaseFigures:
+def redis_figures(services: Services, report: Report) -> DatabaseFigures:
     state = services.redis.state
     return DatabaseFigures(
         ok=state.ok,
@@ -33,6 +34,21 @@ def redis_figures(services: Services) -> DatabaseFigures:
         reason=state.reason,
         checked=state.checked,
         info=dict(state.digest),
+        use=_use(report.redis) if report.redis is not None else None,
+    )
+
+
+def _use(redis: RedisReport) -> DatabaseUse:
+    return DatabaseUse(
+        state=redis.state,
+        reason=redis.reason,
+        nodes=[DatabaseNode(**node._asdict()) for node in redis.nodes],
+        waiting=redis.waiting,
+        commands=dict(redis.commands),
+        latency=of_counts(redis.seconds.counts),
+        connects=redis.connects,
+        openings=redis.opened,
+        redirections=redis.redirected,
     )
 
 

@@ -162,7 +162,7 @@ class Infrastructure:
             routes=figures.routes,
             cache=figures.cache,
             process=figures.process,
-            redis=redis_figures(services),
+            redis=redis_figures(services, view.report),
             configuration=ReloadFigures(
                 file=str(self._control.loaded.file) if self._control.loaded.file is not None else None,
                 success=reloads.success,

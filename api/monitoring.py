@@ -9,6 +9,8 @@ from api.figures import figures_now, redis_figures, vitals
 from api.operation import Call, Operation, Reply, Text
 from api.overview import Alive, Health, HealthCheckState, MetricsAnswer, Readiness
 from api.services import Services
+from balancer.redis_link import RedisState
+from balancer.telemetry.redis_report import RedisReport
 from balancer.telemetry.report import PoolReport, Report
 from config.schema import Config
 
@@ -77,10 +79,7 @@ class Monitoring:
 
     def _checks(self, report: Report) -> dict[str, HealthCheckState]:
         checks = {f"pool {name}": _pool(pool) for name, pool in report.pools.items()}
-        redis = self._services.redis.state
-        checks["redis"] = HealthCheckState(
-            status="unknown" if redis.ok is None else "ok" if redis.ok else "degraded", reason=redis.reason
-        )
+        checks["redis"] = _redis(self._services.redis.state, report.redis)
         second = report.cache.second if report.cache is not None else None
         if second is not None:
             checks["cache in redis"] = HealthCheckState(
@@ -104,9 +103,10 @@ class Monitoring:
 
     async def metrics(self, call: Call) -> MetricsAnswer:
         """The figures of this moment: rates, latencies, errors, per listener, route, pool and server."""
-        figures = figures_now(self._services, await self._control.report())
+        report = await self._control.report()
+        figures = figures_now(self._services, report)
         parts = {name: getattr(figures, name) for name in type(figures).model_fields}
-        return MetricsAnswer(**parts, databases={"redis": redis_figures(self._services)})
+        return MetricsAnswer(**parts, databases={"redis": redis_figures(self._services, report)})
 
     async def prometheus(self, call: Call) -> Text:
         """The figures for Prometheus."""
@@ -114,6 +114,15 @@ class Monitoring:
         accept = ", ".join(call.request.headers.getall("Accept", []))
         body, content_type = self._services.metrics.page(report, vitals(self._services), accept)
         return Text(body, content_type)
+
+
+def _redis(seen: RedisState, used: RedisReport | None) -> HealthCheckState:
+    """As it was when it was last looked at; what is made of it while it is used comes first."""
+    if used is not None and used.state != "up":
+        return HealthCheckState(status="degraded", reason=f"{used.state}: {used.reason}")
+    return HealthCheckState(
+        status="unknown" if seen.ok is None else "ok" if seen.ok else "degraded", reason=seen.reason
+    )
 
 
 def _metrics_role(config: Config) -> Role | None:

@@ -15,6 +15,7 @@ from balancer.telemetry.figures import (
     Latency,
     ListenerFigures,
     ProcessUse,
+    Quantiles,
     Rate,
     Traffic,
     Volume,
@@ -52,6 +53,36 @@ class Health(Model):
     """null for callers without a key."""
 
 
+class DatabaseNode(Model):
+    """A server of a database, or what sentinels know as one."""
+
+    name: str
+    state: str
+    """up; open while it fails and is not asked; half-open while it is probed."""
+    reason: str | None
+    """Of its last failure; null when its last command was answered."""
+
+
+class DatabaseUse(Model):
+    """How it goes with what is asked of a database. All counts are since the start."""
+
+    state: str
+    """up; partial while some nodes are not asked; open or half-open while nothing is."""
+    reason: str | None
+    nodes: list[DatabaseNode]
+    waiting: int
+    """Commands without an answer."""
+    commands: dict[str, int]
+    """By result: ok, or why there was no answer."""
+    latency: Quantiles
+    """Of commands that were answered."""
+    connects: int
+    openings: int
+    """Times that a node failed and was left alone."""
+    redirections: int
+    """Commands that another node had to be asked."""
+
+
 class DatabaseFigures(Model):
     """One database that the balancer uses."""
 
@@ -64,6 +95,8 @@ class DatabaseFigures(Model):
     checked: datetime | None
     info: dict[str, str | int | float]
     """What it says of itself; empty unless ok."""
+    use: DatabaseUse | None = None
+    """What the cache and shared limits make of it; null while nothing uses it."""
 
 
 class MetricsAnswer(Figures):

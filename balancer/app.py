@@ -35,6 +35,7 @@ from balancer.listening import remove_stale_socket
 from balancer.memory import Memory
 from balancer.plane import Plane
 from balancer.reception import Views
+from balancer.redis_gateway import DOWN, OF_REDIS, REFUSES
 from balancer.redis_link import RedisLink
 from balancer.telemetry import program_log
 from balancer.telemetry.access_log import AccessLog, open_log
@@ -381,7 +382,7 @@ def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
         return secrets.token_bytes(SECRET_SIZE)
 
 
-_BAD_NEWS = frozenset((KEPT, EXPIRED, LOCAL, "pool_panic", "server_ejected", "strategy_failed"))
+_BAD_NEWS = frozenset((KEPT, EXPIRED, LOCAL, DOWN, REFUSES, "pool_panic", "server_ejected", "strategy_failed"))
 _OF_LISTENERS = frozenset((LOADED, KEPT, EXPIRED))
 
 
@@ -391,6 +392,8 @@ def _tell(event: str, where: str, detail: str) -> None:
     named = {"pool": pool, "server": server} if server else {"pool": pool}
     if event in _OF_LISTENERS:
         named = {"listener": where}
+    elif event in OF_REDIS:
+        named = {"server": where}
     elif not where:
         named = {}
     (log.warning if event in _BAD_NEWS else log.info)(event, detail=detail, **named)

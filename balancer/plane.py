@@ -400,6 +400,7 @@ class Plane:
                 for certificate in listener.credentials.current.certificates
             ),
             cache=stock.report(self._shared.report()) if self._is_cache_used() else None,
+            redis=self._redis.report(),
             limits=self.watch.report(self._secret, now),
             auth=self.entrance.tallies,
             issuers=self.issuers.tallies,

@@ -8,6 +8,7 @@ from ssl import SSLContext
 
 from balancer.redis_gateway import Gateway
 from balancer.server_tls import build
+from balancer.telemetry.redis_report import NodeReport, RedisReport
 from config.redis_url import is_secured
 from config.schema import Config, ServerTls
 
@@ -47,6 +48,24 @@ class RedisAccess:
             self.gateway = Gateway(settings, context=context, counts=counts, on_event=self._on_event)
         if before is not None:
             await before.close()
+
+    def report(self) -> RedisReport | None:
+        """How it goes, with the live tally in it; None while nothing uses Redis."""
+        gateway = self.gateway
+        if gateway is None:
+            return None
+        state, counts = gateway.state, gateway.state.counts
+        return RedisReport(
+            state=state.phase,
+            reason=state.reason,
+            waiting=gateway.waiting,
+            nodes=tuple(NodeReport(name, node.phase, node.reason) for name, node in gateway.nodes()),
+            commands=dict(counts.results),
+            seconds=counts.latency,
+            opened=counts.opened,
+            connects=counts.connects,
+            redirected=counts.redirected,
+        )
 
     async def close(self) -> None:
         gateway, self.gateway = self.gateway, None

@@ -23,6 +23,12 @@ from config.schema import Redis
 
 __all__ = ["FAILURES", "MOST", "Gateway", "GatewayState", "Unavailable"]
 
+DOWN: Final = "redis_down"
+BACK: Final = "redis_back"
+MOVED: Final = "redis_moved"
+REFUSES: Final = "redis_refuses"
+OF_REDIS: Final = frozenset((DOWN, BACK, MOVED, REFUSES))
+"""Events, each with the server's name."""
 NOT_CONFIGURED: Final = "not configured: redis.url is empty"
 AGAIN: Final = 60.0
 """Seconds after which the log is told again of a kind of error that goes on."""
@@ -169,9 +175,9 @@ class Gateway:
         if self._closed:
             return
         if state.phase == "open" and self._in_use(node):
-            self._on_event("redis_down", where, state.reason or "")
+            self._on_event(DOWN, where, state.reason or "")
             return
-        self._on_event("redis_back", where, "" if node.up else "another node has its slots")
+        self._on_event(BACK, where, "" if node.up else "another node has its slots")
         for heal in tuple(self.on_heal):
             heal()
 
@@ -181,7 +187,7 @@ class Gateway:
         now = self._clock()
         if kind not in UNTOLD and now - self._told.get(kind, -AGAIN) >= AGAIN:
             self._told[kind] = now
-            self._on_event("redis_refuses", self._name(node), self.reach.reason(error))
+            self._on_event(REFUSES, self._name(node), self.reach.reason(error))
         return False
 
     def _in_use(self, node: Node) -> bool:
@@ -193,7 +199,7 @@ class Gateway:
     def _moved(self, place: RedisPlace) -> None:
         """The master is another server."""
         assert self._sentinels is not None
-        self._on_event("redis_moved", self._sentinels.name, str(place))
+        self._on_event(MOVED, self._sentinels.name, str(place))
         for told in (*self.on_move, *self.on_heal):
             told()
 

@@ -640,3 +640,50 @@ async def test_no_answer_is_lost_or_mixed_up_whatever_the_network_does(redis_ser
         assert answered > 0
         await healed(gateway)
         assert gateway.waiting == 0
+
+
+async def test_the_log_is_told_once_when_a_server_goes_and_once_when_it_is_back(redis_server: RedisServer) -> None:
+    pauses = Pauses()
+    events: list[tuple[str, str, str]] = []
+
+    def tell(event: str, where: str, detail: str) -> None:
+        events.append((event, where, detail))
+
+    gateway = Gateway(Redis(url=redis_server.url, timeout=PATIENT), sleep=pauses.sleep, on_event=tell)
+    await gateway.run("PING")
+    redis_server.kill()
+    await opened(gateway)
+    for _ in range(50):
+        assert await why(gateway.run("PING")) == "open"
+    pauses.go.release()
+    await pauses.asked.get()
+    await pauses.asked.get()  # a probe has failed meanwhile
+    redis_server.start()
+    pauses.go.release()
+    await healed(gateway)
+    await gateway.run("PING")
+    place = f"127.0.0.1:{redis_server.port}"
+    assert [(event, where) for event, where, _ in events] == [("redis_down", place), ("redis_back", place)]
+    assert "Error 111" in events[0][2]
+    await gateway.close()
+    assert len(events) == 2, "an end that was wanted is no news"
+
+
+async def test_the_log_is_told_of_a_full_server_once_in_a_while(redis_server: RedisServer) -> None:
+    events: list[tuple[str, str, str]] = []
+    now = 100.0
+
+    def tell(event: str, where: str, detail: str) -> None:
+        events.append((event, where, detail))
+
+    gateway = Gateway(Redis(url=redis_server.url, timeout=PATIENT), clock=lambda: now, on_event=tell)
+    await gateway.run("CONFIG", "SET", "maxmemory", 1)
+    for _ in range(10):
+        assert await why(gateway.run("SET", "a", "1")) == "OOM"
+        await gateway.run("GET", "a")
+    assert [event for event, *_ in events] == ["redis_refuses"]
+    assert "maxmemory" in events[0][2]
+    now += 60
+    assert await why(gateway.run("SET", "a", "1")) == "OOM"
+    assert len(events) == 2
+    await gateway.close()

@@ -57,7 +57,7 @@ def page(sample: Sample, where: str, width: int | None) -> Iterator[Line]:
         Span(well, "green" if totals.count("up") == totals.count("servers") else "red"),
     ]
     yield [Span("   ".join(_totals(sample)))]
-    if notes := _limits(status):
+    for notes in filter(None, (_redis(sample.metrics), _limits(status))):
         for note in _wrapped(notes, width):
             yield [Span(note, "red")]
     for name, pool in status.parts("pools").items():
@@ -78,7 +78,7 @@ def line(sample: Sample) -> str:
         ]
         panic = ["PANIC"] if pool.flag("panic") else []
         pools.append(", ".join([f"{name} {pool.count('up')}/{len(servers)} up", *panic, *away]))
-    notes = [note] if (note := _limits(sample.status)) else []
+    notes = [note for note in (_redis(sample.metrics), _limits(sample.status)) if note]
     return "  |  ".join([figures_, *notes, *pools])
 
 
@@ -92,6 +92,17 @@ def _limits(status: Part) -> str:
     share = f"each balancer 1/{limits.count('instances')} of them"
     reason = printable(limits.text("reason") or "Redis is away")
     return f"shared limits are held alone{lasting}, {share}: {reason}"
+
+
+def _redis(metrics: Part) -> str:
+    """What is wrong with Redis, while something uses it; empty where nothing is."""
+    use = metrics.part("databases", "redis", "use")
+    state = use.text("state")
+    if state in (None, "up"):
+        return ""
+    away = [node for node in use.items("nodes") if node.text("state") != "up"]
+    told = "; ".join(f"{node.text('name')}: {node.text('reason') or node.text('state')}" for node in away)
+    return f"redis is {'used in part' if state == 'partial' else 'not used'}: {told or use.text('reason')}"
 
 
 def _totals(sample: Sample) -> list[str]:

@@ -50,9 +50,7 @@ SECOND = Things(
         else []
     ),
 )
-SECOND_TIMES = Things(
-    (), lambda scrape: [((), level.seconds) for _, level in SECOND.find(scrape) if level.seconds is not None]
-)
+REDIS = Things((), lambda scrape: [((), scrape.report.redis)] if scrape.report.redis is not None else [])
 
 FAILURES = ("connect", "connect-timeout", "reset", "timeout", "malformed")
 
@@ -97,6 +95,29 @@ CATALOGUE: tuple[Family, ...] = (
         "balancer_redis_up",
         lambda it: None if it.redis_up is None else int(it.redis_up),
         "1 when Redis answers; absent when none is configured.",
+    ),
+    REDIS.gauges(
+        "balancer_redis_nodes",
+        ("state",),
+        lambda it: it.by_state(),
+        "Servers of Redis that are asked (up), or left alone since they failed (open, half-open).",
+    ),
+    REDIS.gauge("balancer_redis_commands_waiting", lambda it: it.waiting, "Commands to Redis without an answer yet."),
+    REDIS.counters(
+        "balancer_redis_commands",
+        ("result",),
+        lambda it: it.commands,
+        "Commands to Redis, of whatever uses it: ok, or why there was no answer.",
+        always=("ok", "timeout", "open"),
+    ),
+    REDIS.counter("balancer_redis_connects", lambda it: it.connects, "Connections opened to servers of Redis."),
+    REDIS.counter(
+        "balancer_redis_breaker_openings", lambda it: it.opened, "Times a server of Redis failed and was left alone."
+    ),
+    REDIS.counter(
+        "balancer_redis_redirections",
+        lambda it: it.redirected,
+        "Commands that were sent on to another node of a cluster, which has the key.",
     ),
     VITALS.counters("balancer_admin_requests", ("code",), lambda it: it.admin_requests, "Requests to the admin API."),
     VITALS.counters(
@@ -286,7 +307,6 @@ CATALOGUE: tuple[Family, ...] = (
         lambda it: it.tally.invalidated,
         "Stored answers that were dropped since a request had changed what they tell.",
     ),
-    SECOND.counters("balancer_cache_redis_commands", ("result",), lambda it: it.commands, "Commands to Redis."),
     SECOND.counters(
         "balancer_cache_redis_results",
         ("result",),
@@ -367,9 +387,9 @@ CATALOGUE: tuple[Family, ...] = (
         lambda it: it.latency,
         "From a request's complete head to its response's last byte.",
     ),
-    SECOND_TIMES.histogram(
-        "balancer_cache_redis_command_duration_seconds",
-        lambda it: it,
+    REDIS.histogram(
+        "balancer_redis_command_duration_seconds",
+        lambda it: it.seconds,
         "Commands to Redis that were answered.",
     ),
     SERVERS.histogram(

@@ -9,9 +9,10 @@ from datetime import datetime
 from balancer.pool import Pool
 from balancer.server import Server, ServerKey
 from balancer.tally import AuthTally, Histogram, IssuerTally, ListenerTally, PoolTally, RouteTally, ServerTally
-from balancer.telemetry import cache_report, limit_report
+from balancer.telemetry import cache_report, limit_report, redis_report
 from balancer.telemetry.cache_report import CacheReport
 from balancer.telemetry.limit_report import LimitReport
+from balancer.telemetry.redis_report import RedisReport
 from balancer.telemetry.sums import Tally, add_up, merge
 from balancer.tls.certificates import Certificate
 
@@ -112,6 +113,8 @@ class Report:
     certificates: tuple[CertificateReport, ...] = ()
     cache: CacheReport | None = None
     """None while no route is cached, and none was."""
+    redis: RedisReport | None = None
+    """None while nothing uses Redis."""
     limits: dict[str, LimitReport] = field(default_factory=dict)
     """By policy."""
     auth: dict[str, AuthTally] = field(default_factory=dict)
@@ -197,6 +200,7 @@ def add(reports: Sequence[Report]) -> Report:
         },
         certificates=first.certificates,  # all planes read the same files
         cache=cache_report.add([report.cache for report in reports if report.cache is not None]),
+        redis=redis_report.add([report.redis for report in reports if report.redis is not None]),
         limits={
             name: limit_report.add([report.limits[name] for report in reports if name in report.limits])
             for name in _names(report.limits for report in reports)

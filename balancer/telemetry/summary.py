@@ -106,10 +106,11 @@ class Numbers:
         )
 
     def latency(self, since_start: Histogram) -> Latency:
-        return Latency(last_minute=_quantiles(self._last_minute), since_start=_quantiles(since_start.counts))
+        return Latency(last_minute=of_counts(self._last_minute), since_start=of_counts(since_start.counts))
 
 
-def _quantiles(counts: Sequence[int]) -> Quantiles:
+def of_counts(counts: Sequence[int]) -> Quantiles:
+    """Those of a histogram."""
     p50, p90, p99, highest = quantiles(counts, (0.5, 0.9, 0.99, 1.0))
     return Quantiles(p50=p50, p90=p90, p99=p99, max=highest, reason=QUIET if highest is None else None)
 
@@ -271,7 +272,7 @@ def _second(level: SecondReport) -> SecondLevelFigures:
         state=level.state,
         up=level.up,
         reason=level.reason,
-        latency=_quantiles((level.seconds or Histogram()).counts),
+        latency=of_counts((level.seconds or Histogram()).counts),
         commands=dict(level.commands),
         results=dict(level.lookups),
         gaps=level.gaps,

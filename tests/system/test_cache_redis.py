@@ -13,13 +13,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import RedisCluster, RedisSentinels, RedisServer, redis_server
 from tests.system.process import HUP, Balancer, free_port, running, until
 
 __all__ = ["redis_server"]  # a fixture
 
 pytestmark = pytest.mark.slow
 
+Redis = RedisServer | RedisCluster | RedisSentinels
 HOST = "example.com"
 DEADLINE = 0.1
 
@@ -55,7 +56,7 @@ class App:
             await runner.cleanup()
 
 
-def balancer(folder: Path, app: App, server: RedisServer, deadline: float) -> Balancer:
+def balancer(folder: Path, app: App, server: Redis, deadline: float) -> Balancer:
     folder.mkdir()
     unchecked = {"active": False, "passive": False}
     return Balancer(
@@ -81,7 +82,7 @@ async def ask(
 
 @asynccontextmanager
 async def two(
-    folder: Path, server: RedisServer, deadline: float = 5.0
+    folder: Path, server: Redis, deadline: float = 5.0
 ) -> AsyncIterator[tuple[App, Balancer, Balancer, aiohttp.ClientSession]]:
     """Two balancers that share, once both have found Redis."""
     app = App()

@@ -9,6 +9,7 @@ from balancer.telemetry.hit_ratio import STEP, HitRatios
 from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import Process
 from balancer.telemetry.rates import Recent
+from balancer.telemetry.redis_report import NodeReport, RedisReport
 from balancer.telemetry.report import Report
 from tests.telemetry.reports import VITALS, report
 from tests.telemetry.test_summary import told
@@ -112,7 +113,9 @@ def test_prometheus_is_told_of_memory_and_of_the_level_in_redis():
     seconds.observe(0.002)
     second = SecondReport("open", False, "timeout", {"ok": 4, "timeout": 5}, seconds, {"hit": 1}, 2, 3)
     whole = CacheReport(seen.cache.memory, seen.cache.tally, second=second)
-    seen = Report(**{name: getattr(seen, name) for name in seen.__slots__} | {"cache": whole})
+    nodes = (NodeReport("h:1", "open", "timeout"),)
+    redis = RedisReport("open", "timeout", 7, nodes, {"ok": 4, "timeout": 5}, seconds, opened=1, connects=2)
+    seen = Report(**{name: getattr(seen, name) for name in seen.__slots__} | {"cache": whole, "redis": redis})
     lines = Metrics(5000, Process()).page(seen, VITALS, "")[0].decode().splitlines()
     for line in (
         'balancer_cache_requests_total{route="api",result="hit"} 6',
@@ -122,11 +125,16 @@ def test_prometheus_is_told_of_memory_and_of_the_level_in_redis():
         'balancer_cache_purges_total{kind="tag"} 2',
         'balancer_cache_purges_total{kind="everything"} 0',
         "balancer_cache_redis_up 0",
-        'balancer_cache_redis_commands_total{result="timeout"} 5',
+        'balancer_redis_commands_total{result="timeout"} 5',
+        'balancer_redis_nodes{state="open"} 1',
+        'balancer_redis_nodes{state="up"} 0',
+        "balancer_redis_commands_waiting 7",
+        "balancer_redis_breaker_openings_total 1",
+        "balancer_redis_connects_total 2",
         'balancer_cache_redis_results_total{result="hit"} 1',
         "balancer_cache_redis_gaps_total 2",
         "balancer_cache_redis_purges_owed 3",
-        "balancer_cache_redis_command_duration_seconds_count 1",
+        "balancer_redis_command_duration_seconds_count 1",
     ):
         assert line in lines, line
 
