@@ -165,6 +165,16 @@ async def test_a_server_that_does_not_answer_costs_no_more_than_the_deadline(red
         redis_server.resume()
 
 
+async def test_commands_that_a_server_holds_back_cost_no_more_than_the_deadline(redis_server: RedisServer) -> None:
+    async with gateway_to(redis_server.url, SHORT) as gateway:
+        await ask(gateway, "SET", "a", "1")
+        redis_server.do("CLIENT", "PAUSE", 60_000, "WRITE")
+        assert await why(gateway.run("SET", "a", "2")) == "timeout"
+        redis_server.do("CLIENT", "UNPAUSE")
+        assert await ask(gateway, "SET", "a", "3") == b"OK"
+        assert await ask(gateway, "GET", "a") == b"3"
+
+
 async def test_the_deadline_counts_from_asking_also_while_there_is_no_connection(redis_server: RedisServer) -> None:
     redis_server.pause()
     async with gateway_to(redis_server.url, SHORT) as gateway:
