@@ -112,7 +112,7 @@ class NewServer(Model):
     """A server to add."""
 
     url: Url
-    """http://host:port, or unix:/path of a socket."""
+    """http://host:port, or unix:/path of a socket that the configuration file names."""
     name: Name | None = None
     """By default host:port of the URL, or the last part of the socket's path."""
     weight: Weight = 1

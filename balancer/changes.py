@@ -45,6 +45,8 @@ class Standing(NamedTuple):
         return servers[name]
 
 
+SOCKET = "must be no socket, unless the configuration file names it"
+
 Edit = Callable[[Standing], Overlay]
 """Raises Unknown, Conflict or ConfigError. It is called when its turn has come, and so judges by what holds then."""
 
@@ -64,6 +66,7 @@ def initialize(
         if strategy is not None and strategy not in known:
             message = f"must be {listed((*STRATEGIES, 'a strategy that the configuration file names'))}"
             raise ConfigError([Problem("the change", 0, 0, path_text(("pools", pool, "strategy")), message)])
+        _check_sockets(standing, pool, servers)
         return overlays.initialize(standing.overlay, pool, servers, strategy, health)
 
     return edit
@@ -73,9 +76,26 @@ def add_server(pool: str, name: str, server: Server) -> Edit:
     def edit(standing: Standing) -> Overlay:
         if name in standing.pool(pool).servers:
             raise Conflict(f"pool {pool!r} has a server {name!r} already: PATCH changes it")
+        _check_sockets(standing, pool, {name: server})
         return overlays.add_server(standing.overlay, pool, name, server)
 
     return edit
+
+
+def _check_sockets(standing: Standing, pool: str, servers: Mapping[str, Server]) -> None:
+    """Refuse sockets that the file does not name: behind one may be what rules the machine, such as a container engine.
+
+    A network address is reached as from anywhere on the machine; a socket's file is guarded by who may open it, and the
+    balancer may open more than whoever holds a key.
+    """
+    known = {each.url for one in standing.file.pools.values() for each in one.servers.values()}
+    problems = [
+        Problem("the change", 0, 0, path_text(("pools", pool, "servers", name, "url")), SOCKET)
+        for name, server in servers.items()
+        if server.url.lower().startswith("unix:") and server.url not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def change_server(pool: str, name: str, settings: Mapping[str, int | bool | None]) -> Edit:

@@ -49,8 +49,9 @@ def test_each_attack_on_the_page_has_tests_that_there_are(attack: str, names: li
 
 
 def test_each_attack_on_the_running_admin_api_is_on_the_page() -> None:
-    named = {name.partition("::")[2] for _, names in rows() for name in names if "test_admin_attacks" in name}
-    assert named == written_in("system/test_admin_attacks")
+    named = {name for _, names in rows() for name in names if name.startswith("system/test_admin_")}
+    modules = ("system/test_admin_attacks", "system/test_admin_insiders")
+    assert named == {f"{module}::{test}" for module in modules for test in written_in(module)}
 
 
 def test_no_attack_is_on_the_page_twice_and_there_are_many() -> None:

@@ -150,6 +150,18 @@ async def test_a_strategy_of_ones_own_is_taken_only_when_the_file_names_it(desk:
     assert (await desk.ask("POST", INITIALIZE, {"servers": [X], "strategy": "my_package:Mine"})).status == 200
 
 
+async def test_a_socket_is_taken_only_when_the_file_names_it(desk: Desk) -> None:
+    body = {"servers": [X, {"url": "unix:/run/some.sock", "name": "s"}]}
+    answer = await desk.ask("POST", INITIALIZE, body)
+    assert answer.status == 422
+    assert answer.faults == {"/servers/1/url": "must be no socket, unless the configuration file names it"}
+    answer = await desk.ask("POST", f"{BALANCER}/pools/web/servers", {"url": "unix:/run/some.sock"})
+    assert answer.faults == {"/url": "must be no socket, unless the configuration file names it"}
+    desk.room.file.write_text(desk.room.file.read_text().replace("servers: {", "servers: {s: unix:/run/some.sock, ", 1))
+    assert (await desk.ask("POST", "/api/config/reload")).status == 200
+    assert (await desk.ask("POST", INITIALIZE, body)).status == 200
+
+
 # health-check
 
 

@@ -22,9 +22,11 @@ WIDER: Final = {
     "create_key": "which networks there are",
     "initialize": "as above; no two servers have one name; a strategy of one's own is one that the file names",
     "next_server": "a strategy of one's own is the pool's",
+    "patch_config": "what a configuration is",
     "purge_cache": "what a pattern or a host may look like; how many of them there may be in all lists",
+    "replace_config": "what a configuration is",
 }
-"""Operations whose rules no schema can tell, with what that is: they refuse some of what fits it (422)."""
+"""Operations whose rules no schema can tell, with what that is: they refuse some of what fits it (400 or 422)."""
 SETTINGS: Final = """
 hooks = "{hooks}"
 warnings = false
@@ -51,6 +53,7 @@ max-steps = 12
 [checks]
 negative_data_rejection.expected-statuses = {refused}
 positive_data_acceptance.expected-statuses = {taken}
+missing_required_header.expected-statuses = {refused}
 
 [[operations]]
 include-operation-id = {wider}
@@ -83,7 +86,7 @@ def fuzz(house: House, role: str, *, examples: int, seed: int = 1, seconds: int 
         refused=REFUSED,
         taken=TAKEN,
         wider=sorted(WIDER),
-        judged=[*TAKEN, "422"],
+        judged=[*TAKEN, "400", "422"],
     )
     file = folder / "schemathesis.toml"
     file.write_text(settings)
@@ -94,7 +97,7 @@ def fuzz(house: House, role: str, *, examples: int, seed: int = 1, seconds: int 
     ran = subprocess.run(
         [*program, *options, *checks, *time],
         cwd=folder,
-        env=_environment(role, key),
+        env=_environment(role, key, house.admin),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -106,9 +109,10 @@ def fuzz(house: House, role: str, *, examples: int, seed: int = 1, seconds: int 
     return Outcome(ran.returncode == 0, int(found[1]) if found is not None else 0, text)
 
 
-def _environment(role: str, key: str) -> dict[str, str]:
+def _environment(role: str, key: str, port: int) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "FUZZ_ROLE": role, "FUZZ_KEY": key, "PYTHONWARNINGS": "ignore"}
+    told = {"FUZZ_ROLE": role, "FUZZ_KEY": key, "FUZZ_BASE": f"http://127.0.0.1:{port}"}
+    return {**kept, **told, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
 
 
 def faults(log: Path) -> list[str]:

@@ -10,14 +10,15 @@ from tests.api_fuzz.run import faults, fuzz
 from tests.system.house import House, opened
 
 pytestmark = pytest.mark.slow
-EXAMPLES = 4
+EXAMPLES = {"": 1, "viewer": 2, "operator": 3, "admin": 4}
+"""For each operation: a role that is refused most of them sees the same with each."""
 
 
-@pytest.mark.parametrize("role", ["", "viewer", "operator", "admin"], ids=lambda role: role or "no key")
+@pytest.mark.parametrize("role", EXAMPLES, ids=lambda role: role or "no key")
 def test_every_answer_is_as_the_document_says_and_no_role_is_crossed(tmp_path: Path, role: str) -> None:
     with opened(House(tmp_path)) as house:
         before = house.state()
-        found = fuzz(house, role, examples=EXAMPLES)
+        found = fuzz(house, role, examples=EXAMPLES[role])
         assert faults(house.log) == []
         assert found.ok, found.text
         assert found.requests > 300, found.text
