@@ -13,7 +13,7 @@ from api.body import not_yet
 from api.cache import Cache
 from api.configuration import Configuration
 from api.door import DOOR, PATIENCE, Door, Patience
-from api.gate import REQUEST_ID, Gate
+from api.gate import FIELDS, REQUEST_ID, Gate
 from api.guard import LIMIT
 from api.infrastructure import Infrastructure
 from api.keys import Keys
@@ -101,5 +101,5 @@ async def _mark(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries."""
     response.headers["X-Request-Id"] = request.get(REQUEST_ID, "")
     response.headers["Server"] = "balancer"  # rather than the versions of Python and aiohttp
-    for name, value in EVERYWHERE.items():
+    for name, value in {**EVERYWHERE, **request.get(FIELDS, {})}.items():
         response.headers.setdefault(name, value)

@@ -14,6 +14,15 @@ from aiohttp import web
 from api.protocol import Protocol
 from config.values import Address
 
+Layer = Callable[[asyncio.Protocol], asyncio.Protocol]
+"""Puts TLS before a protocol: what it makes is the protocol to the connection, and the transport to that one."""
+_TOLD = b"this port speaks TLS: use https://\n"
+TLS_HERE = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+    % (len(_TOLD), _TOLD)
+)
+"""For whoever asks in plain HTTP, perhaps with a key that has now been read on the way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -45,6 +54,7 @@ class Door:
         self.patience = patience
         self._refused = refused
         self._visitors: dict[asyncio.BaseTransport, Visitor] = {}  # the one that came first is first
+        self._layered: dict[asyncio.BaseTransport, Visitor] = {}  # those with TLS, by what aiohttp has for a transport
 
     def __len__(self) -> int:
         return len(self._visitors)
@@ -52,14 +62,18 @@ class Door:
     def __iter__(self) -> Iterator[Visitor]:
         return iter(self._visitors.values())
 
-    def factory(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
-        """What makes the protocol of a new connection."""
-        return lambda: Visitor(self, Protocol(server, self._refused))
+    def factory(self, server: web.Server, layer: Layer | None = None) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of a new connection. TLS is within it: a handshake takes a place, and has an end."""
+        if layer is None:
+            return lambda: Visitor(self, Protocol(server, self._refused))
+        return lambda: Visitor(self, layer(Protocol(server, self._refused)), speaks_tls=True)
 
     @contextmanager
     def attending(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:
         """Around the work for one request."""
-        visitor = self._visitors.get(transport) if transport is not None else None
+        visitor = None
+        if transport is not None:
+            visitor = self._visitors.get(transport) or self._layered.get(transport)
         if visitor is None:  # it came in some other way, or has left
             yield
             return
@@ -78,24 +92,29 @@ class Door:
                 return False
             oldest.leave()
         self._visitors[transport] = visitor
+        if isinstance(visitor.inner, asyncio.BaseTransport):
+            self._layered[visitor.inner] = visitor
         return True
 
     def forget(self, transport: asyncio.BaseTransport) -> None:
-        self._visitors.pop(transport, None)
+        visitor = self._visitors.pop(transport, None)
+        if visitor is not None and isinstance(visitor.inner, asyncio.BaseTransport):
+            self._layered.pop(visitor.inner, None)
 
 
 class Visitor(asyncio.Protocol):
     """One connection: passes everything on to aiohttp's protocol, and ends it when its time is over."""
 
-    def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
+    def __init__(self, door: Door, inner: asyncio.Protocol, *, speaks_tls: bool = False) -> None:
         self.attended = False  # a request is being worked on
         self.since = 0.0  # when that last changed, by the loop's clock
         self._door = door
-        self._inner = inner
+        self.inner = inner
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None  # None: refused or gone
         self._timer: asyncio.TimerHandle | None = None
         self._begun = True  # a head has begun to come, or is due
+        self._tls_due = speaks_tls  # nothing has come yet, and TLS should
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
@@ -105,31 +124,37 @@ class Visitor(asyncio.Protocol):
         self._transport = stream
         self.since = self._loop.time()
         self._give(self._door.patience.head)
-        self._inner.connection_made(stream)
+        self.inner.connection_made(stream)
 
     def data_received(self, data: bytes) -> None:
         if self._transport is None:
             return
+        if self._tls_due:
+            self._tls_due = False
+            if b"A" <= data[:1] <= b"Z":  # the beginning of a method; a TLS record begins with 0x16
+                self._transport.write(TLS_HERE)
+                self._transport.close()
+                return
         if not self._begun:
             self._begun = True
             self._give(self._door.patience.head)
-        self._inner.data_received(data)
+        self.inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        return self._inner.eof_received() if self._transport is not None else None
+        return self.inner.eof_received() if self._transport is not None else None
 
     def pause_writing(self) -> None:
-        self._inner.pause_writing()
+        self.inner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._inner.resume_writing()
+        self.inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         transport, self._transport = self._transport, None
         self._give(None)
         if transport is not None:
             self._door.forget(transport)
-            self._inner.connection_lost(exc)
+            self.inner.connection_lost(exc)
 
     def begin(self) -> None:
         """A head is complete."""
@@ -163,8 +188,9 @@ DOOR = web.AppKey("door", Door)
 class Site(web.BaseSite):
     """The address that a door is at. A socket's file is there as long as the site is open, and no longer."""
 
-    def __init__(self, runner: web.AppRunner, address: Address) -> None:
+    def __init__(self, runner: web.AppRunner, address: Address, layer: Layer | None = None) -> None:
         super().__init__(runner)
+        self._layer = layer
         self._door = runner.app[DOOR]
         self._address = address
 
@@ -178,7 +204,7 @@ class Site(web.BaseSite):
         loop = asyncio.get_running_loop()
         server = self._runner.server
         assert server is not None  # a site can not be made before the runner is set up
-        factory = self._door.factory(server)
+        factory = self._door.factory(server, self._layer)
         if self._address.path:
             self._server = await loop.create_unix_server(factory, self._address.path)
             os.chmod(self._address.path, 0o660)

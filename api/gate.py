@@ -26,6 +26,7 @@ from config.schema import Admin
 log = structlog.get_logger("balancer.api")
 
 REQUEST_ID = web.RequestKey("request_id", str)
+FIELDS = web.RequestKey("fields", Mapping[str, str])  # of the answer, besides those that every one has
 OPERATION = web.RequestKey("operation", Operation)  # once it is known
 DENIALS = frozenset((401, 403, 421, 429))
 """Of whoever was not let in."""
@@ -141,8 +142,15 @@ class Gate:
         if callable(role):
             role = role(self._services.control.snapshot.config)
         if role is None and not operation.key_shows_more:
+            if not operation.unlimited:
+                self._pace(request, None)
             return None  # a key that somebody sends along is not looked at, right or wrong
-        caller = self._identified(request, needed=role is not None)
+        try:
+            caller = self._identified(request, needed=role is not None)
+        except Problem:
+            self._pace(request, None)
+            raise
+        self._pace(request, caller)
         if caller is not None:
             request[CALLER] = caller
         if role is None:
@@ -152,6 +160,11 @@ class Gate:
         if not caller.may(role):
             raise Problem(403, _too_low(role, caller))
         return caller
+
+    def _pace(self, request: web.Request, caller: Caller | None) -> None:
+        """Count the request. 429: it comes too soon after others."""
+        key = caller.id if caller is not None else None
+        request[FIELDS] = self._services.pace.take(key, request.remote or "")
 
     def _identified(self, request: web.Request, *, needed: bool) -> Caller | None:
         """Whose key or session it is; None when there is neither.

@@ -37,8 +37,15 @@ class Monitoring:
 
     def operations(self) -> tuple[Operation, ...]:
         return (
-            Operation("GET", "/livez", None, self.livez, {200: "The process is alive."}),
-            Operation("GET", "/readyz", None, self.readyz, {200: "Send traffic here.", 503: "Send it elsewhere."}),
+            Operation("GET", "/livez", None, self.livez, {200: "The process is alive."}, unlimited=True),
+            Operation(
+                "GET",
+                "/readyz",
+                None,
+                self.readyz,
+                {200: "Send traffic here.", 503: "Send it elsewhere."},
+                unlimited=True,
+            ),
             Operation(
                 "GET",
                 "/api/monitoring/health",

@@ -18,13 +18,13 @@ Schemas = Callable[[type[BaseModel], Mode], Json]
 
 REFS = "#/components/schemas/{model}"
 ANYWHERE = {
-    400: "The request can not be read.",
+    400: "The request can not be read, or it has something twice that decides, such as a key.",
     403: "From a web page of another site, or the key's role is too low.",
 }
 WITH_KEY = {
     401: "No key, or one that is not known or has expired.",
-    429: "Too many wrong keys; see Retry-After.",
 }
+LIMITED = {429: "Too many requests or wrong keys; see Retry-After."}
 WITH_PATH = {404: "No such pool or server."}
 WITH_BODY = {
     408: "The body did not come in time.",
@@ -171,6 +171,8 @@ def _responses(operation: Operation, schemas: Schemas) -> Json:
 def problems_of(operation: Operation) -> dict[int, str]:
     """Every problem that the operation may answer with."""
     found = {**ANYWHERE, **ALWAYS}
+    if not operation.unlimited:
+        found |= LIMITED
     if operation.role is not None:
         found |= WITH_KEY
     if "{" in operation.path:

@@ -117,6 +117,8 @@ class Operation:
     """Bytes of a body."""
     key_shows_more: bool = False
     """An open operation that tells more to a caller with a key; elsewhere in the open, keys are not looked at."""
+    unlimited: bool = False
+    """Not counted by `admin.rate_limit`: who restarts the balancer when it does not answer must get an answer."""
     trail: Literal["both", "after", "none"] = "both"
     """Its lines in the audit trail, unless it is a GET: before and after it, only after it where that is no reason to
     refuse it, or none as it changes nothing."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from api.auth import Keyring
+from api.pace import Pace
 from api.sessions import Sessions
 from api.trail import AuditTrail
 from balancer.control import Control
@@ -45,11 +46,13 @@ class Services:
     clock: Callable[[], float] = monotonic
     wall: Callable[[], datetime] = lambda: datetime.now(UTC)
     sessions: Sessions = field(init=False)
+    pace: Pace = field(init=False)
     requests: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Requests to the API by status (owner: api.app)."""
 
     def __post_init__(self) -> None:
         self.sessions = Sessions(self.clock)
+        self.pace = Pace(lambda: self.control.snapshot.config.admin.rate_limit, self.clock)
 
     def moment(self, then: float) -> datetime:
         """When a monotonic time was, or will be, by the wall clock."""

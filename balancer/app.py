@@ -22,7 +22,7 @@ from aiohttp import web
 
 from api.app import make_app, make_metrics_app
 from api.auth import Keyring
-from api.door import Site
+from api.door import Layer, Site
 from api.key_store import KeyStore, LastUse
 from api.services import Services
 from api.trail import AuditTrail
@@ -34,6 +34,7 @@ from balancer.history import History
 from balancer.listening import remove_stale_socket
 from balancer.memory import Memory
 from balancer.plane import Plane
+from balancer.proxy.tls_layer import TlsLayer
 from balancer.reception import Views
 from balancer.redis_gateway import DOWN, OF_REDIS, REFUSES
 from balancer.redis_link import RedisLink
@@ -44,13 +45,16 @@ from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import LoopLag, Process
 from balancer.telemetry.rates import Recent
 from balancer.telemetry.sink import Sink
+from balancer.tls import credentials
+from balancer.tls.certificates import Unusable
 from balancer.tls.credentials import EXPIRED, KEPT, LOADED
 from config.load import Loaded, load
 from config.problems import ConfigError
-from config.schema import Admin, Config
+from config.schema import Admin, Config, ListenerTls
 from config.values import Address
 
 BEAT = 0.1  # seconds between two flushes of the access log
+LOOK = 5.0  # seconds between two looks at the files of the admin listener's certificate
 USES_KEPT = 60.0  # seconds between two looks at what is to be kept of the last uses of keys
 GLANCE = 0.05  # seconds between two looks at what is still open during shutdown
 SECRET_SIZE = 32
@@ -142,6 +146,7 @@ class App:
         store = KeyStore(state.parent / "keys.json")
         self._uses = LastUse(state.parent / "key-uses.json")
         keyring = Keyring(lambda: self.control.snapshot.config, None, monotonic, store=store, uses=self._uses)
+        self._admin_tls: credentials.Watched | None = None
         self._one_time_key = keyring.make_one_if_needed()
         self.trail = AuditTrail(_trail_file(config.admin))
         self.services = Services(
@@ -168,12 +173,17 @@ class App:
         try:
             try:
                 await self.control.start()
-                runners.append(await _serve(make_app(self.services), self._config.admin.listen))
+                runners.append(
+                    await _serve(make_app(self.services), self._config.admin.listen, await self._admin_layer())
+                )
                 if self._config.metrics.listen is not None:
                     runners.append(await _serve(make_metrics_app(self.services), self._config.metrics.listen))
             except PublishError as error:
                 for problem in error.problems:
                     print(problem, file=sys.stderr)
+                return 1
+            except Unusable as error:
+                print(f"admin.tls.{error.setting[-1]}: {error}", file=sys.stderr)
                 return 1
             except OSError as error:
                 print(f"the admin listener cannot be opened: {error.strerror or error}", file=sys.stderr)
@@ -202,14 +212,28 @@ class App:
                 self._access.sink.close()
             self._sink.close()
 
+    async def _admin_layer(self) -> Layer | None:
+        """The TLS of the admin listener, if it is to speak it. Raises Unusable."""
+        files = self._config.admin.tls
+        if files is None:
+            return None
+        settings = ListenerTls(certificates=(files,))
+        first = await asyncio.to_thread(credentials.load, settings)
+        watched = self._admin_tls = credentials.Watched("admin", settings, first, _tell)
+        return lambda inner: TlsLayer(watched.current.contexts.standing, inner, server_side=True)
+
+    async def _look_at_certificate(self, watched: credentials.Watched) -> None:
+        watched.take(await asyncio.to_thread(watched.look))
+
     def _announce(self) -> None:
-        config = self.control.snapshot.config
         for name, listener in self.plane.listeners.items():
-            address = listener.settings.address
+            where = listener.settings.address
             scheme = listener.scheme.decode()
-            shown = str(address) if address.path else f"{scheme}://{address.host or '0.0.0.0'}:{listener.port}"
+            shown = str(where) if where.path else f"{scheme}://{where.host or '0.0.0.0'}:{listener.port}"
             log.info("listening", listener=name, address=shown)
-        log.info("listening", listener="admin", address=_url(config.admin.listen))
+        log.info(
+            "listening", listener="admin", address=_url(self._config.admin.listen, secure=self._admin_tls is not None)
+        )
         if self._one_time_key is not None:
             print(
                 f"No admin key is configured. This one is valid until the balancer stops and is shown only here:\n"
@@ -236,6 +260,8 @@ class App:
                 self.recent.sample(now, report)
                 self.control.revisions.trend.sample(now, report)
                 self._keep(self.trail.flush())
+            if count % round(LOOK / BEAT) == 0 and self._admin_tls is not None:
+                self._keep(self._look_at_certificate(self._admin_tls))
             if count % round(USES_KEPT / BEAT) == 0:
                 self._keep(self._keep_uses())
 
@@ -318,13 +344,13 @@ class App:
                 return
 
 
-async def _serve(app: web.Application, address: Address) -> web.AppRunner:
+async def _serve(app: web.Application, address: Address, layer: Layer | None = None) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     if address.path:
         remove_stale_socket(address.path)
     try:
-        await Site(runner, address).start()
+        await Site(runner, address, layer).start()
     except OSError:
         await runner.cleanup()
         raise
@@ -338,11 +364,11 @@ def _trail_file(admin: Admin) -> TrailFile | None:
     return TrailFile(path if "/" in admin.audit else Path(admin.state).parent / path)
 
 
-def _url(address: Address) -> str:
+def _url(address: Address, *, secure: bool) -> str:
     if address.path:
         return str(address)
     host = f"[{address.host}]" if ":" in address.host else address.host or "0.0.0.0"
-    return f"http://{host}:{address.port}"
+    return f"{'https' if secure else 'http'}://{host}:{address.port}"
 
 
 def _common_secret(environ: Mapping[str, str]) -> bytes:

@@ -21,6 +21,7 @@ environment:
   BALANCER_CONFIG         the configuration file (-c)
   LOAD_BALANCER_SERVERS   servers, with commas between them; a whole configuration by itself
   BALANCER_ADMIN          where the admin API answers (--admin)
+  BALANCER_ADMIN_CA       who vouches for it with TLS (--ca)
   ADMIN_API_KEY           the key to it; BALANCER_ADMIN_KEY goes before it
   NO_COLOR                no colours, whatever the terminal can do
 
@@ -106,6 +107,13 @@ def _admin(own: ArgumentParser) -> None:
         help="where the admin API answers, such as http://127.0.0.1:9900 or unix:/run/balancer/admin.sock "
         "(default: BALANCER_ADMIN, else admin.listen of the configuration)",
     )
+    own.add_argument(
+        "--ca",
+        type=Path,
+        metavar="FILE",
+        help="the authorities that vouch for an https:// admin API (default: BALANCER_ADMIN_CA, else admin.tls.cert "
+        "itself where the configuration says where to ask, else those of the system)",
+    )
     _config(own)
 
 
@@ -134,7 +142,9 @@ def _client(options: Namespace, console: Console) -> Client:
     from balancer.commands.client import Client
     from balancer.commands.places import admin, key
 
-    return Client(admin(options.admin, options.config, console.environ), key(options.key_file, console.environ))
+    return Client(
+        admin(options.admin, options.config, console.environ, options.ca), key(options.key_file, console.environ)
+    )
 
 
 # Commands.
@@ -340,7 +350,7 @@ def _revoke_options(own: ArgumentParser) -> None:
 def _healthcheck(options: Namespace, console: Console) -> int:
     from balancer.commands.healthcheck import healthcheck
 
-    return healthcheck(console, options.admin, options.config, options.ready)
+    return healthcheck(console, options.admin, options.config, options.ready, options.ca)
 
 
 def _ready_option(own: ArgumentParser) -> None:

@@ -14,6 +14,7 @@ AT_START_ONLY = (
     "admin.audit",
     "admin.listen",
     "admin.state",
+    "admin.tls",
     "metrics.listen",
     "metrics.path",
     "metrics.max_series",

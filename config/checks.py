@@ -266,12 +266,17 @@ def _check_headers(headers: Headers, path: Path, found: Findings) -> None:
 
 def _check_admin(admin: Admin, found: Findings) -> None:
     if not admin.listen.is_loopback and not found.unseen(("admin", "insecure")):
-        missing = [] if admin.insecure else ["`insecure: true`, as there is no TLS for it"]
+        missing = []
         if not admin.keys and not found.lost(("admin", "keys")):
-            missing.insert(0, "a key in `keys` or ADMIN_API_KEY")
+            missing.append("a key (in `keys`, or as ADMIN_API_KEY)")
+        if admin.tls is None and not admin.insecure and not found.lost(("admin", "tls")):
+            missing.append("`tls: {cert: ..., key: ...}` (or `insecure: true`: others can read keys)")
         if missing:
             message = f"must be a loopback address or a Unix socket, unless there is {listed(missing, 'and')}"
             found.add(("admin", "listen"), message, came=True)
+        elif admin.tls is None and admin.insecure:
+            message = "is true: whoever is on the way to the API can read keys; `tls: {cert: ..., key: ...}` ends that"
+            found.warn(("admin", "insecure"), message)
     seen: set[str] = set()
     for position, key in enumerate(admin.keys):
         if key.id in seen:

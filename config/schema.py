@@ -38,6 +38,7 @@ from config.pool import (
 )
 from config.problems import Unfit
 from config.protection import RequestBody, Scanners, SecurityHeaders
+from config.rates import Rate
 from config.values import Address, Duration, Network, Share
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "ActiveChecks",
     "Admin",
     "AdminKey",
+    "AdminRateLimit",
     "ApiKey",
     "ApiKeys",
     "Auth",
@@ -257,14 +259,26 @@ class AdminKey(Model):
     """Where it may be used from; none: from everywhere. Whoever comes by a Unix socket comes from 127.0.0.1."""
 
 
+class AdminRateLimit(Model):
+    """A rate with a burst."""
+
+    rate: Rate = Rate.of("20/s")
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    """Requests that may come at once after a pause."""
+
+
 class Admin(Model):
     """The admin API's own listener."""
 
     listen: Address = Address.of("127.0.0.1:9900")
     keys: tuple[AdminKey, ...] = ()
     """None set: ADMIN_API_KEY, else one is made and printed once."""
+    tls: CertificateFiles | None = None
+    """The certificate with which the API speaks TLS, and nothing else; read again when its files change."""
     insecure: bool = False
-    """Allows an address other than loopback or a socket without TLS."""
+    """Allows an address other than loopback or a socket without TLS: keys can then be read on the way."""
+    rate_limit: AdminRateLimit | None = AdminRateLimit()
+    """How many requests one key, or one address without a key, may make. null: as many as it likes."""
     hosts: tuple[str, ...] = ()
     """Further names under which the API may be asked (Host), beside its own address and localhost."""
     state: str = "var/overlay.yaml"

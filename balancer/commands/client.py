@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 from collections.abc import Collection
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -47,6 +49,26 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = connection
 
 
+class _TlsConnection(http.client.HTTPSConnection):
+    """HTTPS with whoever a known authority vouches for, or with the one certificate that is expected."""
+
+    def __init__(self, host: str, port: int | None, timeout: float, ca: Path | None, certificate: Path | None) -> None:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+        self._expected: bytes | None = None
+        if certificate is not None:
+            first = certificate.read_text().partition("-----END CERTIFICATE-----")
+            self._expected = ssl.PEM_cert_to_DER_cert("".join(first[:2]).strip())
+            context.check_hostname = False  # it is the very certificate: what is in it does not matter
+            context.verify_mode = ssl.CERT_NONE
+        super().__init__(host, port, timeout=timeout, context=context)
+
+    def connect(self) -> None:
+        super().connect()
+        if self._expected is not None and self.sock.getpeercert(True) != self._expected:
+            self.close()
+            raise ssl.SSLCertVerificationError(1, "another certificate than that of admin.tls.cert")
+
+
 class Client:
     """The admin API as one user sees it. Each question has a connection of its own: few are asked."""
 
@@ -78,7 +100,12 @@ class Client:
 
         Raises Failure when nothing is.
         """
-        connection, base = self._connection(patience)
+        try:
+            connection, base = self._connection(patience)
+        except (OSError, ValueError) as error:
+            file = self.admin.ca or self.admin.certificate
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            raise Failure(USAGE, f"{file} must be a file of certificates in PEM ({reason})") from None
         target = base + "".join("/" + quote(part, safe="") for part in path) + (f"?{query}" if query else "")
         headers = {"Accept": "application/json", "User-Agent": "balancer-cli"}
         if self._key is not None:
@@ -95,6 +122,15 @@ class Client:
             raise Failure(UNREACHABLE, f"{self.where} has not answered within {patience:g} s") from None
         except PermissionError:
             raise Failure(REFUSED, f"{self.where} may not be opened by this user: its owner or root can") from None
+        except ssl.SSLCertVerificationError as error:
+            why = error.verify_message if hasattr(error, "verify_message") else error.strerror
+            raise Failure(
+                ERROR,
+                f"whoever answers at {self.where} does not prove to be the balancer, and was sent no key: {why}; "
+                "say with --ca or BALANCER_ADMIN_CA whose word counts, and take a name that is in the certificate",
+            ) from None
+        except ssl.SSLError as error:
+            raise self._no_balancer(f"without TLS as it should be ({error.reason or error})") from None
         except http.client.HTTPException:
             raise self._no_balancer("in something else than HTTP") from None
         except OSError as error:
@@ -110,7 +146,7 @@ class Client:
     @property
     def where(self) -> str:
         """The place, with its source unless that is plain to see."""
-        url, source = self.admin
+        url, source = self.admin.url, self.admin.source
         return url if source == "--admin" else f"{url} ({source})"
 
     def _connection(self, patience: float) -> tuple[http.client.HTTPConnection, str]:
@@ -123,13 +159,17 @@ class Client:
             host, port = parts.hostname or "", parts.port
         except ValueError:
             raise Failure(USAGE, f"{self.where} must have a port between 1 and 65535") from None
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(host, port, timeout=patience), parts.path
+        if parts.scheme == "https":
+            admin = self.admin
+            return _TlsConnection(host, port, patience, admin.ca, admin.certificate), parts.path
+        return http.client.HTTPConnection(host, port, timeout=patience), parts.path
 
     def _document(self, answer: Answer, also: Collection[int] = ()) -> Part:
         """The JSON of an answer; Failure when it is a problem, or none of ours."""
         kind = answer.content_type.partition(";")[0].strip().lower()
         if kind not in ("application/json", "application/problem+json"):
+            if answer.status == 400 and b"this port speaks TLS" in answer.body:
+                raise Failure(UNREACHABLE, f"{self.where} speaks TLS: use https:// in --admin or BALANCER_ADMIN")
             raise self._no_balancer(f"with status {answer.status} and {kind or 'no content type'}")
         try:
             document = Part(json.loads(answer.body))

@@ -15,11 +15,11 @@ PATIENCE = 2.0
 """Seconds for an answer, so that Docker's own limit of 3 does not come first and hide the reason."""
 
 
-def healthcheck(console: Console, given: str | None, config: Path | None, ready: bool) -> int:
+def healthcheck(console: Console, given: str | None, config: Path | None, ready: bool, ca: Path | None = None) -> int:
     """0 when it is, 1 for whatever else: Docker keeps other codes for itself. No key is needed or sent."""
     path = "readyz" if ready else "livez"
     try:
-        client = Client(admin(given, config, console.environ), None)
+        client = Client(admin(given, config, console.environ, ca), None)
         answer = client.ask("GET", path, patience=PATIENCE)
     except Failure as failure:
         console.say(f"balancer: {failure}")

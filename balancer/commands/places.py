@@ -16,11 +16,15 @@ _EVERYWHERE = ("", "*", "0.0.0.0")
 
 
 class Admin(NamedTuple):
-    """Where an admin API should answer, and who says so."""
+    """Where an admin API should answer, who says so, and by what it is known with TLS."""
 
     url: str
     """http://host:port, https://host:port or unix:/path, without a slash at the end."""
     source: str
+    ca: Path | None = None
+    """A file of the authorities that may vouch for it; None: those of the system."""
+    certificate: Path | None = None
+    """The very certificate that it has, by the configuration: then nobody has to vouch for it."""
 
 
 class Key(NamedTuple):
@@ -52,19 +56,28 @@ def needed_configuration(given: Path | None, environ: Mapping[str, str], usual: 
     return path
 
 
-def admin(given: str | None, config: Path | None, environ: Mapping[str, str]) -> Admin:
+def admin(given: str | None, config: Path | None, environ: Mapping[str, str], ca: Path | None = None) -> Admin:
     """Where to ask: the option, BALANCER_ADMIN, what the configuration says, or else the default."""
+    if ca is None and (named := environ.get("BALANCER_ADMIN_CA")):
+        ca = Path(named)
     if given is not None:
-        return Admin(url(given, "--admin"), "--admin")
-    for variable in ("BALANCER_ADMIN", "BALANCER_ADMIN_LISTEN"):
-        if said := environ.get(variable, "").strip():
-            return Admin(url(said, variable), variable)
+        return Admin(url(given, "--admin"), "--admin", ca)
+    if said := environ.get("BALANCER_ADMIN", "").strip():
+        return Admin(url(said, "BALANCER_ADMIN"), "BALANCER_ADMIN", ca)
     path = configuration(config, environ)
-    listen = _listen(path, environ) if path is not None else None
-    if listen is not None:
-        source = f"admin.listen in {path}"
-        return Admin(url(listen, source), source)
-    return Admin(url(DEFAULT_LISTEN, ""), "the default")
+    listen, cert = _said(path, environ) if path is not None else (None, None)
+    source = f"admin.listen in {path}"
+    if said := environ.get("BALANCER_ADMIN_LISTEN", "").strip():
+        listen, source = said, "BALANCER_ADMIN_LISTEN"
+    if listen is None:
+        listen, source = DEFAULT_LISTEN, "the default"
+    found = url(listen, source)
+    if cert is None:
+        return Admin(found, source, ca)
+    if found.startswith("unix:"):
+        raise Failure(USAGE, "this command speaks no TLS over a Unix socket: take admin.tls out, or listen on loopback")
+    # What a name would have to prove, the certificate itself does; and on loopback it has another name.
+    return Admin(found.replace("http://", "https://", 1), source, ca, Path(cert) if ca is None else None)
 
 
 def key(file: Path | None, environ: Mapping[str, str]) -> Key | None:
@@ -120,34 +133,37 @@ def _expected(text: str, source: str) -> str:
     )
 
 
-def _listen(path: Path, environ: Mapping[str, str]) -> str | None:
-    """`admin.listen` of a file; None when it is not there or cannot be read.
+def _said(path: Path, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """`admin.listen` and `admin.tls.cert` of a file; None when it is not there or cannot be read.
 
-    Only this value is looked at, without the schema: a client command has to be quick, and a running balancer
+    Only these values are looked at, without the schema: a client command has to be quick, and a running balancer
     can be asked while its file has mistakes in it.
     """
     try:
         content = path.read_bytes()
     except OSError:
-        return None
+        return None, None
     if b"admin" not in content:
-        return None
+        return None, None
     from config.compose import compose
     from config.expand import Expansion
-    from config.nodes import Scalar, Table
+    from config.nodes import Node, Scalar, Table
     from config.problems import ConfigError
 
     def read(name: str) -> str:
         return (path.parent / name).read_text().strip()
 
+    def text(node: Node | None) -> str | None:
+        if not isinstance(node, Scalar):
+            return None
+        value = Expansion(environ, read).tree(Table(node.place, {"it": node})).entries["it"]
+        return value.text or None if isinstance(value, Scalar) and not value.broken else None
+
     try:
         tree, _ = compose(content, str(path))
     except ConfigError:
-        return None
+        return None, None
     node = tree.entries.get("admin")
-    if isinstance(node, Table):
-        node = node.entries.get("listen")
-    if not isinstance(node, Scalar):
-        return None
-    value = Expansion(environ, read).tree(Table(node.place, {"listen": node})).entries["listen"]
-    return value.text or None if isinstance(value, Scalar) and not value.broken else None
+    if not isinstance(node, Table):
+        return text(node), None
+    return text(node.entries.get("listen")), text(node.table("tls").entries.get("cert"))

@@ -417,6 +417,8 @@ class TlsLayer(asyncio.Protocol, asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         if name == "ssl_object":
             return self.tls
+        if name == "sslcontext":  # by which aiohttp tells https from http
+            return self._context
         return self._transport.get_extra_info(name, default) if self._transport is not None else default
 
 

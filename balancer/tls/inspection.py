@@ -72,9 +72,17 @@ def certificate_problems(loaded: Loaded, now: datetime) -> tuple[list[Problem], 
     """
     wrong: list[Problem] = []
     doubtful: list[Problem] = []
-    for name, listener in loaded.config.listeners.items():
-        for remark in inspect(listener.tls, now) if listener.tls is not None else ():
-            path = ("listeners", name, "tls", *remark.setting)
+    listeners: list[tuple[Path, ListenerTls | None]] = [
+        (("listeners", name, "tls"), listener.tls) for name, listener in loaded.config.listeners.items()
+    ]
+    admin = loaded.config.admin.tls
+    if admin is not None:
+        listeners.append((("admin", "tls"), ListenerTls(certificates=(admin,))))
+    for above, settings in listeners:
+        for remark in inspect(settings, now) if settings is not None else ():
+            # The admin listener has one certificate, which is in no list.
+            setting = remark.setting if above[0] == "listeners" else remark.setting[2:]
+            path = (*above, *setting)
             place = loaded.where(path)
             problem = Problem.at(place, remark.message) if place else Problem("", 0, 0, path_text(path), remark.message)
             (doubtful if remark.warning else wrong).append(problem)

@@ -39,7 +39,7 @@ class Keys:
         made = {role: new_key(role) for role in ROLES}
         self.text = {role: text for role, (text, _) in made.items()}
         entries = [f'{{id: {role}, hash: "{key.hash}", role: {role}}}' for role, (_, key) in made.items()]
-        self.lines = f"admin: {{listen: 127.0.0.1:0, keys: [{', '.join(entries)}]}}"
+        self.lines = f"admin: {{listen: 127.0.0.1:0, rate_limit: null, keys: [{', '.join(entries)}]}}"
 
 
 def services(room: Room, clock: Clock) -> Services:

@@ -93,8 +93,12 @@ def route(text: str) -> str:
         (SERVERS + "listeners: {a: {address: ':1', redirect: b}}", "must be the name of a listener"),
         (SERVERS + "listeners: {a: {address: ':1', redirect: a}}", "must lead to another listener than itself"),
         (SERVERS + "listeners: {a: {address: ':1', redirect: 'https://h/x'}}", "must be the name of a listener"),
-        (SERVERS + "admin: 0.0.0.0:9", "unless there is a key in `keys` or ADMIN_API_KEY and `insecure: true`"),
-        (SERVERS + "admin: {listen: 0.0.0.0:9, insecure: true}", "unless there is a key in `keys` or ADMIN_API_KEY"),
+        (SERVERS + "admin: 0.0.0.0:9", "unless there is a key (in `keys`, or as ADMIN_API_KEY) and `tls: {cert: "),
+        (SERVERS + "admin: {listen: '10.0.0.1:9', tls: {cert: a, key: b}}", "unless there is a key (in `keys`, or as"),
+        (
+            SERVERS + "admin: {listen: 0.0.0.0:9, insecure: true}",
+            "unless there is a key (in `keys`, or as ADMIN_API_KEY)",
+        ),
         (SERVERS + "redis: http://h", "must be a URL such as redis://"),
         (SERVERS + "logs: {access: {redact: cookie}}", 'must be such as "query:token"'),
         (SERVERS + "defaults: {health: {active: {body: '('}}}", "must be a regular expression"),
@@ -185,8 +189,13 @@ def test_a_key_of_the_admin_api_that_cannot_work_is_refused(keys: str, reason: s
     assert reason in found
 
 
-def test_another_address_of_the_admin_api_needs_a_key_and_a_word_about_tls() -> None:
-    assert not problems(f"{SERVERS}admin: {{listen: 0.0.0.0:9, insecure: true, keys: [{KEY % ('a', '2027-01-31')}]}}")
+def test_another_address_of_the_admin_api_needs_a_key_and_tls_or_a_word_about_it() -> None:
+    here = f"{SERVERS}admin: {{listen: 0.0.0.0:9, keys: [{KEY % ('a', '2027-01-31')}], "
+    (found,) = problems(here + "}")
+    assert "unless there is `tls: {cert: ..., key: ...}` (or `insecure: true`: others can read keys)" in found
+    assert not warnings(here + "tls: {cert: a.pem, key: a.key}}")
+    (warned,) = warnings(here + "insecure: true}")
+    assert "admin.insecure: is true: whoever is on the way to the API can read keys" in warned
 
 
 @pytest.mark.parametrize(
