@@ -21,7 +21,7 @@ async def test_a_server_is_added_and_told_where_it_is(desk: Desk) -> None:
     assert answer.status == 201
     assert answer.headers["Location"] == f"{SERVERS}/127.0.0.1%3A2009"
     assert answer.at("name") == "127.0.0.1:2009"
-    assert answer.at("state") == "checking"
+    assert answer.at("state") in ("checking", "down")  # nobody is there, which may have been found out by now
     found = await desk.ask("GET", answer.headers["Location"])
     assert (found.at("weight", "set"), found.at("backup"), found.at("max_connections")) == (3, True, 9)
 

@@ -149,6 +149,7 @@ class House:
             "listen": f"127.0.0.1:{self.admin}",
             "state": str(self.folder / "overlay.yaml"),
             "keys": self.records,
+            "rate_limit": None,  # what is tried is tried fast
             **self.settings.get("admin", {}),
         }
         whole = {
