@@ -41,15 +41,18 @@ class Terms:
     def __init__(self, rate: float, burst: int) -> None:
         """`rate`: tokens a second. A token's time is exact; what is added for several is rounded to microseconds."""
         interval = 1_000_000 / rate
-        self.interval = f"{interval:.6f}"
+        self.interval = b"%.6f" % interval
         # Rounded up and one more, or a burst that is no whole number of microseconds would lack its last token.
-        self.depth = ceil(burst * interval) + 1
+        self.depth = b"%d" % (ceil(burst * interval) + 1)
 
 
 def bucket_key(prefix: str, policy: str, key: str, secret: bytes) -> str:
     """Where the bucket of a key is. Redis gets no client's address, cookie or API key to see, and nothing long."""
     digest = blake2b(key.encode(), digest_size=12, key=secret).hexdigest()
     return f"{prefix}rl:{{{policy}:{digest}}}"
+
+
+DIGEST: Final = BUCKET.digest.encode()
 
 
 def told(answer: object) -> tuple[int, float]:

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Final, Literal
 
 from balancer.guarding.presence import Presence
-from balancer.guarding.shared_bucket import BUCKET, Terms, bucket_key, told
+from balancer.guarding.shared_bucket import BUCKET, DIGEST, Terms, bucket_key, told
 from balancer.guards.gcra import Gcra
 from balancer.guards.leases import LOW, SPENT, Leases, Lot
 from balancer.guards.limiter import COUNTED, RATE, Counted, Policy
@@ -40,6 +40,8 @@ FIRST: Final = 0.25
 STEADY: Final = 30.0
 """Seconds that it has to work for the next pause to be the shortest again."""
 
+AWAY: Final = ("open", "half-open")
+SLOW: Final = "answers take too long"
 LOCAL: Final = "rate_limits_local"
 SHARED: Final = "rate_limits_shared"
 
@@ -72,8 +74,10 @@ class SharedLimits:
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Random | None = None,
+        deadline: float = DEADLINE,
     ) -> None:
         """`secret`: what all balancers know and Redis does not; keys of clients are hashed with it."""
+        self.deadline = deadline
         self.policies: dict[str, SharedPolicy] = {}
         self.prefix = ""
         self.secret = blake2b(secret, digest_size=32, person=b"rate limits").digest()
@@ -151,15 +155,27 @@ class SharedLimits:
     # Whether Redis can be asked.
 
     async def _beat(self, gateway: Gateway) -> None:
+        with suppress(Unavailable):
+            await gateway.run("PING")  # it pays for the connection
         while True:
+            began = self.clock()
             try:
-                await self._presence.tell(gateway, self.prefix, self.clock())
+                await self._presence.tell(gateway, self.prefix, began)
             except Unavailable as error:
-                self.fall(error.why)
+                self._miss(error.why)
             else:
-                self._rise()
+                if self.clock() - began < self.deadline:
+                    self._rise()
+                else:
+                    self._miss(SLOW)
             self._first.set()
             await self._sleep(BEAT if self.shares else self._pause * self._rng.uniform(1.0, 1.5))
+
+    def _miss(self, why: str) -> None:
+        """There was no answer, or none in time."""
+        self._missed += 1
+        if not self.shares or why not in (SLOW, "timeout") or self._missed >= MISSES:
+            self.fall(why)
 
     def _rise(self) -> None:
         instances = self._presence.instances
@@ -218,34 +234,35 @@ class SharedLimits:
                 self._ask(policy, policy.leases, key, lot, now)
 
     def _ask(self, policy: SharedPolicy, leases: Leases[Asking], key: str, lot: Lot[Asking], now: float) -> None:
-        until = now + DEADLINE
+        until = now + self.deadline
         if lot.queue:
-            until = max(lot.queue[0][1].since + DEADLINE, now + LEAST)
+            until = max(lot.queue[0][1].since + self.deadline, now + LEAST)
         want, least = leases.order(lot, now)
         policy.questions += 1
         name = bucket_key(self.prefix, policy.name, key, self.secret)
         terms = policy.terms
-        command = (1, name, terms.interval, terms.depth, want, least)
+        command = (b"1", name, terms.interval, terms.depth, b"%d" % want, b"%d" % least)
         gateway = self._gateway
         if gateway is None:
             self._unanswered(policy, leases, key, lot, "closed")
             return
-        answer = gateway.run("EVALSHA", BUCKET.digest, *command, deadline=until - now)
+        answer = gateway.run(b"EVALSHA", DIGEST, *command, deadline=until - now)
 
         def answered(answer: asyncio.Future[object]) -> None:
             try:
                 granted, debt = told(answer.result())
             except Unavailable as error:
                 if error.why == "NOSCRIPT":
-                    again = gateway.run("EVAL", BUCKET.text, *command, deadline=max(until - self.clock(), LEAST))
+                    again = gateway.run(b"EVAL", BUCKET.text, *command, deadline=max(until - self.clock(), LEAST))
                     again.add_done_callback(answered)
                     return
                 self._unanswered(policy, leases, key, lot, error.why)
                 return
             self._missed = 0
             now = self.clock()
+            tell = asyncio.get_running_loop().call_soon  # so that what comes of one does not touch the others
             for asking, said in leases.told(lot, granted, debt, now):
-                asking.tell(policy.verdict(key, said))
+                tell(asking.tell, policy.verdict(key, said))
             if lot.owed and not lot.asked:
                 self._ask(policy, leases, key, lot, now)
 
@@ -257,12 +274,13 @@ class SharedLimits:
             self._gateway.run("DEL", bucket_key(self.prefix, policy, key, self.secret))
 
     def _unanswered(self, policy: SharedPolicy, leases: Leases[Asking], key: str, lot: Lot[Asking], why: str) -> None:
-        self._missed += 1
-        if self.shares and (why != "timeout" or self._missed >= MISSES):
-            self.fall(why)
+        # Of a cluster a part may be away: those whose tokens are there are told at once, and nobody waits.
+        if self.shares and not (why in AWAY and self._gateway is not None and self._gateway.up):
+            self._miss(why)
         now = self.clock()
+        tell = asyncio.get_running_loop().call_soon
         for cost, asking in leases.failed(lot):
-            asking.tell(policy.alone(key, cost, now))
+            tell(asking.tell, policy.alone(key, cost, now))
 
 
 class SharedPolicy:

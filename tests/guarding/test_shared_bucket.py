@@ -44,7 +44,7 @@ class Model:
         self.full = 0
 
     def take(self, want: int, least: int, now: int) -> tuple[int, int]:
-        interval, depth = float(self.terms.interval), self.terms.depth
+        interval, depth = float(self.terms.interval), int(self.terms.depth)
         full = max(now, min(self.full, now + depth))
         granted = min(want, floor((now + depth - full) / interval))
         if granted < least:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import AsyncExitStack
+from random import Random
 from typing import Any
 
 import pytest
 
 from balancer.guarding.presence import LIFE, Presence
 from balancer.guarding.shared_bucket import BUCKET
-from balancer.guarding.shared_limits import DEADLINE, LOCAL, LONGEST, MISSES, PAUSE, SHARED, Asking
+from balancer.guarding.shared_limits import DEADLINE, LOCAL, LONGEST, MISSES, PAUSE, SHARED, SLOW, Asking
 from balancer.guards.rulings import Ruling
-from balancer.guards.verdict import Refusal
+from balancer.guards.verdict import Refusal, Verdict
 from balancer.http1.head import parse_request
 from balancer.redis_gateway import Gateway
+from balancer.redis_slots import key_slot
 from config.schema import Redis
 from tests.fault_proxy import fault_proxy
 from tests.guarding.shared import PATIENT, Balancer, balancer
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import RedisCluster, RedisServer, redis_cluster, redis_server
 from tests.tree import ROOT
 
-__all__ = ["redis_server"]  # a fixture
+__all__ = ["redis_cluster", "redis_server"]  # fixtures
 
 
 async def several(stack: AsyncExitStack, url: str, count: int, **policy: Any) -> list[Balancer]:
@@ -197,6 +199,21 @@ async def test_a_redis_that_does_not_answer_is_soon_not_waited_for(redis_server:
         redis_server.resume()
 
 
+async def test_a_redis_that_is_always_late_is_not_asked_until_it_is_not(redis_server: RedisServer) -> None:
+    async with fault_proxy(redis_server.port) as proxy, balancer(proxy.url, rate="9/h", burst=9, shared="exact") as one:
+        proxy.delay = 1.5 * DEADLINE
+        together = [one.ask(f"192.0.2.{n}") for n in range(MISSES)]
+        assert [await answer.status() for answer in together] == [200] * MISSES
+        for _ in range(5):
+            await one.naps.wake()
+            await asyncio.sleep(2 * DEADLINE)
+        assert [event for event, _ in one.events] == [LOCAL], "a beat was answered, but too late for requests"
+        assert one.limits.sharing is not None
+        assert one.limits.sharing.reason == SLOW
+        proxy.delay = 0.0
+        await one.until("shared")
+
+
 async def test_one_late_answer_makes_nobody_do_without_redis(redis_server: RedisServer) -> None:
     async with fault_proxy(redis_server.port) as proxy, balancer(proxy.url, rate="9/h", burst=9, shared="exact") as one:
         for _ in range(3):
@@ -285,6 +302,80 @@ async def test_a_balancer_that_starts_without_redis_takes_itself_for_the_only_on
     async with balancer("redis://127.0.0.1:1", patience=0.1, rate="10/h", burst=10, shared="leased") as one:
         assert [await one.passes() for _ in range(11)] == [True] * 10 + [False]
         assert [event for event, _ in one.events] == [LOCAL]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["exact", "leased"])
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_befalls_redis_each_question_is_answered_once(
+    redis_server: RedisServer, mode: str, seed: int
+) -> None:
+    rng = Random(seed)
+    asked: list[Verdict] = []
+    answers: list[list[Refusal | None]] = []
+    async with (
+        fault_proxy(redis_server.port) as proxy,
+        balancer(proxy.url, patience=0.1, rate="200/s", burst=40, shared=mode) as one,
+    ):
+        for turn in range(300):
+            if turn % 20 == 0:
+                proxy.delay = rng.choice([0.0, 0.0, 0.01, 2 * DEADLINE])
+                proxy.garble = rng.choice([None, None, None, b"+9 9\r\n", b"$1\r\nx\r\n", b"-OOM full\r\n"])
+                proxy.silent = rng.random() < 0.1
+                proxy.refuse = rng.random() < 0.1
+                if rng.random() < 0.2:
+                    proxy.cut()
+                if rng.random() < 0.2:
+                    redis_server.do("SCRIPT", "FLUSH")
+            for _ in range(rng.randrange(6)):
+                verdict = one.verdict(f"192.0.2.{rng.randrange(4)}", cost=rng.randint(1, 5))
+                asked.append(verdict)
+                if isinstance(verdict, Asking):
+                    told: list[Refusal | None] = []
+                    answers.append(told)
+                    verdict.ask(told.append)
+                    if rng.random() < 0.1:
+                        verdict.forget()
+                        answers.pop()
+            if turn % 3 == 0:
+                await one.naps.wake()
+            await asyncio.sleep(rng.random() * 0.01)
+        await asyncio.sleep(4 * DEADLINE)
+        assert len(asked) > 300
+        assert len(answers) > 5
+        assert {len(told) for told in answers} == {1}
+        assert sum(one.counted().values()) == len(asked)
+
+
+# A cluster.
+
+
+@pytest.mark.slow
+async def test_a_cluster_holds_limits_and_those_of_a_part_that_is_away_are_held_here(
+    redis_cluster: RedisCluster,
+) -> None:
+    clients = [f"192.0.2.{n}" for n in range(60)]
+    async with AsyncExitStack() as stack:
+        found = await several(stack, redis_cluster.url, 2, rate="2/h", burst=2, shared="exact")
+        answers = [one.ask(client) for client in clients for one in (*found, *found)]
+        assert [await answer.status() for answer in answers].count(200) == 2 * len(clients)
+        assert all("fallback" not in one.counted() for one in found)
+        slot = key_slot(b"balancer:rl:instances")
+        (number,) = (number for number in range(3) if slot in redis_cluster.slots(number))
+        gone = redis_cluster.nodes[number - 1]
+        gone.kill()
+        async with asyncio.timeout(10):
+            while found[0].gateway.state.phase != "partial":
+                for n in range(60):
+                    await found[0].ask(f"198.51.100.{n}").status()
+                await found[0].naps.wake()
+                await asyncio.sleep(0.01)
+        await found[0].until("shared")
+        events = len(found[0].events)
+        answers = [found[0].ask(f"203.0.113.{n}") for n in range(60)]
+        assert [await answer.status() for answer in answers].count(200) == 60
+        assert found[0].counted()["fallback"] > 0
+        assert len(found[0].events) == events, "the rest of the cluster is asked as ever"
 
 
 # Reloads.
