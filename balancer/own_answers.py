@@ -73,6 +73,7 @@ class OwnAnswers:
             if route.edits.careful is not None:
                 secure = is_secure(head, client.scheme, trusted=client.trusted)
                 extra += route.edits.careful.beside(extra, secure=secure)
+        extra += decision.extra
         common = head.common
         persistent = common.persistent and not common.has_body and not client.last
         bodiless = head.method == b"HEAD"

@@ -43,6 +43,9 @@ class RateLimit(Model):
     true, takes tokens from it in lots; false: each for itself."""
     on_redis_down: Literal["local", "allow", "deny"] = "local"
     """While Redis can not be asked: this balancer's share of the limit, no limit, or no request."""
+    fields: Literal["refused", "always"] = "refused"
+    """Which answers tell of the limit in RateLimit fields: those to refused requests, or all. What is left of a shared
+    limit is told to refused requests alone."""
     max_keys: Annotated[int, Field(ge=100, le=10_000_000)] = 100_000
     """Keys that are remembered; the one that was not seen for the longest time is forgotten first."""
 

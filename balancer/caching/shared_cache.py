@@ -115,6 +115,7 @@ class SharedCache:
             if (
                 now < entry.fresh_until
                 and lane_cookie is None
+                and not decision.extra
                 and method == b"GET"
                 and head.minor == 1
                 and common.persistent

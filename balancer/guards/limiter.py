@@ -126,6 +126,7 @@ class Policy:
         exempts = bool(settings.exempt)
         counts = settings.concurrency is not None
         limits = settings.rate is not None
+        tells = limits and settings.fields == "always"
 
         def step(head: RequestHead, client: Client, decision: Decision) -> Verdict:
             if key_for is None:
@@ -148,9 +149,18 @@ class Policy:
                     return self.over(key, said)
                 return None if isinstance(said, Counted) else said
             decisions["allowed"] += 1
+            if tells:
+                decision.extra += self._told(key, decision.started)
             return None
 
         return step
+
+    def _told(self, key: str, now: float) -> bytes:
+        """What an answer says to a client that keeps to the limit."""
+        if self.shared is not None:
+            return self.fields
+        left, full = self.buckets.left(key, now), ceil(self.buckets.full_in(key, now))
+        return b'%bRateLimit: "%b";r=%d;t=%d\r\n' % (self.fields, self.name.encode(), left, full)
 
     def _stands_out(self, key: str, decision: Decision) -> Verdict | Literal[False]:
         """What is said of a key that an operator named, or of an exempt client; False of all others."""

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.guards.sites import ask, from_trusted, guarded, written
-from tests.proxy.wire import Peer, ok
+from tests.proxy.wire import Peer, ok, replies
 
 SLOW = 1.0  # a second is far longer than a test takes between two requests
 
@@ -273,3 +273,25 @@ async def test_addresses_that_may_not_come_are_refused_before_anything_is_counte
             403,
             403,
         ]
+
+
+async def test_answers_tell_how_much_is_left_where_they_are_to() -> None:
+    text = """
+    cache: {enabled: true}
+    rate_limits: {slow: {rate: 3/h, fields: always}}
+    routes:
+      all: {pool: default, rate_limit: slow}
+      fixed: {match: /fixed, respond: {body: hello}, rate_limit: slow}
+    """
+    cached = ok(fields=b"Cache-Control: max-age=60\r\n")
+    async with guarded(text, replies(cached)) as site:
+        peer = await site.connect()
+        told = []
+        for path in (b"/a", b"/a", b"/fixed"):  # from a server, from the cache, from the balancer itself
+            status, fields, _ = await ask(peer, path=path)
+            assert status == 200
+            assert fields["ratelimit-policy"] == '"slow";q=3;w=3600'
+            told.append(fields["ratelimit"].partition(";t=")[0])
+        assert told == ['"slow";r=2', '"slow";r=1', '"slow";r=0']
+        status, fields, _ = await ask(peer, path=b"/a")
+        assert (status, fields["ratelimit"].partition(";t=")[0]) == (429, '"slow";r=0')
