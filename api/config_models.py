@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
 
 from api.operation import Model
 from balancer.history import Cause
+from config.origin import Kind
 from config.values import seconds
 
 Source = Literal["running", "file"]
@@ -34,6 +35,20 @@ class ChangeQuery(Model):
     """Only say what would happen."""
     confirm: Confirm | None = None
     """Undo it again unless it is confirmed within this time; 0: keep it at once; by default as `admin.confirm` says."""
+
+
+class SaveQuery(Model):
+    """How to save."""
+
+    dry_run: bool = False
+    """Only say whether it is possible, and what would be written."""
+
+
+class PathQuery(Model):
+    """Which settings."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1000, examples=["pools.app.servers.a.weight"])]
+    """One, or everything below a part; names with dots in them are quoted: pools.app.servers["10.0.0.11:8000"]."""
 
 
 class RollbackRequest(Model):
@@ -115,6 +130,50 @@ class RevisedAnswer(Model):
     restart_required: list[str]
     """Settings among the changes that take effect only at the next start."""
     warnings: list[ConfigWarning]
+
+
+class SavedAnswer(Model):
+    """What was folded into the file."""
+
+    dry_run: bool
+    file: str
+    changes: list[ConfigChange]
+    """From what the file said to what it says now."""
+
+
+class WrittenAnswer(Model):
+    """What holds without the API."""
+
+    source: Kind
+    value: str | None
+    file: str | None
+    line: int | None
+    column: int | None
+    path: str | None
+    """Where it was written, if under another path: `defaults.timeouts.connect`, say."""
+    variables: list[str]
+    """Variables and files that it came from."""
+
+
+class WhyItem(Model):
+    """One setting in force."""
+
+    path: str
+    value: str | None
+    """Credentials are masked; null: nothing."""
+    source: Kind
+    by: str | None
+    """The key that said so over the API; null: the API did not, or that is not known any more."""
+    at: datetime | None
+    written: WrittenAnswer
+
+
+class WhyAnswer(Model):
+    """Where settings come from."""
+
+    items: list[WhyItem]
+    more: int
+    """Settings that are not told."""
 
 
 class DiffAnswer(Model):

@@ -18,17 +18,23 @@ from api.config_models import (
     ConfirmRequest,
     DiffAnswer,
     HistoryAnswer,
+    PathQuery,
     Provisional,
     ReloadAnswer,
     RevisedAnswer,
     RevisionAnswer,
     RollbackRequest,
+    SavedAnswer,
+    SaveQuery,
     Source,
     SourceQuery,
+    WhyAnswer,
+    WhyItem,
+    WrittenAnswer,
 )
 from api.guard import LIMIT
 from api.operation import Call, Operation, Reply, if_match, matches
-from api.problems import Problem
+from api.problems import Fault, Problem
 from api.requests import PoolQuery
 from api.services import Services
 from api.translation import as_problems, fault_of
@@ -38,9 +44,11 @@ from config.amend import Amended, Basis, amended, read_body, replaced
 from config.diff import Change, diff
 from config.document import document
 from config.nodes import Table
-from config.problems import ConfigError
+from config.problems import ConfigError, path_of
 from config.problems import Problem as Found
 
+MOST_WHY = 500
+"""Settings of one answer."""
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 """RFC 9512, and what was said before it."""
 PATCH = ("application/merge-patch+json", "application/json", *YAML)
@@ -63,6 +71,7 @@ class Configuration:
 
     def operations(self) -> tuple[Operation, ...]:
         unkept = {507: "The change could not be kept on disk, and so was not made."}
+        stale = {412: "The configuration is another one by now."}
         waiting = {409: "A change is on trial: confirm it or roll it back first."}
         return (
             Operation("GET", "/api/config", "viewer", self.show_config, {200: "The configuration."}),
@@ -121,6 +130,22 @@ class Configuration:
                 self.confirm_config,
                 {200: "It stays."},
                 {409: "Nothing is on trial, or another revision.", **unkept},
+            ),
+            Operation(
+                "GET",
+                "/api/config/why",
+                "viewer",
+                self.why_config,
+                {200: "Where it comes from."},
+                {404: "Nothing is at this path."},
+            ),
+            Operation(
+                "POST",
+                "/api/config/save",
+                "admin",
+                self.save_config,
+                {200: "The file says it now, or with `dry_run` could."},
+                {409: "The file can not be made to say it, or is another one by now.", **stale, **unkept},
             ),
             Operation(
                 "DELETE",
@@ -284,6 +309,47 @@ class Configuration:
         found = await asyncio.to_thread(diff, self._control.loaded.config, loaded.config, loaded.unjudged)
         changed = [change.path for change in found]
         return CheckAnswer(valid=True, problems=[], warnings=_warnings(loaded.warnings), changed=changed)
+
+    async def why_config(self, call: Call, query: PathQuery) -> WhyAnswer:
+        """Where each setting at or below a path comes from: a default, the file, a variable, or the API."""
+        try:
+            path = path_of(query.path)
+        except ValueError as error:
+            raise Problem(422, "1 field is not as expected", [Fault(pointer="?path", message=str(error))]) from None
+        with as_problems():
+            found = await self._control.revisions.why(path)
+        file = self._control.loaded.file
+        items = [
+            WhyItem(
+                path=one.path,
+                value=one.value,
+                source=one.kind,
+                by=said.by if said is not None else None,
+                at=said.at if said is not None else None,
+                written=WrittenAnswer(
+                    source=one.below.kind,
+                    value=one.below.value,
+                    file=str(file) if one.below.line and file is not None else None,
+                    line=one.below.line,
+                    column=one.below.column,
+                    path=one.below.under,
+                    variables=list(one.below.variables),
+                ),
+            )
+            for one, said in found[:MOST_WHY]
+        ]
+        return WhyAnswer(items=items, more=max(0, len(found) - MOST_WHY))
+
+    async def save_config(self, call: Call, query: SaveQuery) -> Reply[SavedAnswer]:
+        """Fold what the API has changed into the file, which keeps its comments and is kept as `.bak`, too.
+
+        With `dry_run`, only say whether that is possible. States of servers are not of the file.
+        """
+        terms = Terms(call.author, matches(call), query.dry_run)
+        with as_problems():
+            changes_ = await self._control.revisions.save(terms)
+        answer = SavedAnswer(dry_run=query.dry_run, file=str(self._control.loaded.file), changes=_changes(changes_))
+        return Reply(answer, headers={"ETag": self._control.revisions.etag})
 
     async def clear_overlay(self, call: Call, query: PoolQuery) -> Reply[ConfigAnswer]:
         """Take back what the API has changed, in one pool or everywhere."""

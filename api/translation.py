@@ -10,8 +10,10 @@ from balancer.changes import Conflict, Stale, Unknown
 from balancer.control import PublishError
 from config.amend import BODY
 from config.file_only import FileOnly
+from config.origin import Nowhere
 from config.problems import ConfigError, json_pointer, path_of
 from config.problems import Problem as Found
+from config.splice import Unsaved
 from config.state import StateError
 
 
@@ -36,6 +38,11 @@ def as_problems(places: Mapping[str, str] | None = None) -> Iterator[None]:
     except PublishError as error:
         faults = [_fault_of_sentence(sentence, places) for sentence in error.problems]
         raise Problem(422, "the configuration can not be made so; nothing was changed", faults) from None
+    except Unsaved as error:
+        faults = [fault_of(problem, places) for problem in error.problems]
+        raise Problem(409, "the file can not be made to say this; nothing was written", faults) from None
+    except Nowhere as error:
+        raise Problem(404, str(error)) from None
     except StateError as error:
         raise Problem(507, f"{error}; nothing was changed") from None
 

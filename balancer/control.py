@@ -298,8 +298,9 @@ class Control:
             return self.settled  # it is about what is on trial, and goes with it
         return settled
 
-    async def make(self, base: Loaded, overlay: Overlay, settled: Overlay) -> None:
-        """Put an overlay in force over the file, with `settled` as what the next start begins with.
+    async def make(self, base: Loaded, overlay: Overlay, settled: Overlay, file: Loaded | None = None) -> None:
+        """Put an overlay in force over the file, or over another one that has been written, with `settled` as what
+        the next start begins with.
 
         StateError, PublishError: nothing has changed. The caller's turn to change things must have come.
         """
@@ -314,7 +315,7 @@ class Control:
         if overlay == self.overlay and base is self.base:
             return
         try:
-            await self._become(base, overlay)
+            await self._become(base, overlay, file=file)
         except PublishError:
             self.settled = kept
             if settled != kept:

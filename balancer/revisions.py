@@ -25,8 +25,10 @@ from config import overlay as overlays
 from config.amend import Amended, Basis, based, reaching
 from config.diff import Change, diff
 from config.load import Loaded, parse
+from config.origin import Origin, origins
 from config.overlay import Overlay
-from config.problems import Problem
+from config.problems import Path, Problem
+from config.save import saved, write
 from config.schema import Config
 from config.state import to_text
 
@@ -49,7 +51,7 @@ class Held(Protocol):
     @property
     def settled(self) -> Overlay: ...
     async def report(self) -> Report: ...
-    async def make(self, base: Loaded, overlay: Overlay, settled: Overlay) -> None: ...
+    async def make(self, base: Loaded, overlay: Overlay, settled: Overlay, file: Loaded | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,34 @@ class Revisions:
             self.history.keep()
             log.info("configuration confirmed", revision=trial.revision, author=author)
             return trial.revision
+
+    async def save(self, terms: Terms) -> tuple[Change, ...]:
+        """Fold what the API has changed into the file; what of it. Unsaved: the file can not be made to say so."""
+        async with self._changing:
+            self._check(terms.match)
+            basis = self._held.basis
+            path = basis.file.file
+            if path is None:
+                raise Conflict("there is no file to save to: the environment says everything")
+            if self.trial is not None:
+                raise Conflict(f"revision {self.trial.revision} is on trial: confirm it or roll it back first")
+            folding = self._describe()
+            if not overlays.stateless(basis.overlay).is_empty:
+                text, loaded, overlay = await asyncio.to_thread(saved, basis, self._environ)
+                if terms.dry_run:
+                    return folding
+                if await asyncio.to_thread(path.read_bytes) != basis.file.source.content:
+                    raise Conflict(f"{path} has been changed since it was read: reload it first")
+                await asyncio.to_thread(write, path, text)
+                await self._held.make(loaded, overlay, overlay, loaded)
+                await self.note(basis.running, terms.author, "save")
+                log.info("configuration saved", file=str(path), author=terms.author, changes=len(folding))
+            return folding
+
+    async def why(self, path: Path) -> tuple[tuple[Origin, Said | None], ...]:
+        """Where the settings at or below a path come from, with who said so over the API. Nowhere: there is none."""
+        found = await asyncio.to_thread(origins, path, self._held.basis)
+        return tuple((one, self.history.kept.said.get(one.path) if one.kind == "api" else None) for one in found)
 
     # The trial.
 

@@ -350,3 +350,11 @@ def _absorbed(basis: Basis, pools: list[str]) -> Table:
     assert isinstance(after, dict)
     patch = {name: difference(before[name], after[name]) for name in known}
     return applied(tree, _tree({"pools": {name: inner for name, inner in patch.items() if inner}}, API))
+
+
+def folded(basis: Basis) -> Overlay:
+    """The same configuration with all of it in the patch, and nothing but states of servers beside that."""
+    names = [name for name in basis.overlay.pools if name in basis.base.config.pools]
+    base = patched(basis.file, _absorbed(basis, names), _permit(basis.file))
+    pools = {name: overlays.only_states(changes) for name, changes in basis.overlay.pools.items()}
+    return _kept(basis, base, pools).overlay

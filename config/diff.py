@@ -37,7 +37,7 @@ def diff(before: Config, after: Config, unjudged: Collection[Path] = ()) -> tupl
     old = dict(leaves(document(before, mask=False)))
     new = dict(leaves(document(after, mask=False)))
     return tuple(
-        Change(path_text(path), _shown(path, old.get(path, _ABSENT)), _shown(path, new.get(path, _ABSENT)))
+        Change(path_text(path), shown(path, old.get(path, _ABSENT)), shown(path, new.get(path, _ABSENT)))
         for path in {**new, **old}
         if old.get(path, _ABSENT) != new.get(path, _ABSENT) and not any(_touches(one, path) for one in unjudged)
     )
@@ -63,7 +63,8 @@ def _touches(unjudged: Path, path: Path) -> bool:
 _ABSENT = object()
 
 
-def _shown(path: Path, value: object) -> str | None:
+def shown(path: Path, value: object) -> str | None:
+    """A value in a few words, masked; None when it is not there."""
     if value is _ABSENT:
         return None
     if value is None or isinstance(value, bool):

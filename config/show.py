@@ -15,7 +15,7 @@ _ODD = re.compile("[\x85\u2028\u2029\ufeff]")
 _DOLLAR = re.compile(r"\$(?=[${])")
 
 
-class _Dumper(yaml.SafeDumper):
+class Dumper(yaml.SafeDumper):
     """Writes every text so that it is read back as it was."""
 
 
@@ -25,19 +25,28 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
 
 
-_Dumper.add_representer(str, _text)
+Dumper.add_representer(str, _text)
 
 
 def show(config: Config) -> str:
     """YAML with every value, defaults included; credentials as ***."""
-    return dump(_escaped(document(config)))
+    return dump(escaped(document(config)))
+
+
+def in_a_line(value: object) -> str:
+    """Plain data as YAML that fits into any other."""
+    text = yaml.dump(
+        [value], Dumper=Dumper, sort_keys=False, default_flow_style=True, allow_unicode=True, width=1_000_000
+    )
+    assert isinstance(text, str)  # without a stream, dump returns its text
+    return text.strip()[1:-1]
 
 
 def dump(value: object) -> str:
     """Plain data as YAML that this package's loader reads back: keys in their order, no line broken."""
     text = yaml.dump(
         value,
-        Dumper=_Dumper,
+        Dumper=Dumper,
         sort_keys=False,
         default_flow_style=False,
         allow_unicode=True,
@@ -47,10 +56,10 @@ def dump(value: object) -> str:
     return text
 
 
-def _escaped(value: object) -> object:
+def escaped(value: object) -> object:
     """Text in which what looks like a variable stays as it is."""
     if isinstance(value, dict):
-        return {key: _escaped(inner) for key, inner in value.items()}
+        return {key: escaped(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_escaped(item) for item in value]
+        return [escaped(item) for item in value]
     return _DOLLAR.sub("$$", value) if isinstance(value, str) else value

@@ -199,12 +199,15 @@ def _url(node: Scalar) -> Scalar:
 
 
 def _name(server: Node) -> str | None:
-    """Host and port of a server in a list, or the last part of its socket's path; None without a good URL."""
+    """What a server in a list is called; None without a good URL."""
     url = server.entries.get("url") if isinstance(server, Table) else server
-    if not isinstance(url, Scalar) or not isinstance(url.value, str):
-        return None
+    return name_of(url.value) if isinstance(url, Scalar) and isinstance(url.value, str) else None
+
+
+def name_of(url: str) -> str | None:
+    """Host and port of a URL, or the last part of a socket's path; None when it is not a good one."""
     try:
-        address = server_address(url.value)
+        address = server_address(url)
     except Unfit:
         return None
     return address.path.rpartition("/")[2] if address.path else str(address)

@@ -1,0 +1,113 @@
+"""Folds what the API has changed back into the file, as an editor would have done it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+
+from config import overlay as overlays
+from config.amend import Basis, folded
+from config.diff import diff
+from config.environment import TOP, VARIABLES
+from config.load import Loaded, parse
+from config.nodes import Table
+from config.overlay import Overlay
+from config.patch import ROOT
+from config.problems import ConfigError, Problem, path_of
+from config.schema import Config
+from config.splice import Splicing, Unsaved
+from config.state import StateError
+
+
+def saved(basis: Basis, environ: Mapping[str, str]) -> tuple[str, Loaded, Overlay]:
+    """The text with which the file alone says what is in force; what it is read as; and the overlay that is left.
+
+    Unsaved: there is no such text that this could find. Nothing is written yet.
+    """
+    file = basis.file
+    name = str(file.file)
+    overlay = folded(basis)
+    text = file.source.content.decode("utf-8-sig")
+    patch = _short(overlay.patch, file.source.tree)
+    spliced = Splicing(text, name, _long(file)).apply(patch, ROOT)
+    try:
+        loaded = parse(spliced.encode(), name, environ, file.file)
+    except ConfigError as error:
+        problems = [Problem(name, 0, 0, one.path, f"would be written wrongly: {one.message}") for one in error.problems]
+        raise Unsaved(problems) from None
+    if loaded.config != basis.running:
+        raise Unsaved(_differences(name, basis.running, loaded))
+    return spliced, loaded, overlays.patched(overlay, {}, overlay.pools)
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Put a text in the place of a file, whose old one is kept as `.bak`. StateError: it is as it was."""
+    temporary = None
+    try:
+        if path.is_symlink():
+            raise StateError(f"{path} is a link: save by hand where it leads to")
+        shutil.copy2(path, path.with_name(f"{path.name}.bak"))
+        status = path.stat()
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), status.st_mode & 0o7777)
+            with contextlib.suppress(PermissionError):  # only root may give a file to somebody else
+                os.fchown(file.fileno(), status.st_uid, status.st_gid)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            pathlib.Path(temporary).unlink(missing_ok=True)
+        raise StateError(f"{path} can not be written by the balancer: {error.strerror or error}") from error
+
+
+def _differences(name: str, running: Config, loaded: Loaded) -> list[Problem]:
+    """What a text would not say as it is in force; a variable that is over the file is named."""
+    told = []
+    for change in diff(running, loaded.config):
+        over = _over(loaded, change.path)
+        why = f", as {over} is over the file" if over else ""
+        message = f"would be {change.after} and not {change.before}{why}: write it into the file by hand"
+        told.append(Problem(name, 0, 0, change.path, message))
+    return told
+
+
+def _over(loaded: Loaded, path: str) -> str:
+    """The variable that says a setting, whatever the file says; or nothing."""
+    place = loaded.where(path_of(path))
+    return place.file if place is not None and place.file in VARIABLES else ""
+
+
+def _long(file: Loaded) -> Table:
+    """What the splices go by: the long form, with what short keys at the top stand for under these."""
+    written = file.written
+    for short, (group, name, key) in TOP.items():
+        if short in file.source.tree.entries:
+            member = written.table(group).table(name)
+            if key in member.entries:
+                written = written.having(short, member.entries[key])
+    return written
+
+
+def _short(patch: Mapping[str, object], tree: Table) -> dict[str, object]:
+    """The patch with short keys at the top where the file has them."""
+    result = dict(patch)
+    for short, (group, name, key) in TOP.items():
+        members = result.get(group)
+        member = members.get(name) if isinstance(members, Mapping) else None
+        if short not in tree.entries or not isinstance(member, Mapping) or key not in member:
+            continue
+        assert isinstance(members, Mapping)  # it has just been looked into
+        result[short] = member[key]
+        rest = {one: value for one, value in member.items() if one != key}
+        left = {**members, name: rest} if rest else {one: value for one, value in members.items() if one != name}
+        result[group] = left
+        if not left:
+            del result[group]
+    return result
