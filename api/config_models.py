@@ -193,7 +193,7 @@ class RevisionAnswer(Model):
     revision: int
     at: datetime
     author: str
-    """The id of the key, or "the file", "the start", "the balancer"."""
+    """The id of the key, or "the file", "the operator", "the balancer"."""
     cause: Cause
     changes: list[ConfigChange]
     more: int

@@ -15,6 +15,7 @@ from balancer.commands.outcome import ERROR, INTERRUPTED, USAGE, Failure
 
 if TYPE_CHECKING:
     from balancer.commands.client import Client
+    from balancer.commands.revisions import Terms
 
 AFTER = """\
 environment:
@@ -285,7 +286,111 @@ def _limits_options(own: ArgumentParser) -> None:
 def _show(options: Namespace, console: Console) -> int:
     from balancer.commands.config import show
 
+    if options.running:
+        from balancer.commands.revisions import running
+
+        return running(console, _client(options, console), options.json)
     return show(console, options.config, options.json)
+
+
+def _show_options(own: ArgumentParser) -> None:
+    own.add_argument("--running", action="store_true", help="what is in force in the running balancer")
+
+
+def _terms(options: Namespace) -> Terms:
+    from balancer.commands.revisions import Terms
+
+    return Terms(options.dry_run, options.confirm, options.json)
+
+
+def _terms_options(own: ArgumentParser) -> None:
+    own.add_argument("--dry-run", action="store_true", help="only say what would change, and what that would do")
+    own.add_argument(
+        "--confirm",
+        metavar="DURATION",
+        help="undo it again unless `balancer config confirm` comes within this time, such as 30s "
+        "(default: as admin.confirm says; 0: keep it at once)",
+    )
+
+
+def _patch(options: Namespace, console: Console) -> int:
+    from balancer.commands.revisions import patch
+
+    return patch(console, _client(options, console), options.file, options.settings, _terms(options))
+
+
+def _patch_options(own: ArgumentParser) -> None:
+    own.add_argument("file", nargs="?", type=Path, metavar="FILE", help="what to change, as YAML or JSON; - for stdin")
+    own.add_argument(
+        "--set",
+        dest="settings",
+        metavar="PATH=VALUE",
+        action="append",
+        default=[],
+        help="a setting, such as pools.app.servers.a.weight=3; nothing after the = takes it back",
+    )
+
+
+def _put(options: Namespace, console: Console) -> int:
+    from balancer.commands.revisions import put
+
+    return put(console, _client(options, console), options.file, _terms(options))
+
+
+def _put_options(own: ArgumentParser) -> None:
+    own.add_argument("file", type=Path, metavar="FILE", help="a whole configuration; - for stdin")
+
+
+def _diff(options: Namespace, console: Console) -> int:
+    from balancer.commands.revisions import diff
+
+    return diff(console, _client(options, console), options.json)
+
+
+def _history(options: Namespace, console: Console) -> int:
+    from balancer.commands.revisions import history
+
+    return history(console, _client(options, console), options.json)
+
+
+def _rollback(options: Namespace, console: Console) -> int:
+    from balancer.commands.revisions import rollback
+
+    return rollback(console, _client(options, console), options.revision, _terms(options))
+
+
+def _revision(own: ArgumentParser) -> None:
+    own.add_argument("revision", type=int, metavar="REVISION", help="as `balancer config history` numbers them")
+
+
+def _confirm(options: Namespace, console: Console) -> int:
+    from balancer.commands.revisions import confirm
+
+    return confirm(console, _client(options, console), options.revision)
+
+
+def _maybe_revision(own: ArgumentParser) -> None:
+    own.add_argument("revision", nargs="?", type=int, metavar="REVISION", help="(default: the one that is on trial)")
+
+
+def _why(options: Namespace, console: Console) -> int:
+    from balancer.commands.revisions import why
+
+    return why(console, _client(options, console), options.path, options.json)
+
+
+def _path(own: ArgumentParser) -> None:
+    own.add_argument("path", metavar="PATH", help="a setting, such as pools.app.servers.a.weight, or a part: pools.app")
+
+
+def _save(options: Namespace, console: Console) -> int:
+    from balancer.commands.revisions import save
+
+    return save(console, _client(options, console), options.dry_run)
+
+
+def _save_options(own: ArgumentParser) -> None:
+    own.add_argument("--dry-run", action="store_true", help="only say whether it is possible, and what would be saved")
 
 
 def _schema(options: Namespace, console: Console) -> int:
@@ -420,13 +525,41 @@ COMMANDS = (
 GROUPS = (
     (
         "config",
-        "show the configuration, its schema or an example",
+        "show, change and explain the configuration",
         (
             Command(
                 "show",
                 "print the configuration in effect, defaults included, secrets masked",
                 _show,
-                (_json, _config),
+                (_show_options, _json, *CLIENT),
+            ),
+            Command(
+                "patch",
+                "change settings of the running balancer",
+                _patch,
+                (_patch_options, _terms_options, _json, *CLIENT),
+            ),
+            Command(
+                "put",
+                "put a whole configuration in the place of the running one",
+                _put,
+                (_put_options, _terms_options, _json, *CLIENT),
+            ),
+            Command("diff", "show what the API says over the file, and what the file has new", _diff, (_json, *CLIENT)),
+            Command("history", "show the last configurations, and who made them", _history, (_json, *CLIENT)),
+            Command(
+                "rollback",
+                "make an earlier configuration the running one again",
+                _rollback,
+                (_revision, _terms_options, _json, *CLIENT),
+            ),
+            Command("confirm", "keep the change that is on trial", _confirm, (_maybe_revision, *CLIENT)),
+            Command("why", "say where a setting comes from", _why, (_path, _json, *CLIENT)),
+            Command(
+                "save",
+                "write what the API has changed into the file, comments and all",
+                _save,
+                (_save_options, *CLIENT),
             ),
             Command("schema", "print the JSON Schema of the file, for editors", _schema),
             Command("example", "print a commented file with every key", _example),

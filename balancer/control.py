@@ -24,7 +24,7 @@ from balancer.history import History
 from balancer.memory import Memory, judge
 from balancer.preview import Preview, PreviewAnswer
 from balancer.reloads import Reloaded, Reloads, restart_required
-from balancer.revisions import Revisions
+from balancer.revisions import FILE, Revisions
 from balancer.server import ServerKey
 from balancer.server_tls import BadPools, Contexts
 from balancer.snapshot import Snapshot
@@ -42,7 +42,6 @@ from config.state import StateError
 
 GLANCE = 0.1
 """Seconds between two looks at a server that is waited for."""
-FILE = "the file"
 OPERATOR = "the operator"
 """Who has made a change that came without a key."""
 

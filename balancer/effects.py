@@ -104,9 +104,9 @@ def _rest(before: Config, after: Config) -> Iterator[str]:
         if isinstance(old, BaseModel) and isinstance(new, BaseModel):
             for key in type(old).model_fields:
                 if getattr(old, key) != getattr(new, key) and f"{group}.{key}" not in AT_START_ONLY:
-                    yield f"{group}: other {key} at once"
+                    yield f"{group}: the new {key.replace('_', ' ')} holds at once"
         else:
-            yield f"{group}: other settings at once"
+            yield f"{group.replace('_', ' ')}: what is new holds at once"
     for group in ("limits", "timeouts"):
         if other := _others(getattr(before, group), getattr(after, group)):
             yield f"defaults: other {group} ({other}) for new connections"

@@ -43,7 +43,7 @@ class Revision(Model):
     number: int
     at: datetime
     author: str
-    """The id of a key, or what else it was: "the file", "the start"."""
+    """The id of a key, or what else it was: "the file", "the balancer"."""
     cause: Cause
     changes: tuple[Change, ...] = ()
     """From the one before; credentials are masked."""

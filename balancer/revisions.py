@@ -34,6 +34,7 @@ from config.state import to_text
 
 GLANCE = 1.0
 """Seconds between two looks at whether errors rise."""
+FILE = "the file"
 BALANCER = "the balancer"
 """Who undoes what nobody confirmed."""
 
@@ -208,8 +209,8 @@ class Revisions:
         if text is None:
             raise Conflict(f"the file of revision {revision.number} was too large to be kept: put it back and reload")
         file = parse(text, f"the file of revision {revision.number}", self._environ, basis.file.file)
-        wanted = overlays.merge(based(file, revision.overlay).config, revision.overlay)
-        return reaching(basis, wanted)
+        origin = based(file, revision.overlay)
+        return reaching(basis, overlays.merge(origin.config, revision.overlay), origin)
 
     async def confirm(self, number: int | None, author: str) -> int:
         """Keep what is on trial; the number of its revision. Conflict: there is nothing, or another."""
@@ -274,10 +275,10 @@ class Revisions:
     async def _undo(self, trial: Trial, reason: str, author: str) -> None:
         basis, settled = self._held.basis, self._held.settled
         await self._held.make(await judge(basis.file, settled), settled, settled)
-        self._end()
         self.results["undone"] += 1
         self.history.mark(trial.revision, provisional=False, note=f"undone: {reason}")
         await self.note(basis.running, author, "undo", reason=reason)
+        self._end()
         log.error("configuration undone", revision=trial.revision, author=trial.author, reason=reason)
 
     def settle(self, overlay: Overlay) -> None:
@@ -313,7 +314,7 @@ class Revisions:
             log.warning("configuration undone", revision=latest.number, reason="the process ended before")
         self._described = await asyncio.to_thread(self._describe)
         if latest is None or latest.provisional or not self._is_in_force(latest):
-            self._add("the start", "start", ())
+            self._add(FILE, "start", ())
         self.history.keep()
 
     async def note(

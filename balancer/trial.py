@@ -101,8 +101,8 @@ def change(before: Sums, after: Sums) -> Sums:
     found: dict[Key, Sum] = {}
     for key, now in after.items():
         old = before.get(key, nothing)
-        restarted = now.total < old.total or now.bad < old.bad
-        found[key] = now if restarted else Sum(now.total - old.total, now.bad - old.bad)
+        total, bad = now.total - old.total, now.bad - old.bad
+        found[key] = Sum(total, bad) if 0 <= bad <= total else now
     return found
 
 

@@ -98,8 +98,11 @@ def replaced(basis: Basis, body: Table, environ: Mapping[str, str], *, json: boo
     return reaching(basis, wanted.config)
 
 
-def reaching(basis: Basis, wanted: Config) -> Amended:
-    """The overlay with which the file becomes the configuration wanted."""
+def reaching(basis: Basis, wanted: Config, origin: Loaded | None = None) -> Amended:
+    """The overlay with which the file becomes the configuration wanted.
+
+    `origin` is the file that it was read from, unless that is the one of `basis`.
+    """
     pools = {name: overlays.only_states(changes) for name, changes in basis.overlay.pools.items()}
     target = document(wanted, mask=False)
     base, tree = basis.file, basis.file.written
@@ -107,7 +110,7 @@ def reaching(basis: Basis, wanted: Config) -> Amended:
         patch = difference(document(base.config, mask=False), target)
         if not patch:
             return _kept(basis, base, pools)
-        _check_written_out(basis, patch)
+        _check_written_out(basis, patch, origin)
         # What is inherited changes along with what it is from, and is set right in the next round.
         tree = applied(tree, _tree(patch, BODY))
         base = patched(basis.file, tree, _permit(basis.file))
@@ -117,7 +120,7 @@ def reaching(basis: Basis, wanted: Config) -> Amended:
 
 def _kept(basis: Basis, base: Loaded, pools: Mapping[str, overlays.PoolOverlay]) -> Amended:
     """With the smallest patch that makes the base of the file."""
-    patch = cast("dict[str, JsonValue]", difference(_document(basis.file), _document(base)))
+    patch = _smallest(basis.file, base)
     gone = basis.running.pools.keys() - base.config.pools.keys()
     left = {name: changes for name, changes in pools.items() if name not in gone}
     overlay = overlays.patched(basis.overlay, patch, left)
@@ -128,13 +131,42 @@ def _kept(basis: Basis, base: Loaded, pools: Mapping[str, overlays.PoolOverlay])
     return Amended(overlay, again)
 
 
-def _check_written_out(basis: Basis, patch: Mapping[str, object]) -> None:
-    """Refuse to keep as text what the file takes from a variable or a file."""
+def _smallest(file: Loaded, base: Loaded) -> dict[str, JsonValue]:
+    """The patch that makes the base of the file, without what the file would have anyway."""
+    patch = difference(_document(file), _document(base))
+    before, after = document(file.config, mask=False), document(base.config, mask=False)
+    pruned = cast("dict[str, JsonValue]", _pruned(patch, before, after))
+    if pruned != patch:
+        try:
+            if based(file, Overlay(patch=pruned)).config == base.config:
+                return pruned
+        except ConfigError:
+            pass  # one needs the other
+    return cast("dict[str, JsonValue]", patch)
+
+
+def _pruned(patch: Mapping[str, object], before: object, after: object) -> dict[str, object]:
+    """Without what is the same in both documents."""
+    left: dict[str, object] = {}
+    for key, value in patch.items():
+        old, new = _at(before, (key,)), _at(after, (key,))
+        if same(old, new):
+            continue
+        if not isinstance(value, Mapping):
+            left[key] = value
+        elif inner := _pruned(value, old, new):
+            left[key] = inner
+    return left
+
+
+def _check_written_out(basis: Basis, patch: Mapping[str, object], origin: Loaded | None) -> None:
+    """Refuse to keep as text what a file takes from a variable or another file."""
     running = document(basis.running, mask=False)
     told = []
     for path, value in leaves(patch):
-        node = at(basis.base.tree, path)
-        if node is not None and (names := variables(node)) and value is not None and same(value, _at(running, path)):
+        node = at((origin or basis.base).tree, path)
+        names = variables(node) if node is not None and value is not None else ()
+        if names and (origin is not None or same(value, _at(running, path))):
             message = (
                 f"would have to be written out, and holds what {listed(names, 'and')} holds: change it in the file"
             )

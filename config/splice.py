@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import yaml
@@ -19,8 +20,6 @@ from config.show import dump, escaped, in_a_line
 from config.widen import SHORT, name_of
 
 _TO_EDGE = re.compile(r"[ \t]*(#[^\n]*)?(\n|\Z)")
-_COMMA_AFTER = re.compile(r"[ \t\n]*,[ \t]*")
-_COMMA_BEFORE = re.compile(r",[ \t\n]*\Z")
 _DASH = re.compile(r"[ \t]*-[ \t]+")
 _BARE = re.compile(r"[A-Za-z0-9/][A-Za-z0-9/._*:-]*[A-Za-z0-9/_]")
 """Text that needs no quotes anywhere, as nothing in it has a meaning in YAML."""
@@ -90,11 +89,11 @@ class Splicing:
                 gone.append(key)
             else:
                 self._value(held[key], value, inner, below, _under(written, key))
-        if gone and len(gone) == len(held) and not added:
-            self._put(node, "{}")
+        if gone and len(gone) == len(node.value) and (node.flow_style or not added):
+            self._replaced(node, added, shape, path)
             return
-        for key in gone:
-            self._remove(node, held[key], (*path, key))
+        spans = [(key.start_mark.index, self._end(value)) for key, value in node.value]
+        self._cut(node, spans, [index for index, (key, _) in enumerate(node.value) if key.value in gone], path)
         if added:
             self._add(node, {key: _said(one, shape_below(shape, key)) for key, one in added.items()})
 
@@ -125,18 +124,24 @@ class Splicing:
             self._replaced(node, value, shape, path)
             return
         said = value.get(key)
-        if shape.model is Pool and value.keys() == {"servers"} and isinstance(node, yaml.SequenceNode):
+        more = [f"{_flow(name)}: {_flow(one)}" for name, one in value.items() if name != key and one is not None]
+        if (
+            shape.model is Pool
+            and isinstance(node, yaml.SequenceNode)
+            and said is not None
+            and (node.flow_style or not more)
+        ):
             below = shape_below(shape, key)
             self._value((node, node), said, below, (*path, key), _under(written, key))
-            return
-        if shape.model is Pool and "servers" in value:
-            self._refuse(path, node, "is a short form: write `servers:` before it, and save again")
+            if more:
+                start, end = node.start_mark.index, node.end_mark.index
+                self._splices.insert(0, _Splice(start, start, f"{{{key}: "))
+                self._splices.append(_Splice(end, end, f", {', '.join(more)}}}"))
             return
         if not self._one_line(node):
             self._refuse(path, node, f"is a short form over several lines: write `{key}:` before it, and save again")
             return
         own = self._text[node.start_mark.index : node.end_mark.index] if said is None else _flow(said)
-        more = [f"{_flow(name)}: {_flow(one)}" for name, one in value.items() if name != key and one is not None]
         self._put(node, f"{{{', '.join([f'{key}: {own}', *more])}}}")
 
     def _servers(
@@ -153,12 +158,11 @@ class Splicing:
             self._replaced(node, new, shape, path)
             return
         assert shape.inner is not None  # servers are a map
+        self._cut_items(node, [name in value and value[name] is None for name in names], path)
         for name, change in value.items():
             if name not in items:
                 self._append(node, change, name, path)
-            elif change is None:
-                self._remove_item(node, items[name], (*path, name))
-            else:
+            elif change is not None:
                 item = items[name]
                 self._value((item, item), change, shape.inner, (*path, name), _under(written, name))
 
@@ -180,9 +184,7 @@ class Splicing:
         if not simple or node.flow_style or texts[: len(kept)] != kept or len(set(plain)) != len(plain):
             self._replaced(node, value, shape, path)
             return
-        for item in node.value:
-            if item.value not in texts:
-                self._remove_item(node, item, path)
+        self._cut_items(node, [item.value not in texts for item in node.value], path)
         for one in value[len(kept) :]:
             self._append_item(node, one, path)
 
@@ -239,25 +241,32 @@ class Splicing:
         before = "" if edge == 0 or self._text[edge - 1] == "\n" else "\n"
         self._splices.append(_Splice(edge, edge, before + "".join(f"{line}\n" for line in lines)))
 
-    def _remove(self, node: yaml.MappingNode, entry: tuple[yaml.Node, yaml.Node], path: Path) -> None:
-        self._cut(entry[0].start_mark.index, self._end(entry[1]), bool(node.flow_style), "", entry[0], path)
+    def _cut_items(self, node: yaml.SequenceNode, gone: Sequence[bool], path: Path) -> None:
+        spans = [(item.start_mark.index, self._end(item)) for item in node.value]
+        self._cut(node, spans, [index for index, out in enumerate(gone) if out], path)
 
-    def _remove_item(self, node: yaml.SequenceNode, item: yaml.Node, path: Path) -> None:
-        self._cut(item.start_mark.index, self._end(item), bool(node.flow_style), "-", item, path)
-
-    def _cut(self, start: int, end: int, flow: bool, mark: str, node: yaml.Node, path: Path) -> None:
-        if flow:
-            if found := _COMMA_AFTER.match(self._text, end):
-                self._splices.append(_Splice(start, found.end(), ""))
-            else:
-                before = _COMMA_BEFORE.search(self._text[:start])
-                self._splices.append(_Splice(before.start() if before else start, end, ""))
+    def _cut(
+        self, node: yaml.CollectionNode, spans: Sequence[tuple[int, int]], gone: Sequence[int], path: Path
+    ) -> None:
+        """Take out some of the members of a collection, which are at these spans; not all of a flow's."""
+        if not node.flow_style:
+            mark = "-" if isinstance(node, yaml.SequenceNode) else ""
+            for index in gone:
+                start, edge = spans[index][0], self._edge(spans[index][1])
+                line = self._line_start(start)
+                if self._text[line:start].strip() != mark or edge is None:
+                    self._refuse(path, node, "has something to be taken out that is not on lines of its own")
+                    return
+                self._splices.append(_Splice(line, edge, ""))
             return
-        line, edge = self._line_start(start), self._edge(end)
-        if self._text[line:start].strip() != mark or edge is None:
-            self._refuse(path, node, "is not on lines of its own")
+        kept = [index for index in range(len(spans)) if index not in gone]
+        cuts = [] if not kept or kept[0] == 0 else [(spans[0][0], spans[kept[0]][0])]
+        # Each run of others goes with the comma before it.
+        cuts += [(spans[a][1], spans[b - 1][1]) for a, b in pairwise([*kept, len(spans)]) if b - a > 1]
+        if any("#" in self._text[start:end] for start, end in cuts):
+            self._refuse(path, node, "has comments among what would be taken out")
             return
-        self._splices.append(_Splice(line, edge, ""))
+        self._splices += [_Splice(start, end, "") for start, end in cuts]
 
     def _end(self, node: yaml.Node) -> int:
         """Where the text of a node ends; a block's mark is at what comes after it."""

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from balancer.control import Control
+from balancer.history import History
 from balancer.memory import Memory
 from config.load import load
 from config.schema import Config
@@ -76,6 +77,7 @@ class Room:
             self.fleet,
             environ=self.environ,
             memory=self.memory,
+            history=History(self.state.with_suffix(".history.json")),
             applied=applied,
             **times,  # type: ignore[arg-type]  # mypy takes the values of a mapping for every argument
         )

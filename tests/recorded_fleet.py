@@ -56,7 +56,7 @@ class RecordedFleet:
         self._changed = asyncio.Condition()
         self._clock = clock
         self._started = clock()
-        self._listener = ListenerTally()
+        self.listener = ListenerTally()
         self._route = RouteTally()
 
     @property
@@ -94,7 +94,7 @@ class RecordedFleet:
             generation=snapshot.generation,
             started=self._started,
             now=self._clock(),
-            listeners=dict.fromkeys(snapshot.config.listeners, self._listener),
+            listeners=dict.fromkeys(snapshot.config.listeners, self.listener),
             routes=dict.fromkeys(snapshot.config.routes, self._route),
             pools={name: self._pool(name) for name in snapshot.config.pools},
             certificates=tuple(self.certificates),

@@ -17,6 +17,8 @@ from balancer.commands.places import KEY_VARIABLES, Admin, Key
 
 PATIENCE = 10.0
 """Seconds for an answer; a probe of slow servers is the longest that the balancer takes by itself."""
+CHANGE_PATIENCE = 60.0
+"""Seconds for a change of the whole configuration: ports may have to be opened, and every worker has to be done."""
 LARGEST = 64 * 2**20
 """Bytes of an answer that are read; ten thousand servers take about ten million."""
 _REFUSALS = frozenset((401, 403, 409, 412, 421, 428, 429))
@@ -29,6 +31,15 @@ class Answer(NamedTuple):
     status: int
     content_type: str
     body: bytes
+    tag: str = ""
+    """The ETag; empty without one."""
+
+
+class Content(NamedTuple):
+    """A body that is not made of JSON here."""
+
+    body: bytes
+    content_type: str
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -90,12 +101,30 @@ class Client:
         """`also` are statuses that are no success, and whose answer is told all the same."""
         return self._document(self.ask("POST", *path, query=query, patience=patience, body=body), also)
 
+    def change(self, method: str, *path: str, tag: str, content: Content | None, query: str = "") -> Part:
+        """Change what has this ETag, and nothing else."""
+        answer = self.ask(method, *path, query=query, patience=CHANGE_PATIENCE, body=content, match=tag)
+        return self._document(answer)
+
+    def tagged(self, *path: str, query: str = "") -> tuple[Part, str]:
+        """What is there, and its ETag."""
+        answer = self.ask("GET", *path, query=query)
+        return self._document(answer), answer.tag
+
     def delete(self, *path: str, query: str = "") -> None:
         answer = self.ask("DELETE", *path, query=query)
         if answer.status != 204:
             self._document(answer)
 
-    def ask(self, method: str, *path: str, query: str = "", patience: float = PATIENCE, body: object = None) -> Answer:
+    def ask(
+        self,
+        method: str,
+        *path: str,
+        query: str = "",
+        patience: float = PATIENCE,
+        body: object = None,
+        match: str = "",
+    ) -> Answer:
         """Whatever is answered. The parts of the path are joined by slashes, so each may hold any character.
 
         Raises Failure when nothing is.
@@ -111,13 +140,18 @@ class Client:
         if self._key is not None:
             headers["X-API-Key"] = self._key.text
         content = None
-        if body is not None:
+        if match:
+            headers["If-Match"] = match
+        if isinstance(body, Content):
+            content, headers["Content-Type"] = body
+        elif body is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
         try:
             connection.request(method, target, content, headers)
             response = connection.getresponse()
-            return Answer(response.status, response.headers.get("Content-Type", ""), response.read(LARGEST + 1))
+            kind, tag = (response.headers.get(name, "") for name in ("Content-Type", "ETag"))
+            return Answer(response.status, kind, response.read(LARGEST + 1), tag)
         except TimeoutError:
             raise Failure(UNREACHABLE, f"{self.where} has not answered within {patience:g} s") from None
         except PermissionError:

@@ -314,7 +314,7 @@ async def test_the_history_says_who_changed_what_and_a_rollback_goes_back_to_it(
     assert [(one["revision"], one["author"], one["cause"]) for one in items] == [  # type: ignore[index,call-overload]  # JSON's objects
         (3, "admin", "change"),
         (2, "admin", "change"),
-        (1, "the start", "start"),
+        (1, "the file", "start"),
     ]
     back = await desk.ask("POST", ROLLBACK, {"revision": 1})
     assert back.status == 200, back.content

@@ -49,6 +49,8 @@ ROLES = {
     ("GET", "/api/config/history"): "viewer",
     ("POST", "/api/config/rollback"): "admin",
     ("POST", "/api/config/confirm"): "admin",
+    ("GET", "/api/config/why"): "viewer",
+    ("POST", "/api/config/save"): "admin",
     ("POST", "/api/config/reload"): "operator",
     ("POST", "/api/config/check"): "admin",
     ("DELETE", "/api/config/overlay"): "admin",
@@ -78,7 +80,8 @@ class Case(NamedTuple):
 
 
 RIGHT = [
-    *(Case("GET", path, path) for method, path in ROLES if method == "GET" and "{" not in path),
+    *(Case("GET", path, path) for method, path in ROLES if method == "GET" and "{" not in path and "why" not in path),
+    Case("GET", "/api/config/why", "/api/config/why?path=pools.web"),
     Case("GET", f"{BALANCER}/next-server", f"{BALANCER}/next-server?pool=web&client=::1&path=/x&header=A:b"),
     Case("POST", f"{BALANCER}/health-check", f"{BALANCER}/health-check"),
     Case("POST", f"{BALANCER}/health-check", f"{BALANCER}/health-check", b'{"pool": "web", "server": "a"}'),
@@ -115,6 +118,7 @@ RIGHT = [
     Case("POST", "/api/config/rollback", "/api/config/rollback?dry_run=true", b'{"revision": 1}'),
     Case("PATCH", "/api/config", "/api/config?confirm=30s", b'{"shutdown": {"delay": "1s"}}', "application/json"),
     Case("POST", "/api/config/confirm", "/api/config/confirm", b"{}"),
+    Case("POST", "/api/config/save", "/api/config/save?dry_run=true"),
     Case("PUT", "/api/config", "/api/config?dry_run=true", b"@file", "application/yaml"),
     Case("DELETE", "/api/config/overlay", "/api/config/overlay?pool=web"),
     Case("POST", "/api/session", "/api/session", b'{"key": "THE-KEY"}'),
