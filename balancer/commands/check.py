@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,7 +35,7 @@ def check(console: Console, file: Path | None, style: Format) -> int:
         loaded = load(path, console.environ)
         config, warnings = loaded.config, loaded.warnings
         wrong, doubtful = certificate_problems(loaded, datetime.now(UTC))
-        problems = in_order([*_plugin_problems(loaded), *_tls_problems(loaded), *wrong])
+        problems = in_order([*_plugin_problems(loaded), *_tls_problems(loaded), *_issuer_problems(loaded), *wrong])
         warnings = in_order([*warnings, *doubtful])
     except ConfigError as error:
         problems = error.problems
@@ -78,6 +79,21 @@ def _tls_problems(loaded: Loaded) -> Iterator[Problem]:
             path = (*above, "tls", *error.key.split("."))
             place = loaded.where(path)
             yield Problem.at(place, str(error)) if place else Problem("", 0, 0, path_text(path), str(error))
+
+
+def _issuer_problems(loaded: Loaded) -> Iterator[Problem]:
+    """Authorities for the issuers of tokens that cannot be loaded: nobody with a token would be let in."""
+    for name, auth in loaded.config.auth.items():
+        if auth.jwt is None or auth.jwt.ca is None:
+            continue
+        try:
+            ssl.create_default_context(cafile=auth.jwt.ca)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            path = ("auth", name, "jwt", "ca")
+            reason = error.strerror if not isinstance(error, ssl.SSLError) and isinstance(error, OSError) else "no PEM"
+            message = f"must be a PEM file of authorities that can be read ({reason})"
+            place = loaded.where(path)
+            yield Problem.at(place, message) if place else Problem("", 0, 0, ".".join(path), message)
 
 
 def _counts(config: Config) -> dict[str, int]:

@@ -102,13 +102,21 @@ def _types(patterns: Iterable[str]) -> re.Pattern[bytes]:
 
 def scanner_step(settings: Scanners) -> Step:
     """Refuse paths that only scanners ask for, in whatever way a server may read them."""
-    refused = _paths((*SCANNED, *settings.also), anywhere=True)
+    patterns = (*SCANNED, *settings.also)
+    refused = _paths(patterns, anywhere=True)
+    firsts = frozenset(pattern[1:].partition("/")[0].lower().encode("ascii") for pattern in patterns)
+    lasts = frozenset(path.rpartition("/")[2].encode("ascii") for path in ANYWHERE)
     allowed = _paths(settings.allow, anywhere=False) if settings.allow else None
     reason = "there is nothing here" if settings.status == 404 else "requests for this path are refused"
     refusal = Refusal(settings.status, reason, SCANNER)
 
     def looks_so(path: bytes) -> bool:
         lower = path.lower()
+        # Nearly all paths are let through by how they begin and end, which is quicker than all patterns one by one.
+        last = lower.rpartition(b"/")[2]
+        first = lower[1:].partition(b"/")[0]
+        if first not in firsts and last not in lasts and not last.startswith(b".env."):
+            return False
         return refused.fullmatch(lower) is not None and (allowed is None or allowed.fullmatch(lower) is None)
 
     def step(head: RequestHead, client: Client, decision: Decision) -> Verdict:

@@ -27,22 +27,30 @@ server had said of the very same page."""
 class Careful:
     """What `security_headers` says, as lines. A server's own word is never touched."""
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_all", "_all_secure", "_lines", "_names")
 
     def __init__(self, settings: SecurityHeaders, edited: Collection[bytes]) -> None:
         """`edited` are the lower-cased names of which the operator's header edits say something."""
         told = [(name, value) for key, name in _NAMES.items() if (value := getattr(settings, key)) is not None]
         lines = [(name.lower().encode(), f"{name}: {value}\r\n".encode("ascii")) for name, value in told]
         self._lines = tuple(pair for pair in lines if pair[0] not in edited)
+        self._names = frozenset(name for name, _ in self._lines)
+        self._all_secure = b"".join([line for _, line in self._lines])
+        self._all = b"".join([line for name, line in self._lines if name != HSTS])
 
     def lines(self, fields: Iterable[Field], *, secure: bool) -> bytes:
         """Those that an answer with these fields lacks. HSTS is for https alone (RFC 6797 section 7.2)."""
-        there = {field[0] for field in fields}
-        return b"".join([line for name, line in self._lines if name not in there and (secure or name != HSTS)])
+        names = self._names
+        there = [field[0] for field in fields if field[0] in names]
+        if not there:
+            return self._all_secure if secure else self._all
+        return self._but(there, secure=secure)
 
     def beside(self, lines: bytes, *, secure: bool) -> bytes:
         """The same for an answer of the balancer's own, of which there are whole lines."""
-        there = {line.partition(b":")[0].lower() for line in lines.split(b"\r\n")}
+        return self._but({line.partition(b":")[0].lower() for line in lines.split(b"\r\n")}, secure=secure)
+
+    def _but(self, there: Collection[bytes], *, secure: bool) -> bytes:
         return b"".join([line for name, line in self._lines if name not in there and (secure or name != HSTS)])
 
 

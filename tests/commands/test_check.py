@@ -185,6 +185,21 @@ def test_the_files_of_redis_with_tls_are_looked_into(file: Path, tmp_path: Path)
     assert out.startswith(f"{file}:4:13: redis.tls.ca: {tmp_path}/empty.pem must hold certificates in PEM")
 
 
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file or directory"), ("nonsense", "no PEM")])
+def test_the_authorities_of_an_issuer_are_looked_into(
+    file: Path, tmp_path: Path, content: str | None, reason: str
+) -> None:
+    authorities = tmp_path / "issuer.pem"
+    if content is not None:
+        authorities.write_text(content)
+    jwt = f"{{jwks: https://id.example/x, issuer: x, ca: {authorities}}}"
+    file.write_text(f"servers: [http://a:1]\nauth: {{u: {{jwt: {jwt}}}}}\nroutes: {{r: {{pool: default, auth: u}}}}\n")
+    code, out, _ = balancer("check", str(file))
+    assert code == USAGE
+    assert out.startswith(f"{file}:2:")
+    assert f"auth.u.jwt.ca: must be a PEM file of authorities that can be read ({reason})" in out
+
+
 def test_certificates_are_not_asked_of_a_pool_without_tls(file: Path) -> None:
     file.write_text("pools: {app: {servers: [http://127.0.0.1:3001], tls: {ca: none.pem}}}")
     code, out, _ = balancer("check", str(file))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from jwt import PyJWS
+from jwt.algorithms import ECAlgorithm
 
 from balancer.guards.passwords import hashed
 from tests.guards.issuer import SECRET, claims, jwk, pem, private, raw, token
@@ -402,6 +403,7 @@ ATTACKS = {
     "nothing": lambda: "",
     "padding": lambda: token() + "=",
     "other base64": lambda: cut(token(), 2, lambda part: "+" + part[1:]),
+    "critical extension that a library knows": lambda: with_header({"alg": "ES256", "crit": ["b64"], "b64": True}),
     "critical extension": lambda: token(headers={"crit": ["exp"], "exp": 1}),
     "payload without encoding": lambda: unencoded(),
     "payload without encoding, put back": lambda: cut(unencoded(), 1, lambda _: token().split(".")[1]),
@@ -414,6 +416,10 @@ ATTACKS = {
     "end at infinity": lambda: signed_bytes(b'{"sub":"a","exp":1e999,"iss":"https://id.example/","aud":"shop"}'),
     "end that is no number": lambda: signed_bytes(b'{"sub":"a","exp":NaN,"iss":"https://id.example/","aud":"shop"}'),
     "end twice": lambda: signed_bytes(b'{"exp":9999999999,"exp":1,"iss":"https://id.example/","aud":"shop"}'),
+    "number that is none, elsewhere": lambda: signed_bytes(json.dumps({**claims(), "x": float("nan")}).encode()),
+    "subject twice": lambda: signed_bytes(json.dumps(claims()).encode()[:-1] + b', "sub": "admin"}'),
+    "begin that is true": lambda: raw_signed({"nbf": True}),
+    "begin that is text": lambda: raw_signed({"nbf": "1"}),
     "not yet": lambda: token(claims(nbf=NOW + 600)),
     "other issuer": lambda: token(claims(iss="https://evil.example/")),
     "other spelling of the issuer": lambda: token(claims(iss="https://id.example")),
@@ -429,6 +435,13 @@ ATTACKS = {
     "deep": lambda: signed_bytes(b"[" * 5000),
     "no UTF-8": lambda: signed_bytes(b'{"sub":"\xff"}'),
 }
+
+
+def with_header(header: dict[str, object]) -> str:
+    """Signed with the right key, under whatever header."""
+    signed = raw(header, claims()).rpartition(".")[0]
+    signature = ECAlgorithm(ECAlgorithm.SHA256).sign(signed.encode(), private("ES256"))  # type: ignore[arg-type]
+    return f"{signed}.{urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
 def unencoded() -> str:

@@ -49,6 +49,8 @@ class Service:
                 "X-Other": "1",
             }
             return web.Response(text="welcome", headers=told)
+        if session == "token":
+            return web.Response(headers={"Authorization": "Bearer of the service"})
         if session == "nobody":
             return web.Response(status=204)
         if session == "large":
@@ -66,15 +68,18 @@ class Service:
 
 
 @asynccontextmanager
-async def guarded(script: Script | None = None, more: str = "", route: str = "") -> AsyncIterator[tuple[Site, Service]]:
+async def guarded(
+    script: Script | None = None, more: str = "", top: str = "", copied: str = "Remote-User, Remote-Groups"
+) -> AsyncIterator[tuple[Site, Service]]:
     service = Service()
     await service.start()
     text = f"""
     pools: {{sso: {{servers: ["http://127.0.0.1:{service.port}"], health: {{active: false}}}}}}
     auth:
       sso:
-        forward: {{pool: sso, path: /verify, copy_headers: [Remote-User, Remote-Groups], subject: Remote-User{more}}}
-    routes: {{all: {{pool: default, auth: sso{route}}}}}
+        forward: {{pool: sso, path: /verify, copy_headers: [{copied}], subject: Remote-User{more}}}
+    routes: {{all: {{pool: default, auth: sso}}}}
+    {top}
     """
     try:
         async with serving(script or replies(ok())) as [server]:
@@ -196,6 +201,30 @@ async def test_nobody_can_say_what_the_service_would_say() -> None:
         assert b"root" not in b"".join(seen)
         assert [told(head, "remote-user") for head in seen] == [[], ["alice"]]
         assert all(b"root" not in str(request.headers).encode() for request in service.asked)
+
+
+async def test_not_even_a_trusted_proxy_says_what_is_asked_for() -> None:
+    async with guarded(top="trusted_proxies: [127.0.0.1]") as (site, service):
+        spoofs = [b"X-Forwarded-Uri: /free", b"X-Forwarded-Method: HEAD", b"X_Forwarded_Uri: /free"]
+        lines = [b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-Proto: https", *spoofs]
+        assert (await ask(await site.connect(), ALICE, *lines, path=b"/a"))[0] == 200
+        said = service.asked[0].headers
+        assert said.getall("X-Forwarded-Uri") == ["/a"]
+        assert said.getall("X-Forwarded-Method") == ["GET"]
+        assert said.getall("X-Forwarded-For") == ["192.0.2.1, 127.0.0.1"]
+        assert said.getall("X-Forwarded-Proto") == ["https"]
+        assert "free" not in str(said)
+
+
+async def test_a_field_that_clients_use_themselves_is_what_the_service_says_or_nothing() -> None:
+    seen: list[bytes] = []
+    async with guarded(recording(seen), copied="Authorization, Remote-User") as (site, service):
+        peer = await site.connect()
+        own = b"Authorization: Bearer own"
+        assert (await ask(peer, b"Cookie: session=nobody", own))[0] == 200
+        assert (await ask(peer, b"Cookie: session=token", own))[0] == 200
+        assert [told(head, "authorization") for head in seen] == [[], ["Bearer of the service"]]
+        assert [request.headers["Authorization"] for request in service.asked] == ["Bearer own"] * 2
 
 
 async def test_cookies_of_an_answer_that_lets_pass_can_be_passed_on() -> None:

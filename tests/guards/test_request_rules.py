@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.decision import Decision
-from balancer.guards.request_rules import SCANNED, scanner_step
+from balancer.guards.request_rules import SCANNED, _paths, scanner_step
 from balancer.guards.verdict import Refusal
 from balancer.http1.head import parse_request
+from balancer.http1.paths import match_path, other_readings
 from config.protection import Scanners
 from tests.guards.sites import ask, guarded
 from tests.proxy.wire import Peer, Script, ok
@@ -188,6 +189,20 @@ def test_no_mixture_of_needless_encoding_and_case_hides_a_path(pattern: str, dat
         else:
             spelt += bytes((char,))
     assert says(spelt, Scanners()) == 404
+
+
+PIECES = st.sampled_from(
+    [*"/.;%\\", "/", ".env", ".env.x", "wp-login.php", ".git", "config", "vendor", "phpunit", "x", "..", "%2f", "%2E"]
+)
+
+
+@given(st.lists(PIECES, max_size=6))
+def test_the_quick_look_at_a_path_lets_nothing_through(pieces: list[str]) -> None:
+    path = "/" + "".join(pieces)
+    whole = _paths(SCANNED, anywhere=True)
+    readings = [match_path(path.encode()), *other_readings(path.encode(), match_path(path.encode()))]
+    expected = 404 if any(whole.fullmatch(reading.lower()) for reading in readings) else 200
+    assert says(path.encode(), Scanners()) == expected
 
 
 async def test_a_scanner_is_answered_as_if_there_were_nothing_and_counted() -> None:
