@@ -13,6 +13,7 @@ from api.operation import Call, Model, Operation, Reply
 from api.problems import Problem
 from api.services import Services
 from api.translation import as_problems
+from balancer.telemetry.redaction import without_keys
 from config.addresses import network, network_text
 from config.key_file import KeptKey
 from config.problems import Unfit
@@ -50,7 +51,15 @@ Day = Annotated[
     AfterValidator(_day),
     Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", examples=["2027-01-31"], json_schema_extra={"format": "date"}),
 ]
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["alice", "deploy-1"])]
+
+
+def _name(text: str) -> str:
+    if without_keys(text) != text:
+        raise ValueError("must be a name for the key, and not a key")
+    return text
+
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["alice", "deploy-1"]), AfterValidator(_name)]
 RoleName = Literal["viewer", "operator", "admin"]
 
 

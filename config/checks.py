@@ -279,6 +279,8 @@ def _check_admin(admin: Admin, found: Findings) -> None:
             found.warn(("admin", "insecure"), message)
     seen: set[str] = set()
     for position, key in enumerate(admin.keys):
+        if len(key.id) > 50 and key.id.startswith("balancer_"):
+            found.add(("admin", "keys", position, "id"), "must be a name for the key, and not a key")
         if key.id in seen:
             found.add(("admin", "keys", position, "id"), "must be another id than that of a key above", came=True)
         seen.add(key.id)

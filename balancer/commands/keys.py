@@ -85,6 +85,8 @@ def _valid(wanted: Wanted) -> None:
             network(given)
         except Unfit as error:
             raise Failure(USAGE, f"--network {error}") from None
+    if wanted.id is not None and len(wanted.id) > 50 and wanted.id.startswith("balancer_"):
+        raise Failure(USAGE, "--id must be a name for the key, and not a key")
     if wanted.id is not None and not _is_id(wanted.id):
         raise Failure(USAGE, f"--id must be 1 to 64 letters, digits, - and _, such as deploy-1, not {wanted.id!r}")
 

@@ -70,6 +70,7 @@ def test_an_id_of_digits_stays_text_in_the_file(tmp_path: Path) -> None:
         (("--id", ""), "--id must be 1 to 64 letters"),
         (("--id", "two words"), "--id must be 1 to 64 letters"),
         (("--id", "a" * 65), "--id must be 1 to 64 letters"),
+        (("--id", KEY), "--id must be a name for the key, and not a key\n"),
         (("--id", "a\nb"), "--id must be 1 to 64 letters"),
         (("--expires", "soon"), "--expires must be a date such as 2027-01-31, not 'soon'"),
         (("--network", "10.0.0.1/8"), "--network must have no bits set after the prefix"),

@@ -189,6 +189,13 @@ def test_a_key_of_the_admin_api_that_cannot_work_is_refused(keys: str, reason: s
     assert reason in found
 
 
+def test_a_key_in_the_place_of_its_name_is_refused_and_not_repeated() -> None:
+    key = "balancer_00000000_" + "k" * 43
+    (found,) = problems(f"{SERVERS}admin: {{keys: [{KEY % (key, '2027-01-31')}]}}")
+    assert "admin.keys[0].id: must be a name for the key, and not a key" in found
+    assert key not in found
+
+
 def test_another_address_of_the_admin_api_needs_a_key_and_tls_or_a_word_about_it() -> None:
     here = f"{SERVERS}admin: {{listen: 0.0.0.0:9, keys: [{KEY % ('a', '2027-01-31')}], "
     (found,) = problems(here + "}")
