@@ -31,6 +31,7 @@ from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
 from balancer.guarding.shared_limits import LOCAL
 from balancer.history import History
+from balancer.issuers import OF_ISSUERS, UNREACHABLE
 from balancer.listening import remove_stale_socket
 from balancer.memory import Memory
 from balancer.plane import Plane
@@ -408,7 +409,9 @@ def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
         return secrets.token_bytes(SECRET_SIZE)
 
 
-_BAD_NEWS = frozenset((KEPT, EXPIRED, LOCAL, DOWN, REFUSES, "pool_panic", "server_ejected", "strategy_failed"))
+_BAD_NEWS = frozenset(
+    (KEPT, EXPIRED, LOCAL, DOWN, REFUSES, UNREACHABLE, "pool_panic", "server_ejected", "strategy_failed")
+)
 _OF_LISTENERS = frozenset((LOADED, KEPT, EXPIRED))
 
 
@@ -418,6 +421,8 @@ def _tell(event: str, where: str, detail: str) -> None:
     named = {"pool": pool, "server": server} if server else {"pool": pool}
     if event in _OF_LISTENERS:
         named = {"listener": where}
+    elif event in OF_ISSUERS:
+        named = {"auth": where}
     elif event in OF_REDIS:
         named = {"server": where}
     elif not where:

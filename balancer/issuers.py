@@ -17,6 +17,9 @@ from config.auth import Auth, Jwt
 SOON: Final = 10.0
 """Seconds between two attempts, at least: tokens with made-up keys must not become requests to the issuer."""
 Tell = Callable[[str, str, str], None]
+UNREACHABLE: Final = "issuer_unreachable"
+REACHABLE: Final = "issuer_reachable"
+OF_ISSUERS: Final = frozenset((UNREACHABLE, REACHABLE))
 
 
 class Issuer:
@@ -71,13 +74,13 @@ class Issuer:
                 self._fails = True
                 reason = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
                 kept = f"{len(self.keys)} keys stay in use" if self.keys else "no token can be checked"
-                self._tell("issuer_unreachable", f"auth.{self.name}.jwt.jwks", f"{reason}; {kept}")
+                self._tell(UNREACHABLE, self.name, f"{reason}; {kept}")
             return
         self.tally.fetched += 1
         self.tally.keys = len(keys)
         if self._fails:
             self._fails = False
-            self._tell("issuer_reachable", f"auth.{self.name}.jwt.jwks", f"{len(keys)} keys")
+            self._tell(REACHABLE, self.name, f"{len(keys)} keys")
         if keys != self.keys:  # the same ones are no news, and what was known of tokens stays
             self.keys = keys
 

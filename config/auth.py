@@ -129,6 +129,15 @@ class Auth(Model):
     """Whether the questions that browsers ask before a request of another site (CORS) pass without credentials."""
 
 
+def credential_fields(auth: Mapping[str, Auth]) -> Iterator[str]:
+    """The fields in which clients show who they are."""
+    for one in auth.values():
+        if one.api_keys is not None:
+            yield one.api_keys.header
+        if one.jwt is not None and one.jwt.token.startswith("header:"):
+            yield one.jwt.token.partition(":")[2]
+
+
 MEANT = frozenset(("authorization",))
 """Fields that clients have a use for themselves, and that another service may fill in all the same."""
 

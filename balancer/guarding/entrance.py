@@ -13,11 +13,12 @@ from balancer.guards.auth import AuthStep, Guesses, Wall, Way
 from balancer.guards.basic import BasicWay
 from balancer.guards.keyset import KeySet, of_pem, of_secret
 from balancer.guards.token_way import Fixed, Issuer, TokenWay
+from balancer.http1.fields import keep_out
 from balancer.pool import Pool
 from balancer.proxy.sides import Surroundings
 from balancer.routing import Route
 from balancer.tally import AuthTally, RouteTally
-from config.auth import Auth, ForwardAuth, Jwt
+from config.auth import Auth, ForwardAuth, Jwt, credential_fields
 from config.schema import Route as RouteSettings
 
 
@@ -52,6 +53,7 @@ class Entrance:
     ) -> None:
         """Take a configuration; `step` is then asked for each route with `auth`."""
         self.second_passed(now)
+        keep_out([name.lower().encode("ascii") for name in credential_fields(settings)])
         self._settings = settings
         old, self._ways = self._ways, {}
         for name, one in settings.items():

@@ -116,7 +116,8 @@ def may_trail(field: Field) -> bool:
     return field.kind == PLAIN and field.name not in NO_TRAILERS and not field.name.startswith(_GROUPS)
 
 
-SECRET: Final = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"))
+SECRET: Final = {b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"}
+"""Names of fields that carry secrets; more by `keep_out`, as long as the process lives."""
 
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _LINE: Final = re.compile(rb"(" + TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*)")
@@ -175,6 +176,13 @@ def parse_line(line: bytes) -> Field:
             kind = FORWARDED_OTHER
     # Half the cost of Field(...), which checks its arguments by name.
     return tuple.__new__(Field, (lower, value, b"" if kind else clean, kind, clean, alike))
+
+
+def keep_out(names: Iterable[bytes]) -> None:
+    """Remember no lines with these lower-cased names any more, and forget those there are: they carry secrets, too."""
+    if not SECRET.issuperset(names):
+        SECRET.update(names)
+        _memory.clear()
 
 
 def usual(name: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Mapping
@@ -87,10 +88,11 @@ class Shown:
         self.asked = 0
         self.port = 0
         self.headers: dict[str, str] = {}
+        self.start = "http://127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/jwks.json"
+        return f"{self.start}:{self.port}/jwks.json"
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked += 1
@@ -99,14 +101,16 @@ class Shown:
 
 
 @asynccontextmanager
-async def issuing(*keys: dict[str, Any], port: int = 0) -> AsyncIterator[Shown]:
+async def issuing(*keys: dict[str, Any], tls: ssl.SSLContext | None = None) -> AsyncIterator[Shown]:
     shown = Shown()
     shown.keys = list(keys)
     app = web.Application()
     app.router.add_get("/jwks.json", shown.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
+    if tls is not None:
+        shown.start = "https://localhost"
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     shown.port = runner.addresses[0][1]
     try:

@@ -14,6 +14,7 @@ from jwt import PyJWS
 from jwt.algorithms import ECAlgorithm
 
 from balancer.guards.passwords import hashed
+from balancer.http1.fields import recall
 from tests.guards.issuer import SECRET, claims, jwk, pem, private, raw, token
 from tests.guards.sites import ask, guarded, written
 from tests.proxy.wire import Peer, Script, ok
@@ -125,6 +126,14 @@ async def test_a_key_in_authorization_stands_after_bearer() -> None:
         assert (await ask(peer, b"Authorization: " + KEY.encode()))[0] == 401
         assert (await ask(peer, b"Authorization: Bearer a b"))[0] == 400
         assert (await ask(peer, b"Authorization: Bearer a, Bearer b"))[0] == 400
+
+
+async def test_a_key_in_a_field_of_its_own_stays_out_of_what_is_remembered_of_lines() -> None:
+    text = PARTNER.replace("api_keys: {", "api_keys: {header: X-Partner-Key, ")
+    async with guarded(text) as site:
+        line = b"X-Partner-Key: " + KEY.encode()
+        assert (await ask(await site.connect(), line))[0] == 200
+        assert recall(line) is None
 
 
 async def test_a_key_ends_with_its_last_day_and_holds_in_its_networks_only() -> None:

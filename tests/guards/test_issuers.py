@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
+from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,7 +109,7 @@ async def test_the_last_good_keys_stay_while_the_issuer_shows_none(status: int, 
         await site.until(lambda: site.plane.issuers.tallies["users"].failures)
         assert (await ask(peer, bearer(token(claims(sub="bob"), headers={"kid": "a"}))))[0] == 200
         events = [event for event in site.events if event[0].startswith("issuer")]
-        assert [event[:2] for event in events] == [("issuer_unreachable", "auth.users.jwt.jwks")]
+        assert [event[:2] for event in events] == [("issuer_unreachable", "users")]
         assert "1 keys stay in use" in events[0][2]
         shown.status, shown.body = 200, None
         let_time_pass(site, SOON)
@@ -139,6 +142,24 @@ async def test_an_issuer_that_never_answers_is_waited_for_no_longer_than_said() 
     async with server, guarded(users(shown, ", timeout: 100ms")) as site:
         assert (await ask(await site.connect(), bearer(one())))[0] == 503
         assert "did not answer in time" in site.events[0][2]
+
+
+async def test_an_issuer_is_who_its_certificate_says(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    for name, one in (("ours", authority), ("other", stranger)):
+        one.cert_pem.write_to_path(str(tmp_path / f"{name}.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    async with issuing(jwk(private("ES256"), kid="a"), tls=context) as shown:
+        for name, status in (("ours", 200), ("other", 503), ("none", 503)):
+            async with guarded(users(shown, f', ca: "{tmp_path}/{name}.pem"')) as site:
+                assert (await ask(await site.connect(), bearer(one_of())))[0] == status, name
+        async with guarded(users(shown)) as site:
+            assert (await ask(await site.connect(), bearer(one_of())))[0] == 503
+
+
+def one_of() -> str:
+    return token(kind="ES256", headers={"kid": "a"})
 
 
 async def test_an_issuer_that_sends_us_elsewhere_is_not_followed() -> None:

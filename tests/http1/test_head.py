@@ -15,6 +15,7 @@ from balancer.http1.fields import (
     PLAIN,
     SECRET,
     NoField,
+    keep_out,
     learn,
     parse_line,
     recall,
@@ -231,6 +232,16 @@ def test_no_bytes_crash_the_response_parser(text: bytes) -> None:
 @pytest.mark.parametrize("name", sorted(SECRET))
 def test_a_line_with_a_secret_is_never_remembered(name: bytes) -> None:
     line = name + b": tell-nobody"
+    learn(line)
+    assert recall(line) is None
+
+
+def test_a_field_that_turns_out_to_carry_secrets_is_forgotten_and_not_remembered_again() -> None:
+    line = b"X-Partner-Secret: tell-nobody"
+    learn(line)
+    assert recall(line) is not None
+    keep_out([b"x-partner-secret"])
+    assert recall(line) is None
     learn(line)
     assert recall(line) is None
 
