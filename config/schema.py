@@ -321,7 +321,14 @@ class AccessLog(Model):
     """stdout, stderr, none or a file's path, with a slash or a dot in it (reopened on SIGUSR1)."""
     sample: Share = 1.0
     """The share of successful, fast requests that is written; errors always are."""
-    redact: tuple[str, ...] = ("query:token", "query:key", "query:password", "query:secret")
+    redact: tuple[str, ...] = (
+        "query:token",
+        "query:key",
+        "query:password",
+        "query:secret",
+        "query:access_token",
+        "query:api_key",
+    )
     """Query parameters whose values are masked. Header fields are never logged."""
 
 

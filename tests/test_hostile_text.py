@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer import app
+from balancer.decision import Identity
 from balancer.plane import Plane
 from balancer.reception import Views
 from balancer.snapshot import Snapshot
@@ -187,7 +188,7 @@ def test_any_text_comes_back_from_the_json(tmp_path_factory: pytest.TempPathFact
 
 @hostile
 @pytest.mark.parametrize(
-    "field", ["method", "host", "target", "version", "request_id", "user_agent", "client", "reasons"]
+    "field", ["method", "host", "target", "version", "request_id", "user_agent", "client", "reasons", "identity"]
 )
 def test_a_line_of_the_access_log_is_clean_whatever_stands_in_a_request(tmp_path: Path, field: str, words: str) -> None:
     log = AccessLog(Sink(str(tmp_path / "log")), 1.0, Redaction(("query:token",)), Random(1), 1.7e9)
@@ -195,6 +196,8 @@ def test_a_line_of_the_access_log_is_clean_whatever_stands_in_a_request(tmp_path
     value: object = raw
     if field in ("method", "client"):
         value = raw.decode("ascii", "backslashreplace")
+    elif field == "identity":
+        value = Identity("jwt", words)
     elif field == "reasons":
         value = [("a", "connect")]
     log.observe(decided(**{field: value}))

@@ -70,7 +70,8 @@ def _claim(decision: Decision, name: str) -> str | None:
     identity = decision.identity
     value = identity.claims.get(name) if identity is not None else None
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return short(str(value).encode())
+        # The JSON of a token may have halves of characters in it, which are no UTF-8.
+        return short(str(value).encode("utf-8", "surrogatepass"))
     return None
 
 

@@ -91,7 +91,9 @@ class AccessLog:
         if decision.guarded:
             line["guard"] = decision.guarded
         if decision.identity is not None:
-            line["user"] = decision.identity.name
+            name = decision.identity.name
+            # A token's issuer may have let anybody choose it; names of other scripts stay readable.
+            line["user"] = name if name.isprintable() else name.encode("ascii", "backslashreplace").decode("ascii")
         if decision.reasons is not None:
             line["reasons"] = decision.reasons
         if sampled:

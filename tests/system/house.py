@@ -128,6 +128,8 @@ class House:
 
     folder: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    pools: dict[str, Any] = field(default_factory=dict)
+    """Beside `web`."""
     host: str = "127.0.0.1"
     """Where the admin API is looked for; `settings` may have it listen elsewhere."""
     admin: int = field(default_factory=free_port)
@@ -154,7 +156,7 @@ class House:
         }
         whole = {
             "listen": f"127.0.0.1:{self.port}",
-            "pools": {"web": {"servers": dict(servers)}},
+            "pools": {"web": {"servers": dict(servers)}, **self.pools},
             "routes": {"all": {"pool": "web"}},
             "logs": {"format": "json", "access": {"to": str(self.access)}},
             **{name: value for name, value in self.settings.items() if name != "admin"},
