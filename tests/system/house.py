@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -53,9 +54,13 @@ class Answer:
 class Line:
     """One connection. The address it comes from may be chosen, as the whole of 127.0.0.0/8 is this machine."""
 
-    def __init__(self, port: int, source: str = "127.0.0.1", host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, port: int, source: str = "127.0.0.1", host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> None:
         local = (source, 0) if "." in host else None
         self.socket = socket.create_connection((host, port), PATIENCE, source_address=local)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self._kept = b""
 
     def __enter__(self) -> Line:
@@ -67,7 +72,7 @@ class Line:
     def say(self, data: bytes) -> None:
         try:
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             pass  # the other end has had enough; what it said before is still to be read
 
     def answer(self) -> Answer | None:
@@ -97,7 +102,7 @@ class Line:
     def _more(self) -> bool:
         try:
             data = self.socket.recv(65536)
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             data = b""
         self._kept += data
         return bool(data)
@@ -132,6 +137,8 @@ class House:
     """Beside `web`."""
     host: str = "127.0.0.1"
     """Where the admin API is looked for; `settings` may have it listen elsewhere."""
+    tls: ssl.SSLContext | None = None
+    """What trusts the admin API's certificate, if `settings` give it one."""
     admin: int = field(default_factory=free_port)
     port: int = field(default_factory=free_port)
 
@@ -168,7 +175,7 @@ class House:
         return {"X-API-Key": self.keys[role]}
 
     def line(self, source: str = "127.0.0.1") -> Line:
-        return Line(self.admin, source, self.host)
+        return Line(self.admin, source, self.host, self.tls)
 
     def ask(self, data: bytes, source: str = "127.0.0.1") -> Answer:
         """One request on a connection of its own."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
+import trustme
 
 from api.auth import BURST
-from tests.system.house import DRAIN, LB, STATUS, Answer, House, opened, request
+from tests.system.house import DRAIN, LB, STATUS, Answer, House, Line, opened, request
 
 pytestmark = pytest.mark.slow  # all of them together
 CHECK = "/api/config/check"
@@ -637,3 +639,69 @@ def test_a_listener_on_every_ipv6_address_takes_no_ipv4_in_disguise(tmp_path: Pa
             socket.create_connection(("127.0.0.1", at.admin), 1.0)
         refused(at.ask(request("GET", STATUS, at.key("viewer"), host="[::2]")), 421)
         refused(at.ask(request("GET", STATUS, at.key("viewer"), host="[::ffff:10.0.0.1]")), 421)
+
+
+# TLS ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def behind_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(folder / "a.pem"))
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    files = {"cert": str(folder / "a.pem"), "key": str(folder / "a.pem")}
+    with opened(House(folder, {"admin": {"tls": files}}, tls=trusting)) as running:
+        yield running
+
+
+def test_who_speaks_no_tls_is_told_so_and_asked_for_nothing(behind_tls: House, stranger: str) -> None:
+    with Line(behind_tls.admin, stranger) as line:
+        line.say(request("GET", STATUS, behind_tls.key("admin")))
+        answers = line.answers()
+    assert [answer.status for answer in answers] == [400]
+    assert behind_tls.keys["admin"].encode() not in answers[0].body
+    with Line(behind_tls.admin, stranger) as line:
+        line.say(b"\x00\x01\x02 nonsense" * 100)
+        assert line.answers() == []
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")  # old ones are what it is about
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_old_versions_of_tls_are_not_spoken(behind_tls: House, version: ssl.TLSVersion) -> None:
+    old = ssl.create_default_context()
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.minimum_version = old.maximum_version = version
+    with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        Line(behind_tls.admin, tls=old)
+
+
+def test_a_page_without_tls_is_another_site(behind_tls: House, stranger: str) -> None:
+    for origin, status in (("http://localhost", 403), ("https://localhost", 200)):
+        fields = {**behind_tls.key("viewer"), "Origin": origin, "Sec-Fetch-Site": "same-origin"}
+        assert behind_tls.ask(request("GET", STATUS, fields), stranger).status == status
+
+
+def test_with_tls_a_sessions_cookie_is_one_that_no_other_host_can_have_set(behind_tls: House, stranger: str) -> None:
+    fields = {"Content-Type": "application/json", "Origin": "https://localhost", "Sec-Fetch-Site": "same-origin"}
+    body = json.dumps({"key": behind_tls.keys["viewer"]}).encode()
+    answer = behind_tls.ask(request("POST", "/api/session", fields, body), stranger)
+    cookie = answer.field("Set-Cookie") or ""
+    assert cookie.startswith("__Host-")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Strict"} <= {part.strip() for part in cookie.split(";")}
+    value = cookie.partition(";")[0].partition("=")[2]
+    assert behind_tls.ask(request("GET", STATUS, {"Cookie": f"__Host-balancer={value}"}), stranger).status == 200
+    refused(behind_tls.ask(request("GET", STATUS, {"Cookie": f"balancer={value}"}), stranger), 401)
+
+
+def test_a_crowd_that_stops_in_its_handshake_does_not_keep_the_operator_out(behind_tls: House, stranger: str) -> None:
+    crowd = [Line(behind_tls.admin, stranger) for _ in range(400)]
+    try:
+        for line in crowd:
+            line.say(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        for _ in range(10):
+            assert behind_tls.ask(request("GET", STATUS, behind_tls.key("viewer")), "127.0.0.8").status == 200
+    finally:
+        for line in crowd:
+            line.socket.close()
