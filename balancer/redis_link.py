@@ -131,6 +131,7 @@ class RedisLink:
                     self.state = await self._look()
             except BaseException as error:
                 await self._drop()  # what was asked may still be answered
+                self._reach = Reach(self._settings)  # which reads the files of TLS again
                 if not isinstance(error, Exception):
                     raise
                 self._down(self._reach.reason(error))  # an odd server's answers can make redis-py raise anything

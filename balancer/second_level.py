@@ -530,11 +530,13 @@ class SecondLevel:
         try:
             while self._step_again and self.up:
                 self._step_again = False
-                connections = self._connections()
+                connections, gaps = self._connections(), self.purges.gaps
                 for purge, (number, _) in list(self.purges.owed.items()):
                     await self._deliver(purge, number)
                 await self.purges.check()
                 self._in_step_since = connections
+                if self.purges.owed and self.purges.gaps != gaps:
+                    self._step_again = True  # a failover has lost what had been told
         except Unavailable:
             pass  # the gateway has counted it; the next turn tries again
         finally:

@@ -60,7 +60,7 @@ class SharedLevel:
         reason = state.reason if state.phase != "up" else None if hears else level.listener.reason
         return SecondReport(
             state=state.phase if state.phase != "up" or hears else "deaf",
-            up=state.phase == "up",
+            up=gateway.up,
             reason=reason,
             commands=dict(state.results),
             seconds=state.latency,

@@ -145,7 +145,7 @@ class SharedPurges:
         self._wide = _Known(WIDE)
         self._sequence = 0
         self._own = 0
-        self._mine: deque[bytes] = deque(maxlen=RECENT)
+        self._mine: dict[bytes, Purge] = {}  # own ones, the newest last
         self._looking: asyncio.Task[None] | None = None
 
     @property
@@ -243,9 +243,20 @@ class SharedPurges:
         if known != self._recent.last:
             return  # it has moved on meanwhile; whoever is behind still looks again
         self.gaps += self.in_step
+        for purge, at in self._lost(newer):
+            self.owe(purge, at)
         self._begin_anew(self._recent, newer)
         self._begin_anew(self._wide, _log(answer[1]))
         self._on_gap()
+
+    def _lost(self, log: list[Logged]) -> list[tuple[Purge, float]]:
+        """Own purges that are not in a log which goes on from what is known: a failover to a replica has lost them."""
+        sequences = self._recent.sequences
+        common = max((sequences[logged.name] for logged in log if logged.name in sequences), default=None)
+        if common is None:
+            return []  # it has begun anew, or has come so far meanwhile
+        since = self._recent.since(common)
+        return [(self._mine[logged.name], logged.at) for logged in since if logged.name in self._mine]
 
     def heard(self, message: bytes) -> None:
         """Something was published: the purge before, and the purge."""
@@ -287,10 +298,19 @@ class SharedPurges:
 
     async def check(self) -> None:
         """Be in step, and have the log in use, so that it is not what is evicted first. Raises `Unavailable`."""
+        last = self._recent.last
         if await self._gateway.run("TOUCH", *self._keys) == len(self._keys):
-            await self.catch_up(await self._gateway.run("LINDEX", self.head, 0))
-        else:
-            await self.look()
+            head = await self._gateway.run("LINDEX", self.head, 0)
+            if not self._goes_back(head, last):
+                await self.catch_up(head)
+                return
+        await self.look()
+
+    def _goes_back(self, head: object, last: bytes) -> bool:
+        """Whether the log ends before what was its last: so does one of a replica that had not got it."""
+        sequences = self._recent.sequences
+        name = head[:ID] if isinstance(head, bytes) else b""
+        return name in sequences and last in sequences and sequences[name] < sequences[last]
 
     # Writing.
 
@@ -317,7 +337,9 @@ class SharedPurges:
         """Write it to the log; gives what is to be published. Raises `Unavailable`."""
         logged = Logged(token_bytes(ID), purge, wall)
         item = encoded(logged)
-        self._mine.append(logged.name)
+        self._mine[logged.name] = purge
+        if len(self._mine) > RECENT:
+            del self._mine[next(iter(self._mine))]
         before = await _APPEND.run(self._gateway, self._keys, _begun(), item, int(is_wide(purge)), RECENT, WIDE)
         if not isinstance(before, bytes) or len(before) != ID:
             raise Unavailable("nonsense")

@@ -17,6 +17,7 @@ from balancer.redis_listener import Listener
 from balancer.redis_script import Script
 from balancer.redis_slots import SLOTS, slot_of
 from config.schema import Redis
+from tests.fault_proxy import fault_proxy
 from tests.redis_server import RedisCluster, RedisServer, redis_cluster, redis_server
 
 __all__ = ["redis_cluster", "redis_server"]  # fixtures
@@ -290,6 +291,37 @@ async def test_it_begins_with_whichever_of_the_named_nodes_answers(tmp_path: Pat
         cluster.nodes[0].kill()
         async with gateway_to(cluster.url) as gateway:
             assert await answered(gateway, "SET", key_in(cluster.slots(2)), "1") == b"OK"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["garbled", "cut", "refused", "silent"])
+async def test_what_happens_on_the_way_to_one_node_is_no_matter_of_the_others(tmp_path: Path, how: str) -> None:
+    with RedisCluster(tmp_path) as cluster:
+        async with fault_proxy(cluster.nodes[0].port) as proxy:
+            for command in ("cluster-announce-port", "cluster-announce-tls-port"):
+                cluster.nodes[0].do("CONFIG", "SET", command, proxy.port)
+            await until(lambda: all(f":{proxy.port}@" in node.do_all("CLUSTER", "NODES") for node in cluster.nodes))
+            async with gateway_to(cluster.url, 1.0) as gateway:
+                keys = [key_in(cluster.slots(number)) for number in range(3)]
+                for key in keys:
+                    assert await answered(gateway, "SET", key, "1") == b"OK"
+                await until(lambda: f"127.0.0.1:{proxy.port}" in dict(gateway.nodes()))
+                assert await answered(gateway, "GET", keys[0]) == b"1"
+                assert proxy.connections
+                proxy.garble = b"*3\r\n$1\r\na\r\n$99x\r\n" if how == "garbled" else None
+                proxy.silent = how == "silent"
+                proxy.refuse = how == "refused"
+                if how in ("cut", "refused"):
+                    proxy.cut()
+                for _ in range(FAILURES + 1):
+                    asked = [gateway.run("GET", key, deadline=PATIENT) for key in keys[1:]]
+                    spoiled = gateway.run("GET", keys[0], deadline=0.2)
+                    assert (await asyncio.gather(*asked)) == [b"1", b"1"]
+                    await asyncio.wait([spoiled])
+                assert phase(gateway) == ("up" if how == "cut" else "partial")
+                proxy.garble, proxy.silent, proxy.refuse = None, False, False
+                proxy.cut()
+                assert await answered(gateway, "GET", keys[0]) == b"1"
 
 
 async def test_a_server_that_is_no_cluster_is_a_reason(redis_server: RedisServer) -> None:

@@ -88,6 +88,24 @@ async def test_the_master_is_asked_whoever_of_the_sentinels_knows_it(sentinels: 
         assert gateway.state.connects == 1
 
 
+@pytest.mark.parametrize(
+    "said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*2\r\n$1\r\na\r\n", b"*-1\r\n", b"+OK\r\n+OK\r\n"]
+)
+async def test_a_sentinel_that_talks_nonsense_is_passed_over(sentinels: RedisSentinels, said: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            writer.write(said)
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with gateway_to(sentinels.url.replace("://", f"://127.0.0.1:{port},")) as gateway:
+        assert await gateway.run("SET", "a", "1") == b"OK"
+        assert await gateway.run("GET", "a") == b"1"
+    server.close()
+    await server.wait_closed()
+
+
 async def test_passwords_of_sentinels_and_servers_are_each_their_own(tmp_path: Path) -> None:
     with RedisSentinels(tmp_path, password="of-servers", sentinel_password="of-sentinels") as sentinels:
         async with gateway_to(sentinels.url) as gateway:

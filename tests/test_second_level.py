@@ -16,7 +16,7 @@ from balancer.http1.fields import learn
 from balancer.http1.head import RequestHead, parse_request
 from balancer.redis_gateway import Gateway
 from balancer.second_level import Lane, SecondLevel, useful
-from balancer.shared_purges import Logged, Mark, decoded, encoded
+from balancer.shared_purges import RECENT, Logged, Mark, decoded, encoded
 from config.schema import Redis
 from tests.fault_proxy import fault_proxy
 from tests.redis_server import RedisServer, redis_server
@@ -595,6 +595,39 @@ async def test_an_evicted_generation_is_a_miss(redis_server: RedisServer) -> Non
             assert await one.find() == b"body"
             await client.delete(*[key async for key in client.scan_iter() if lost in key])
             assert await one.find() is None
+
+
+async def test_a_purge_that_a_failover_has_lost_is_told_again(redis_server: RedisServer) -> None:
+    async with two(redis_server) as (one, other), client_of(redis_server) as client:
+        await one.purge(Purge("tag", b"before"))
+        await one.store(entry())
+        replica = {key: await client.dump(key) for key in await client.keys()}
+        assert (await one.purge(Purge("tag", b"posts"))).ok
+        await until(lambda: other.purges.newest() == one.purges.newest())
+        for key, had in replica.items():  # what one that had not got the purge makes of it as a master
+            await client.restore(key, 0, had, replace=True)
+        async with level(redis_server.url) as third:
+            assert await third.find() == b"body", "else this shows nothing"
+        one._step_soon()
+        await one.written()
+        assert one.dropped == 2, "the first time was its beginning"
+        assert one.purges.owed == {}
+        async with level(redis_server.url) as third:
+            assert await third.find() is None
+
+
+async def test_a_log_that_has_gone_far_ahead_is_no_reason_to_tell_all_again(redis_server: RedisServer) -> None:
+    async with two(redis_server) as (one, other), client_of(redis_server) as client:
+        await one.purge(Purge("tag", b"old"))
+        await until(lambda: other.purges.newest() == one.purges.newest())
+        await one.listener.close()
+        for number in range(RECENT + 1):
+            await other.purge(Purge("tag", b"%d" % number))
+        assert await client.llen("balancer:{purges}recent") == RECENT
+        one._step_soon()
+        await one.written()
+        assert one.purges.gaps == 1
+        assert one.purges.owed == {}
 
 
 async def test_an_evicted_log_is_a_gap_for_all_and_then_begun_anew(redis_server: RedisServer) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from balancer.redis_slots import slot_of
 from tests.redis_server import RedisCluster, RedisSentinels
 from tests.system.process import Balancer, until
 from tests.system.test_cache_redis import ask, eventually_hit, two
@@ -30,6 +33,19 @@ def says(balancer: Balancer, name: str, value: float) -> Callable[[], Awaitable[
     return done
 
 
+def sharing(session: aiohttp.ClientSession, one: Balancer, other: Balancer, path: str) -> Callable[[], Awaitable[bool]]:
+    """Whether what one has fetched is a hit at the other, each time with another URL."""
+    numbers = count()
+
+    async def done() -> bool:
+        here = f"{path}/{next(numbers)}"
+        await ask(session, one, here)
+        await asyncio.sleep(0.05)
+        return "hit" in (await ask(session, other, here))[1]
+
+    return done
+
+
 async def holds(session: aiohttp.ClientSession, one: Balancer, other: Balancer, path: str) -> None:
     """What one has fetched, the other serves; what one purges, the other has not any more."""
     assert (await ask(session, one, path))[2] == f"{path} 1"
@@ -40,7 +56,10 @@ async def holds(session: aiohttp.ClientSession, one: Balancer, other: Balancer, 
     assert (await ask(session, other, path))[2] == f"{path} 2"
 
 
-async def test_balancers_share_a_cluster_and_go_on_while_one_of_its_nodes_is_dead(tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_log", [False, True], ids=["some node", "the node with the log of purges"])
+async def test_balancers_share_a_cluster_and_go_on_while_one_of_its_nodes_is_dead(
+    tmp_path: Path, with_log: bool
+) -> None:
     (tmp_path / "redis").mkdir()
     with RedisCluster(tmp_path / "redis") as cluster:
         async with two(tmp_path, cluster) as (_, one, other, session):
@@ -49,7 +68,10 @@ async def test_balancers_share_a_cluster_and_go_on_while_one_of_its_nodes_is_dea
             told = await metrics(one)
             assert told['balancer_redis_nodes{state="up"}'] == 3
             assert told["balancer_redis_up"] == 1
-            cluster.nodes[1].kill()
+            log = slot_of(("GET", "balancer:{purges}recent"))
+            assert log is not None
+            victim = next(node for node in cluster.nodes if (node is cluster.owner(log)) == with_log)
+            victim.kill()
             answers = await asyncio.gather(*(ask(session, at, f"/dead/{n}") for n in range(60) for at in (one, other)))
             assert {status for status, *_ in answers} == {200}
             await until(says(one, 'balancer_redis_nodes{state="up"}', 2), one, other)
@@ -57,12 +79,16 @@ async def test_balancers_share_a_cluster_and_go_on_while_one_of_its_nodes_is_dea
             use = figures["databases"]["redis"]["use"]
             assert use["state"] == "partial"
             assert sorted(node["state"] == "up" for node in use["nodes"]) == [False, True, True]
-            cluster.nodes[1].start()
+            if not with_log:  # what is on the others is still shared
+                await until(sharing(session, one, other, "/still"), one, other)
+            victim.start()
             await until(says(one, 'balancer_redis_nodes{state="up"}', 3), one, other)
             await until(says(other, 'balancer_redis_nodes{state="up"}', 3), one, other)
-            dead = f"127.0.0.1:{cluster.nodes[1].port}".encode()
-            lines = [line for line in one.output.splitlines() if dead in line and b'"redis_' in line]
-            assert [b"redis_down" in line for line in lines] == [True, False], lines
+            dead = f"127.0.0.1:{victim.port}".encode()
+            told_of = [
+                json.loads(line)["event"] for line in one.output.splitlines() if dead in line and b'"event"' in line
+            ]
+            assert [event for event in told_of if event != "redis_refuses"] == ["redis_down", "redis_back"]
             await eventually_hit(session, one, "/back")
             await eventually_hit(session, other, "/back")
 
@@ -84,15 +110,6 @@ async def test_balancers_follow_a_failover_of_sentinels_and_purge_at_the_new_mas
 
             await until(moved, one, other)
 
-            number = 0
-
-            async def shared() -> bool:
-                nonlocal number
-                number += 1
-                await ask(session, one, f"/shared/{number}")
-                await asyncio.sleep(0.05)
-                return "hit" in (await ask(session, other, f"/shared/{number}"))[1]
-
-            await until(shared, one, other)
+            await until(sharing(session, one, other, "/shared"), one, other)
             await holds(session, one, other, "/after")
             assert sentinels.servers[1].do("EXISTS", "balancer:{purges}recent") == "1"
