@@ -12,7 +12,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from balancer.redis_connection import Part, Reach, Unreached, asked, disconnect, ended, packed
-from balancer.redis_node import CONNECT, Ask, Node, Surroundings
+from balancer.redis_deadlines import Ask
+from balancer.redis_node import CONNECT, Node, Surroundings
 from balancer.redis_slots import SLOTS, SlotMap, redirection, slot_of
 from balancer.redis_state import GatewayCounts, GatewayState, Phase, Unavailable
 from config.redis_url import RedisPlace, RedisUrl

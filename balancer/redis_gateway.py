@@ -12,10 +12,12 @@ from typing import Final
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
+from balancer.redis_breaker import FAILURES
 from balancer.redis_cluster import Cluster
 from balancer.redis_connection import Part, Reach, Unreached, packed
+from balancer.redis_deadlines import Ask
 from balancer.redis_listener import Listener
-from balancer.redis_node import FAILURES, MOST, Ask, Node, Surroundings
+from balancer.redis_node import MOST, Node, Surroundings
 from balancer.redis_sentinel import SWITCH, Sentinels
 from balancer.redis_state import GatewayCounts, GatewayState, Unavailable
 from config.redis_url import RedisPlace

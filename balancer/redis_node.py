@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from random import Random
 from time import monotonic
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
+from balancer.redis_breaker import Breaker
 from balancer.redis_connection import (
     ANSWERS,
     UNREADABLE,
@@ -24,23 +24,14 @@ from balancer.redis_connection import (
     packed,
     word,
 )
+from balancer.redis_deadlines import Ask, Deadlines
 from balancer.redis_state import GatewayState, Unavailable
 from config.redis_url import RedisPlace
 
-FAILURES: Final = 5
-"""In a row, after which nothing is asked any more until a probe has been answered."""
-SHORTEST, LONGEST = 1.0, 20.0
-"""Seconds between probes: doubled after each that fails, and up to half more, so that balancers do not probe as one."""
-STEADY: Final = 30.0
-"""Seconds that it has to work for the next pause to be the shortest again."""
 CONNECT: Final = 1.0
 """Seconds for a connection with TLS and log-in; those who ask do not wait for longer than their own deadline."""
 MOST: Final = 4096
 """Commands that wait or are under way."""
-LAG: Final = 0.02
-GRACE: Final = 0.01
-"""A loop that comes to its timers late has not read what has been answered meanwhile: it gets that much more."""
-NEVER: Final = float("inf")
 _PING: Final = packed((b"PING",))
 
 
@@ -67,29 +58,6 @@ class Surroundings:
     """A server has answered with this kind of error: whether somebody else sees to the command."""
     keeps: bool = False
     """Commands are kept until they are answered, so that they can be sent elsewhere."""
-
-
-class Ask:
-    """A command, and who waits for its answer."""
-
-    __slots__ = ("asked", "data", "future", "limit", "missed", "moved", "over", "sent", "until")
-
-    def __init__(self, future: asyncio.Future[object], data: bytes, asked: float, until: float, limit: float) -> None:
-        self.future = future
-        self.data = data
-        self.asked = asked
-        self.until = until  # who waits, waits until then
-        self.limit = limit  # the connection is given up then if there is still no answer
-        self.sent = False
-        self.missed = False  # nobody waits any more
-        self.over = False  # nothing comes of it any more
-        self.moved = False  # another node was asked before
-
-    def again(self) -> Ask:
-        """The same, to be asked elsewhere."""
-        other = Ask(self.future, self.data, self.asked, self.until, self.limit)
-        other.moved = True
-        return other
 
 
 class _Link:
@@ -130,20 +98,13 @@ class Node:
         self._around = around
         self._clock = around.clock
         self._queue: deque[Ask] = deque()
-        self._due: list[tuple[float, int, Ask]] = []  # a heap, by when they have to be looked at
-        self._number = 0
+        self._deadlines = Deadlines(around.clock, self._due)
+        self._breaker = Breaker(state, around.clock, around.rng)
         self._link: _Link | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._expected = 0.0  # when the timer should go off
-        self._graced = False
         self._endings: set[asyncio.Task[None]] = set()  # connections that are being closed
-        self._streak = 0  # failures in a row
-        self._needed = NEVER  # an answer that takes longer than this proves nothing: so long did others wait in vain
-        self._pause = SHORTEST
-        self._healed = 0.0  # when the last probe was answered
         self._closed = False
 
     @property
@@ -159,27 +120,40 @@ class Node:
     def run(self, data: bytes, deadline: float | None = None) -> asyncio.Future[object]:
         """Have a packed command run; the future may be cancelled without harm to others."""
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        if self._closed or self.state.phase != "up" or self.waiting >= MOST:
+            self._fail(future, self._refusal())
+            return future
         now = self._clock()
-        most = self.timeout
-        wait = most if deadline is None else deadline
-        self.take(Ask(future, data, now, now + wait, now + max(wait, most)))
+        if deadline is None:
+            until = limit = now + self.timeout
+        else:
+            until, limit = now + deadline, now + max(deadline, self.timeout)
+        self._enqueue(Ask(future, data, now, until, limit), now)
+        self._hasten()
         return future
 
     def take(self, *asks: Ask) -> None:
-        """See to commands, one after the other with nothing in between."""
-        if self._closed or self.state.phase != "up":
-            why = "closed" if self._closed else str(self.state.phase)
-        elif self.waiting >= MOST:
-            why = "queue-full"
-        else:
-            if self._keeper is None or self._keeper.done():
-                self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="redis-node")
+        """See to commands that another node was asked, one after the other with nothing in between."""
+        if self._closed or self.state.phase != "up" or self.waiting >= MOST:
+            why = self._refusal()
             for ask in asks:
-                self._enqueue(ask)
-            self._wake.set()
+                self._give_up(ask, why)
             return
+        now = self._clock()
         for ask in asks:
-            self._give_up(ask, why)
+            self._enqueue(ask, now)
+        self._hasten()
+
+    def _refusal(self) -> str:
+        """Why nothing more is taken."""
+        if self._closed:
+            return "closed"
+        return "queue-full" if self.state.phase == "up" else self.state.phase
+
+    def _hasten(self) -> None:
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="redis-node")
+        self._wake.set()
 
     def renew(self, why: str) -> None:
         """Begin anew with another connection: the server is not what it was. A probe that waits is made now."""
@@ -192,13 +166,10 @@ class Node:
         keeper, self._keeper = self._keeper, None
         self._drop("closed")
         self._fail_queue("closed")
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if keeper is not None:
             await ended(keeper)
         self._drop("closed")  # one that was made meanwhile
-        self._due.clear()
+        self._deadlines.clear()
         while self._endings:
             await asyncio.wait(self._endings)
 
@@ -255,29 +226,26 @@ class Node:
     async def _heal(self) -> None:
         """Wait, then ask something that nobody waits for."""
         me = self._keeper
-        await self._rest(self._around.rng.uniform(self._pause, 1.5 * self._pause))
+        await self._rest(self._breaker.pause)
         if self._keeper is not me or self.state.phase == "off":
             return
         self.state.phase = "half-open"
+        answered = await self._probe()
+        self._breaker.probed(answered)
+        if answered:
+            self._around.turned(self)
+
+    async def _probe(self) -> bool:
         link = self._link or await self._connect()
-        if link is not None:
-            future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-            now = self._clock()
-            self._enqueue(Ask(future, _PING, now, now + min(self._needed, self.timeout), now + self.timeout))
-            await self._write(link)
-            await asyncio.wait([future])
-            error = future.exception()
-            if error is None or str(error) in ANSWERS:
-                self._healed = self._clock()
-                self._streak = 0
-                self._needed = NEVER
-                self.state.phase = "up"
-                self.state.reason = None
-                self._around.turned(self)
-                return
-        self._pause = min(2 * self._pause, LONGEST)
-        if self.state.phase == "half-open":
-            self.state.phase = "open"
+        if link is None:
+            return False
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        now = self._clock()
+        self._enqueue(Ask(future, _PING, now, now + min(self._breaker.needed, self.timeout), now + self.timeout), now)
+        await self._write(link)
+        await asyncio.wait([future])
+        error = future.exception()
+        return error is None or str(error) in ANSWERS
 
     async def _rest(self, seconds: float) -> None:
         """Sleep, unless there is a reason to hurry."""
@@ -318,7 +286,7 @@ class Node:
             if ask.missed:
                 continue  # counted as what it was to who waited
             counts.results["ok"] += 1
-            self._works(seconds)
+            self._breaker.works(seconds)
             if state.reason is not None:
                 state.reason = None
             if not ask.future.done():
@@ -328,7 +296,7 @@ class Node:
         """The server has answered with an error."""
         kind = word(error, "ERR")
         if self._around.refused(self, ask, kind, error):
-            self._works(seconds)
+            self._breaker.works(seconds)
             return
         if not ask.missed:
             self._fail(ask.future, kind)
@@ -337,12 +305,7 @@ class Node:
         if kind in UNUSABLE:
             self._strike(1)
         elif not ask.missed:
-            self._works(seconds)
-
-    def _works(self, seconds: float) -> None:
-        """There was an answer after so long."""
-        if seconds < self._needed:
-            self._streak = 0
+            self._breaker.works(seconds)
 
     # What goes wrong.
 
@@ -388,80 +351,40 @@ class Node:
             future.exception()  # it has been counted: nobody has to look at it
 
     def _strike(self, failures: int) -> None:
-        self._streak += failures
-        if self._streak < FAILURES or self.state.phase != "up":
-            return
-        if self._clock() - self._healed > STEADY:
-            self._pause = SHORTEST
-        self.state.phase = "open"
-        self.state.counts.opened += 1
-        self._drop("open")
-        self._fail_queue("open")
-        self._wake.set()
-        self._around.turned(self)
+        if self._breaker.strike(failures):
+            self._drop("open")
+            self._fail_queue("open")
+            self._wake.set()
+            self._around.turned(self)
 
-    # The one timer.
+    # Deadlines.
 
-    def _enqueue(self, ask: Ask) -> None:
+    def _enqueue(self, ask: Ask, now: float) -> None:
         self._queue.append(ask)
-        self._look_at(ask, ask.until)
-        if self._timer is None or ask.until < self._expected - GRACE:
-            self._arm(ask.until, self._clock())
+        self._deadlines.add(ask, ask.until, now)
 
-    def _look_at(self, ask: Ask, when: float) -> None:
-        self._number += 1  # so that no two of the heap are equal
-        heappush(self._due, (when, self._number, ask))
-
-    def _arm(self, expected: float, now: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._expected = expected
-        self._timer = asyncio.get_running_loop().call_later(max(expected - now, 0.0), self._expire)
-
-    def _expire(self) -> None:
-        """Let those go whose deadline has come; the timer is armed for the next."""
-        self._timer = None
-        now = self._clock()
-        due = self._due
-        while due and due[0][2].over:
-            heappop(due)
-        if due and due[0][0] <= now:
-            if now - self._expected > LAG and not self._graced:
-                self._graced = True
-                self._arm(now + GRACE, now)
-                return
-            self._let_go(now)
-        self._graced = False
-        while due and due[0][2].over:
-            heappop(due)
-        if due:
-            self._arm(due[0][0], now)
-
-    def _let_go(self, now: float) -> None:
+    def _due(self, asks: list[Ask], now: float) -> None:
+        """Let those go who have waited for long enough, and the connection if nothing comes on it."""
         missed = 0
-        silent = False
-        queued = False
-        while self._due and self._due[0][0] <= now:
-            ask = heappop(self._due)[2]
-            if ask.over:
-                continue
+        silent = queued = False
+        for ask in asks:
             if not ask.missed:
                 missed += 1
                 self._fail(ask.future, "timeout")
                 ask.missed = True
-                self._needed = min(self._needed, ask.until - ask.asked)
+                self._breaker.missed(ask.until - ask.asked)
             if not ask.sent:
                 ask.over = queued = True
             elif ask.limit <= now:
                 silent = True
             else:
-                self._look_at(ask, ask.limit)
+                self._deadlines.add(ask, ask.limit, now)
         if queued:
             self._queue = deque(ask for ask in self._queue if not ask.over)
         if silent:
             self._drop("timeout")
         if missed:
-            self.state.reason = f"no answer within {self._needed:g} s"
+            self.state.reason = f"no answer within {self._breaker.needed:g} s"
             self._strike(missed)
 
 
