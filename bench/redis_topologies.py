@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 import time
 from pathlib import Path
+from random import randrange
 from types import TracebackType
 
-from bench.program import free_port
 from bench.redis_server import RedisServer
 
 SLOTS = 16384
@@ -23,17 +23,19 @@ def _until(what: str, done: object, *arguments: object) -> None:
 
 
 def _cluster_port() -> int:
-    """A free port whose number plus 10000 is free, too: nodes talk to each other there."""
+    """A free port whose number plus 10000 is free, too: nodes talk to each other there.
+
+    Neither is of those that the system gives to connections as they come.
+    """
     while True:
-        port = free_port()
-        if port > 55000:
+        port = randrange(10_500, 22_500)
+        try:
+            for number in (port, port + 10_000):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", number))
+        except OSError:
             continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port + 10000))
-            except OSError:
-                continue
-            return port
+        return port
 
 
 class RedisCluster:
