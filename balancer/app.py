@@ -410,7 +410,18 @@ def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
 
 
 _BAD_NEWS = frozenset(
-    (KEPT, EXPIRED, LOCAL, DOWN, REFUSES, UNREACHABLE, "pool_panic", "server_ejected", "strategy_failed")
+    (
+        KEPT,
+        EXPIRED,
+        LOCAL,
+        DOWN,
+        REFUSES,
+        UNREACHABLE,
+        "pool_panic",
+        "server_ejected",
+        "strategy_failed",
+        "guard_failed",
+    )
 )
 _OF_LISTENERS = frozenset((LOADED, KEPT, EXPIRED))
 
@@ -421,6 +432,8 @@ def _tell(event: str, where: str, detail: str) -> None:
     named = {"pool": pool, "server": server} if server else {"pool": pool}
     if event in _OF_LISTENERS:
         named = {"listener": where}
+    elif event == "guard_failed":
+        named = {"route": where}
     elif event in OF_ISSUERS:
         named = {"auth": where}
     elif event in OF_REDIS:

@@ -53,6 +53,7 @@ class Decision:
         "identity",
         "listener",
         "method",
+        "moment",
         "outcome",
         "pool",
         "queued",
@@ -99,6 +100,7 @@ class Decision:
         self.cache = ""  # what the cache did; empty on routes without one
         self.identity: Identity | None = None  # who it is from, once it has shown it
         self.guarded = ""  # why a guard of the route refused it; empty when none did
+        self.moment = started  # by which guards judge: when it came, or when its last question was answered
         self.asked = 0  # the step of the guard that has, or had, a question
         self.holds: list[Place] | None = None
         self.substitution: Substitution | None = None  # what the server is told in the place of what the client said

@@ -114,7 +114,14 @@ class Reception:
             self._own.turn_away(Arrival(listener, client, head, decision), 404, reason)
             return None
         guard = route.guard
-        if guard is not None and (verdict := guard.check(head, client, decision)) is not None:
+        if guard is not None:
+            try:
+                verdict = guard.check(head, client, decision)
+            except Exception as error:  # who can not be judged is not let in, and gives back what it has been given
+                self.failed(Arrival(listener, client, head, decision, route), error)
+                return None
+            if verdict is None:
+                return self.admit(listener, client, head, decision, route)
             arrival = Arrival(listener, client, head, decision, route)
             if isinstance(verdict, Refusal):
                 self._own.refuse(arrival, verdict)
@@ -152,6 +159,12 @@ class Reception:
         if self.table.caches and head.method not in SAFE:
             return self.cache.unsafe(client, head, route, decision, listener.tally, lane_cookie)
         return Exchange(self, client, head, route, decision, listener.tally, lane_cookie)
+
+    def failed(self, arrival: Arrival, error: Exception) -> None:
+        """A guard has raised: that is our fault, and no reason to let anybody in."""
+        assert arrival.route is not None  # it is a route's
+        self._views.on_event("guard_failed", arrival.route.name, _place_of(error))
+        self._own.turn_away(arrival, 500, "this site could not find out whether you may come", outcome="unserved")
 
     def refuse(self, arrival: Arrival, refusal: Refusal) -> None:
         """A guard has it answered so."""
@@ -216,6 +229,9 @@ class _Return:
     def refuse(self, refusal: Refusal) -> None:
         self._reception.refuse(self._arrival, refusal)
 
+    def failed(self, error: Exception) -> None:
+        self._reception.failed(self._arrival, error)
+
     def let_in(self) -> Serving | None:
         listener, client, head, decision, route = self._arrival
         assert route is not None  # a guard is a route's
@@ -237,6 +253,16 @@ def _behind_proxies(listener: Listener, client: ClientConnection, head: RequestH
         if not listener.trusts(address):
             return address
     return client.address
+
+
+def _place_of(error: Exception) -> str:
+    """Its kind and where it was raised, and not its text, which may have a secret of a client's in it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code if trace is not None else None
+    place = f" in {code.co_qualname}, line {trace.tb_lineno}" if code is not None and trace is not None else ""
+    return f"{type(error).__name__}{place}"
 
 
 def _allowed(route: Route, client: str) -> bool:

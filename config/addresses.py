@@ -118,7 +118,7 @@ def network(value: object) -> IPv4Network | IPv6Network:
         return value
     if isinstance(value, str):
         try:
-            return ip_network(value)
+            return _unmapped(ip_network(value))
         except ValueError:
             try:
                 meant = ip_network(value, strict=False)
@@ -127,6 +127,17 @@ def network(value: object) -> IPv4Network | IPv6Network:
             else:
                 raise Unfit("must have no bits set after the prefix", value, f": write {meant}") from None
     raise Unfit("must be a network such as 10.0.0.0/8 or an address such as 192.0.2.7", value)
+
+
+def _unmapped(found: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """A network of IPv4 in the clothes of IPv6 (RFC 4291 2.5.5.2) as what it is, as clients' addresses are told."""
+    if isinstance(found, IPv6Network) and found.network_address.ipv4_mapped is not None and found.prefixlen >= _MAPPED:
+        return IPv4Network((found.network_address.ipv4_mapped, found.prefixlen - _MAPPED))
+    return found
+
+
+_MAPPED = 96
+"""Bits of an IPv6 address before the IPv4 address that it may stand for."""
 
 
 def network_text(value: IPv4Network | IPv6Network) -> str:

@@ -20,6 +20,9 @@ class Desk(Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """Answer it so."""
 
+    def failed(self, error: Exception) -> None:
+        """A guard has raised."""
+
     def let_in(self) -> Serving | None:
         """What answers it, not yet started; None: it has been answered."""
 
@@ -109,7 +112,12 @@ class Checkpoint:
         guard = self.route.guard
         verdict = refusal
         if verdict is None and guard is not None:
-            found = guard.go_on(self.head, self.client, self.decision)
+            self.decision.moment = monotonic()  # a slow answer is not to make the next limit look nearer
+            try:
+                found = guard.go_on(self.head, self.client, self.decision)
+            except Exception as error:  # see the reception
+                self._desk.failed(error)
+                return
             if found is not None and not isinstance(found, Refusal):
                 self._question = found
                 found.ask(self._answered)

@@ -17,7 +17,11 @@ _Part = Callable[[RequestHead, Decision], str | None]
 LONGEST: Final = 64
 """Characters of a value that are kept as they are; of longer ones a hash is, so that clients fill no memory."""
 LACKING: Final = "\x00"
-"""Begins what stands for a value that a request lacks: no field, cookie or claim can begin so."""
+"""Begins what stands for a value that a request lacks."""
+HASHED: Final = "#"
+"""Begins what stands for a long value."""
+MEANING: Final = LACKING + HASHED
+"""A value that begins so itself is hashed: a claim may begin with anything."""
 IDENTITIES: Final = ("api-key", "jwt")
 """Parts that are known only once the request has been let in."""
 
@@ -80,6 +84,6 @@ def short(value: bytes | None) -> str | None:
     if not value:
         return None
     text = value.decode("latin-1")
-    if len(text) <= LONGEST and "\n" not in text:
+    if len(text) <= LONGEST and "\n" not in text and text[0] not in MEANING:
         return text
-    return f"#{blake2b(value, digest_size=16).hexdigest()}"
+    return HASHED + blake2b(value, digest_size=16).hexdigest()

@@ -144,13 +144,13 @@ class Policy:
                 refusal = self._enter(key, decision)
                 if refusal is not None:
                     return refusal
-            if limits and (said := take(key, cost, decision.started)):
+            if limits and (said := take(key, cost, decision.moment)):
                 if isinstance(said, float):
                     return self.over(key, said)
                 return None if isinstance(said, Counted) else said
             decisions["allowed"] += 1
             if tells:
-                decision.extra += self._told(key, decision.started)
+                decision.extra += self._told(key, decision.moment)
             return None
 
         return step
@@ -166,14 +166,14 @@ class Policy:
         """What is said of a key that an operator named, or of an exempt client; False of all others."""
         ordered = self.rulings.get(key)
         if ordered is not None:
-            if ordered.until <= decision.started:
+            if ordered.until <= decision.moment:
                 del self.rulings[key]
             elif ordered.order == "lift":
                 self.tally.decisions["lifted"] += 1
                 return None
             else:
                 self.tally.refused(BLOCKED, key)
-                return self._refusal(ordered.until - decision.started, BLOCKED, "requests of this kind are blocked")
+                return self._refusal(ordered.until - decision.moment, BLOCKED, "requests of this kind are blocked")
         if self.exempt and decision.client in self.exempt:
             self.tally.decisions["exempt"] += 1
             return None

@@ -13,6 +13,7 @@ from balancer.guards.guard import Guard
 from balancer.guards.verdict import Answered, Refusal, Verdict
 from balancer.http1.head import RequestHead
 from balancer.http1.outgoing import Client
+from config.schema import RouteLimit
 from tests.guards.sites import ask, guarded
 from tests.proxy.wire import Peer, Site, ok
 
@@ -190,3 +191,35 @@ async def test_requests_that_come_behind_one_that_waits_are_answered_after_it() 
             steps.first[number].answer()
             steps.second[number].answer()
             assert (await peer.answer())[2] == b"%d" % number
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_guard_that_raises_lets_nobody_in_and_gives_places_back(waits: bool) -> None:
+    text = """
+    rate_limits: {few: {concurrency: 1}}
+    routes: {all: {pool: default, rate_limit: few}}
+    """
+    async with guarded(text) as site:
+        route = site.plane.reception.table._only
+        assert route is not None
+        policy = site.plane.watch.limiter.policies["few"]
+        broken = True
+
+        def asks(head: RequestHead, client: Client, decision: Decision) -> Verdict:
+            return Asked(at_once=True) if waits else None
+
+        def raises(head: RequestHead, client: Client, decision: Decision) -> Verdict:
+            if broken:
+                raise RuntimeError("a fault of ours")
+            return None
+
+        route.guard = Guard([policy.step(RouteLimit(policy="few"), "all"), asks, raises])
+        peer = await site.connect()
+        assert [(await ask(peer))[0] for _ in range(3)] == [500, 500, 500]
+        assert policy.places == {}
+        event, name, detail = site.events[-1]
+        assert (event, name) == ("guard_failed", "all")
+        assert "RuntimeError in " in detail
+        assert "a fault of ours" not in detail  # it could have been a token
+        broken = False
+        assert (await ask(peer))[0] == 200

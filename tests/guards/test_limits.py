@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from balancer.guards.keys import short
 from tests.guards.sites import ask, from_trusted, guarded, written
 from tests.proxy.wire import Peer, ok, replies
 
@@ -295,3 +296,16 @@ async def test_answers_tell_how_much_is_left_where_they_are_to() -> None:
         assert told == ['"slow";r=2', '"slow";r=1', '"slow";r=0']
         status, fields, _ = await ask(peer, path=b"/a")
         assert (status, fields["ratelimit"].partition(";t=")[0]) == (429, '"slow";r=0')
+
+
+def test_what_stands_for_another_value_can_not_be_said() -> None:
+    assert short(b"tenant") == "tenant"
+    for said in (b"\x00192.0.2.1", b"#0123", b"a" * 65, b"two\nlines"):
+        assert str(short(said)).startswith("#")
+        assert short(said) != said.decode()
+
+
+@pytest.mark.parametrize("network", ["::ffff:127.0.0.0/104", "::ffff:127.0.0.1", "::ffff:7f00:1"])
+async def test_a_network_of_ipv4_may_be_written_as_ipv6_writes_it(network: str) -> None:
+    async with guarded(f"access: {{deny: ['{network}']}}\nroutes: {{all: {{pool: default}}}}") as site:
+        assert (await ask(await site.connect()))[0] == 403
