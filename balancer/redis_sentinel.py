@@ -80,8 +80,10 @@ class Sentinels:
         raise last
 
     def concerns(self, message: bytes) -> bool:
-        """Whether what was said on `SWITCH` is about this master: its name, and where it was and is."""
-        return message.split(b" ")[:1] == [self._url.master.encode()]
+        """Whether what was said on `SWITCH`, a name, where it was and where it is, makes another server this master."""
+        name, _, _, *now = (*message.split(b" "), b"", b"", b"")[:5]
+        here = self.master
+        return name == self._url.master.encode() and (here is None or now != [here.host.encode(), b"%d" % here.port])
 
     async def _asked(self, place: RedisPlace) -> RedisPlace | None:
         connection = await self._reach.open(place, PATIENCE, sentinel=True, lasting=False)

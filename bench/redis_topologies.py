@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from random import randrange
 from types import TracebackType
@@ -41,8 +42,17 @@ def _cluster_port() -> int:
 class RedisCluster:
     """Masters that share the slots, and `replicas` of the first of them."""
 
-    def __init__(self, directory: Path, masters: int = 3, replicas: int = 0, full_coverage: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        masters: int = 3,
+        replicas: int = 0,
+        full_coverage: bool = False,
+        tls: Sequence[str] = (),
+    ) -> None:
+        """`tls`: options of servers that speak it, too, each on a port of `tls_ports`, and with each other."""
         self.masters = masters
+        self.tls_ports: list[int] = []
         self.nodes: list[RedisServer] = []
         for number in range(masters + replicas):
             place = directory / f"node-{number}"
@@ -50,6 +60,9 @@ class RedisCluster:
             options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]
             options += ["--cluster-require-full-coverage", "yes" if full_coverage else "no"]
             options += ["--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
+            if tls:
+                self.tls_ports.append(_cluster_port())
+                options += ["--tls-port", str(self.tls_ports[-1]), "--tls-cluster", "yes", *tls]
             self.nodes.append(RedisServer(place, port=_cluster_port(), options=options))
 
     def __enter__(self) -> RedisCluster:
@@ -98,8 +111,8 @@ class RedisCluster:
             if number < self.masters:
                 slots = self.slots(number)
                 node.do("CLUSTER", "ADDSLOTSRANGE", slots.start, slots.stop - 1)
-        for node in others:
-            first.do("CLUSTER", "MEET", "127.0.0.1", node.port)
+        for port in self.tls_ports[1:] or [node.port for node in others]:
+            first.do("CLUSTER", "MEET", "127.0.0.1", port)
         _until("all know each other", self._is_met)
         for node in self.nodes[self.masters :]:
             node.do("CLUSTER", "REPLICATE", self.identity(first))

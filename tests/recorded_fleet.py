@@ -22,6 +22,7 @@ from balancer.snapshot import Snapshot
 from balancer.tally import CacheTally, ListenerTally, PoolTally, RouteTally, ServerTally
 from balancer.telemetry.cache_report import CacheReport, SecondReport
 from balancer.telemetry.limit_report import of_policy
+from balancer.telemetry.redis_report import RedisReport
 from balancer.telemetry.report import CertificateReport, PoolReport, Report, ServerReport
 from config.schema import StrategyName
 
@@ -51,6 +52,7 @@ class RecordedFleet:
         self.cache_tally: CacheTally | None = None
         """Set, there is a cache to report of."""
         self.second: SecondReport | None = None
+        self.redis: RedisReport | None = None
         self.limiter = Limiter()
         """Has the policies of the last snapshot."""
         self._changed = asyncio.Condition()
@@ -99,6 +101,7 @@ class RecordedFleet:
             pools={name: self._pool(name) for name in snapshot.config.pools},
             certificates=tuple(self.certificates),
             cache=CacheReport(self.store.figures(), self.cache_tally, second=self.second) if self.cache_tally else None,
+            redis=self.redis,
             limits={name: of_policy(one, b"secret", self._clock()) for name, one in self.limiter.policies.items()},
         )
 

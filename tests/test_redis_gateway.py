@@ -485,8 +485,8 @@ async def test_a_server_that_repeats_the_password_in_an_error_is_not_quoted(redi
 
 
 def test_secrets_in_a_query_and_as_they_are_written_are_left_out() -> None:
-    url = "redis://me:a%20b@h/0?password=other"
-    assert without_secrets("a%20b a b other h", url) == "*** *** *** h"
+    url = "redis://me:a%20b@h/0?password=other&sentinel_password=third"
+    assert without_secrets("a%20b a b other third h", url) == "*** *** *** *** h"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "redis://:se:cret@127.0.0.1:1x/0", "redis://h/0?nonsense=1"])

@@ -17,7 +17,7 @@ from balancer.redis_gateway import Gateway, Unavailable
 from balancer.redis_link import RedisLink
 from config.pool import ClientCertificate, ServerTls
 from config.schema import Config, Redis
-from tests.redis_server import RedisServer, binary, redis_server
+from tests.redis_server import RedisCluster, RedisServer, binary, redis_server
 
 __all__ = ["redis_server"]  # a fixture
 
@@ -178,6 +178,24 @@ def _speaks_tls() -> bool:
     """One that does wants a certificate; one that does not, does not know the option."""
     done = subprocess.run([binary(), "--port", "0", "--tls-port", "1"], capture_output=True, text=True, timeout=10)
     return "tls-cert-file" in done.stdout
+
+
+async def test_nodes_of_a_cluster_are_all_spoken_to_with_tls(tmp_path: Path, files: Path) -> None:
+    if not _speaks_tls():
+        pytest.skip(f"{binary()} is built without TLS")
+    given = ["--tls-cert-file", "server.pem", "--tls-key-file", "server.key", "--tls-ca-cert-file", "ca.pem"]
+    options = [str(files / part) if part.endswith((".pem", ".key")) else part for part in given]
+    with RedisCluster(tmp_path, tls=[*options, "--tls-auth-clients", "no"]) as cluster:
+        url = f"rediss+cluster://localhost:{cluster.tls_ports[0]}"
+        async with gateway_to(url, ServerTls(ca=str(files / "ca.pem"))) as gateway:
+            await asyncio.gather(*(gateway.run("SET", f"k{n}", n) for n in range(50)))
+            assert await gateway.run("GET", "k7") == b"7"
+            places = {f"127.0.0.1:{port}" for port in cluster.tls_ports}
+            async with asyncio.timeout(10):
+                while {name for name, _ in gateway.nodes()} != places:  # noqa: ASYNC110  # nothing waits for it
+                    await asyncio.sleep(0.01)
+            answers = await asyncio.gather(*(gateway.run("GET", f"k{n}") for n in range(50)))
+            assert answers == [b"%d" % n for n in range(50)]
 
 
 async def test_redis_itself_may_speak_tls(tls_server: RedisServer, files: Path) -> None:

@@ -2,6 +2,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from balancer.redis_link import RedisState
+from balancer.telemetry.redis_report import NodeReport, RedisReport
 from tests.api.desk import BALANCER, SERVERS, Desk
 
 HEALTH = "/api/monitoring/health"
@@ -126,6 +127,23 @@ async def test_prometheus_sees_reloads_checks_and_requests_to_the_api(desk: Desk
     checks = ("pool", "web"), ("result", "passed"), ("server", "a")
     assert found["balancer_server_health_checks_total", *checks] >= 1
     assert found["balancer_config_last_reload_success_timestamp_seconds",] > 1.7e9
+
+
+async def test_what_redis_is_to_those_who_use_it_is_told_by_node(desk: Desk) -> None:
+    desk.services.redis.state = RedisState(True, None, 0.001)
+    metrics, health = "/api/monitoring/metrics", "/api/monitoring/health"
+    assert (await desk.ask("GET", metrics)).at("databases", "redis", "use") is None
+    assert (await desk.ask("GET", health)).at("checks", "redis", "status") == "ok"
+    nodes = (NodeReport("h:1", "up", None), NodeReport("h:2", "open", "no answer"))
+    desk.room.fleet.redis = RedisReport("partial", "no answer", 3, nodes, {"ok": 7}, opened=1, redirected=2)
+    for path in ((metrics, "databases"), ("/api/infrastructure/stats",)):
+        answer = await desk.ask("GET", path[0])
+        assert answer.at(*path[1:], "redis", "use", "state") == "partial"
+        away = {"name": "h:2", "state": "open", "reason": "no answer"}
+        assert answer.at(*path[1:], "redis", "use", "nodes", 1) == away
+        assert answer.at(*path[1:], "redis", "use", "redirections") == 2
+    check = {"status": "degraded", "reason": "partial: no answer"}
+    assert (await desk.ask("GET", health)).at("checks", "redis") == check
 
 
 async def test_metrics_need_a_key_when_the_configuration_says_so(desk: Desk) -> None:

@@ -72,6 +72,20 @@ def test_limits_that_are_not_shared_any_more_are_a_line_of_their_own() -> None:
         assert "limits" not in balancer("status", "--admin", api.url).out
 
 
+def test_a_redis_that_is_used_in_part_or_not_is_a_line_of_its_own() -> None:
+    api_says = replies(a=1.5)
+    nodes = [{"name": "h:1", "state": "up", "reason": None}, {"name": "h:2", "state": "open", "reason": "no answer"}]
+    for state, said in (("partial", "used in part"), ("open", "not used")):
+        use = {"state": state, "reason": "no answer", "nodes": nodes}
+        api_says[METRICS] = Reply(metrics(a=1.5) | {"databases": {"redis": {"use": use}}})
+        with stand_in(api_says) as api:
+            assert balancer("status", "--admin", api.url).out.splitlines()[2] == f"redis is {said}: h:2: no answer"
+    for well in ({"state": "up", "reason": None, "nodes": nodes[:1]}, None):
+        api_says[METRICS] = Reply(metrics(a=1.5) | {"databases": {"redis": {"use": well}}})
+        with stand_in(api_says) as api:
+            assert "redis" not in balancer("status", "--admin", api.url).out
+
+
 def test_json_is_the_answer_of_the_api_whole() -> None:
     with stand_in(replies(a=1.5)) as api:
         code, out, _ = balancer("status", "--json", "--admin", api.url)
