@@ -125,6 +125,16 @@ class SharedLimitsStatus(Model):
     """Balancers that are known to share them, this one included."""
 
 
+class Provisional(Model):
+    """A change that undoes itself at `until`, or if errors rise before, unless it is confirmed."""
+
+    revision: int
+    author: str
+    since: datetime
+    until: datetime
+    seconds_left: float
+
+
 class Status(Model):
     """The load balancer at this moment."""
 
@@ -137,6 +147,8 @@ class Status(Model):
     totals: Totals
     shared_limits: SharedLimitsStatus | None
     """null where no limit is shared."""
+    provisional: Provisional | None
+    """The change of the configuration that is on trial; null when none is."""
 
 
 class ServerList(Model):

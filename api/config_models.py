@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, WithJsonSchema
 
+from api.answers import Provisional
 from api.operation import Model
 from balancer.history import Cause
 from config.origin import Kind
@@ -104,16 +105,6 @@ class CheckAnswer(Model):
     warnings: list[ConfigWarning]
     changed: list[str]
     """Paths of what would change; empty unless valid."""
-
-
-class Provisional(Model):
-    """A change that undoes itself at `until`, or if errors rise before, unless it is confirmed."""
-
-    revision: int
-    author: str
-    since: datetime
-    until: datetime
-    seconds_left: float
 
 
 class RevisedAnswer(Model):

@@ -19,7 +19,6 @@ from api.config_models import (
     DiffAnswer,
     HistoryAnswer,
     PathQuery,
-    Provisional,
     ReloadAnswer,
     RevisedAnswer,
     RevisionAnswer,
@@ -37,6 +36,7 @@ from api.operation import Call, Operation, Reply, if_match, matches
 from api.problems import Fault, Problem
 from api.requests import PoolQuery
 from api.services import Services
+from api.status import provisional
 from api.translation import as_problems, fault_of
 from balancer import changes
 from balancer.revisions import Revised, Terms
@@ -67,7 +67,6 @@ class Configuration:
 
     def __init__(self, services: Services) -> None:
         self._control = services.control
-        self._clock = services.clock
 
     def operations(self) -> tuple[Operation, ...]:
         unkept = {507: "The change could not be kept on disk, and so was not made."}
@@ -177,7 +176,7 @@ class Configuration:
             file=str(loaded.file) if loaded.file is not None else None,
             config=_DOCUMENT.validate_python(document(config)),
             overlay=_changes(control.overlay_changes()),
-            provisional=self._provisional(),
+            provisional=provisional(self._control.revisions),
             restart_required=list(control.restart_required),
             warnings=_warnings(control.base.warnings if running else loaded.warnings),
         )
@@ -234,20 +233,11 @@ class Configuration:
             generation=self._control.snapshot.generation,
             changes=_changes(revised.changes),
             effects=list(revised.effects),
-            provisional=self._provisional(),
+            provisional=provisional(self._control.revisions),
             restart_required=list(revised.restart_required),
             warnings=_warnings(revised.warnings),
         )
         return Reply(answer, headers={"ETag": self._control.revisions.etag})
-
-    def _provisional(self) -> Provisional | None:
-        trial = self._control.revisions.trial
-        if trial is None:
-            return None
-        left = max(0.0, trial.deadline - self._clock())
-        return Provisional(
-            revision=trial.revision, author=trial.author, since=trial.began, until=trial.ends, seconds_left=left
-        )
 
     async def diff_config(self, call: Call) -> DiffAnswer:
         """What the API says over the file, and what of the file on disk has not been taken yet."""

@@ -54,7 +54,7 @@ def _use(redis: RedisReport) -> DatabaseUse:
 
 def vitals(services: Services) -> Vitals:
     """What Prometheus is told beside the planes' report."""
-    reloads = services.control.reloads
+    reloads, revisions = services.control.reloads, services.control.revisions
     return Vitals(
         version=balancer.__version__,
         python=platform.python_version(),
@@ -63,6 +63,9 @@ def vitals(services: Services) -> Vitals:
         reloads={"success": reloads.success, "failure": reloads.failure},
         last_reload_ok=reloads.last_ok,
         last_reload_success=_unix(reloads.last_success),
+        config_revision=revisions.history.latest.number if revisions.history.latest is not None else None,
+        config_trial_left=revisions.trial_left,
+        config_changes=revisions.results,
         admin_requests=services.requests,
         audit_lines=services.trail.counts,
         log_lines_dropped=services.dropped(),

@@ -10,6 +10,7 @@ from typing import Literal, cast
 from api.answers import (
     LastCheck,
     PoolStatus,
+    Provisional,
     ServerChecks,
     ServerLatency,
     ServerStatus,
@@ -21,9 +22,20 @@ from api.answers import (
 )
 from api.services import Services
 from balancer.health.watched import HealthRecord
+from balancer.revisions import Revisions
 from balancer.server import ServerKey
 from balancer.telemetry.quantiles import quantile
 from balancer.telemetry.report import PoolReport, Report, ServerReport
+
+
+def provisional(revisions: Revisions) -> Provisional | None:
+    """The change of the configuration that is on trial."""
+    trial, left = revisions.trial, revisions.trial_left
+    if trial is None or left is None:
+        return None
+    return Provisional(
+        revision=trial.revision, author=trial.author, since=trial.began, until=trial.ends, seconds_left=left
+    )
 
 
 class View:
@@ -58,6 +70,7 @@ class View:
                 client_connections=self.report.connections,
             ),
             shared_limits=_shared_limits(self.report),
+            provisional=provisional(self._services.control.revisions),
         )
 
     def pool(self, pool: PoolReport) -> PoolStatus:

@@ -126,6 +126,11 @@ class Revisions:
         """The same of what the file says."""
         return self._tag("file", self._held.basis.file.digest)
 
+    @property
+    def trial_left(self) -> float | None:
+        """Seconds until the change on trial undoes itself; None when none is."""
+        return max(0.0, self.trial.deadline - self._clock()) if self.trial is not None else None
+
     def _tag(self, *parts: str) -> str:
         # Keyed, as a bare hash would let whoever reads it try guesses of short secrets.
         text = "\0".join(parts).encode("utf-8", "surrogatepass")

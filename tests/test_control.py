@@ -401,7 +401,7 @@ async def test_a_change_that_planes_refuse_is_not_kept_either(home: Room) -> Non
 async def test_a_change_that_can_not_be_kept_is_not_made(home: Room) -> None:
     control = await home.begin()
     before = control.snapshot
-    home.state.parent.write_text("a file where the folder should be")
+    home.state.mkdir(parents=True)  # a folder where the file should be
     with pytest.raises(StateError):
         await control.change(changes.set_state("web", "a", "drained"))
     assert control.snapshot is before

@@ -57,7 +57,7 @@ def page(sample: Sample, where: str, width: int | None) -> Iterator[Line]:
         Span(well, "green" if totals.count("up") == totals.count("servers") else "red"),
     ]
     yield [Span("   ".join(_totals(sample)))]
-    for notes in filter(None, (_redis(sample.metrics), _limits(status))):
+    for notes in filter(None, (_trial(status), _redis(sample.metrics), _limits(status))):
         for note in _wrapped(notes, width):
             yield [Span(note, "red")]
     for name, pool in status.parts("pools").items():
@@ -80,6 +80,16 @@ def line(sample: Sample) -> str:
         pools.append(", ".join([f"{name} {pool.count('up')}/{len(servers)} up", *panic, *away]))
     notes = [note for note in (_redis(sample.metrics), _limits(sample.status)) if note]
     return "  |  ".join([figures_, *notes, *pools])
+
+
+def _trial(status: Part) -> str:
+    """The change of the configuration that undoes itself unless it is confirmed; empty where there is none."""
+    trial = status.part("provisional")
+    if not trial.fields:
+        return ""
+    left = round(trial.number("seconds_left") or 0.0)
+    what = f"revision {trial.count('revision')} of {trial.text('author')} is on trial for another {left} s"
+    return f"{what}: `balancer config confirm` keeps it"
 
 
 def _limits(status: Part) -> str:

@@ -87,6 +87,23 @@ CATALOGUE: tuple[Family, ...] = (
         "When the configuration in force was taken, in Unix time.",
     ),
     VITALS.gauge(
+        "balancer_config_revision",
+        lambda it: it.config_revision,
+        "Number of the configuration in force in the history: it rises with each other configuration.",
+    ),
+    VITALS.gauge(
+        "balancer_config_trial_remaining_seconds",
+        lambda it: it.config_trial_left,
+        "Until a change undoes itself unless it is confirmed; absent while none is on trial.",
+    ),
+    VITALS.counters(
+        "balancer_config_changes",
+        ("result",),
+        lambda it: it.config_changes,
+        "Changes over the API: settled at once, begun on trial (provisional), confirmed, undone.",
+        always=("settled", "provisional", "confirmed", "undone"),
+    ),
+    VITALS.gauge(
         "balancer_event_loop_lag_seconds",
         lambda it: it.loop_lag,
         "How late the event loop was, at worst, in the last minute: so long everything waited.",

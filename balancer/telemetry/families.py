@@ -35,6 +35,12 @@ class Vitals:
     last_reload_ok: bool = True
     last_reload_success: float = 0.0
     """When the configuration in force was taken; the start counts."""
+    config_revision: int | None = None
+    """Of the history; None before the first."""
+    config_trial_left: float | None = None
+    """Seconds until a change undoes itself; None while none is on trial."""
+    config_changes: Mapping[str, int] = field(default_factory=dict)
+    """Changes of the whole over the API: "settled", "provisional", "confirmed", "undone"."""
     admin_requests: Mapping[int, int] = field(default_factory=dict)
     """By status."""
     audit_lines: Mapping[str, int] = field(default_factory=dict)

@@ -154,7 +154,7 @@ async def test_a_wait_that_is_no_duration_or_too_long_is_refused_before_anything
 
 
 async def test_a_change_that_can_not_be_kept_is_a_507_that_says_what_to_do(desk: Desk) -> None:
-    desk.room.state.parent.write_text("a file where the folder should be")
+    desk.room.state.mkdir(parents=True)  # a folder where the file should be
     answer = await desk.ask("POST", f"{SERVERS}/a/drain")
     assert answer.status == 507
     assert "admin.state" in str(answer.at("detail"))

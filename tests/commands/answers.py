@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from api.answers import (
     LastCheck,
     PoolStatus,
+    Provisional,
     ServerChecks,
     ServerLatency,
     ServerStatus,
@@ -77,7 +78,9 @@ def pool(*servers: ServerStatus, name: str = "app", panic: bool = False, queue: 
     )
 
 
-def status(*pools: PoolStatus, shared_limits: SharedLimitsStatus | None = None) -> dict[str, object]:
+def status(
+    *pools: PoolStatus, shared_limits: SharedLimitsStatus | None = None, provisional: Provisional | None = None
+) -> dict[str, object]:
     servers = [server for pool in pools for server in pool.servers.values()]
     made = Status(
         generation=3,
@@ -95,6 +98,7 @@ def status(*pools: PoolStatus, shared_limits: SharedLimitsStatus | None = None) 
             client_connections=200,
         ),
         shared_limits=shared_limits,
+        provisional=provisional,
     )
     document: dict[str, object] = json.loads(made.model_dump_json())
     return document

@@ -22,6 +22,7 @@ class Reply(NamedTuple):
     body: object
     status: int = 200
     kind: str = "application/json"
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 class Asked(NamedTuple):
@@ -67,11 +68,13 @@ def stand_in(replies: Mapping[str, Reply | Callable[[], Reply]], socket: Path | 
             body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.kind)
+            for name, value in reply.fields:
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_DELETE = answer  # noqa: N815  # the names that http.server looks for
+        do_GET = do_POST = do_DELETE = do_PATCH = do_PUT = answer  # noqa: N815  # the names that http.server looks for
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name in http.server
             pass

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from api.answers import SharedLimitsStatus
+from api.answers import Provisional, SharedLimitsStatus
 from balancer.commands.client import Client
 from balancer.commands.console import Console
 from balancer.commands.outcome import OK, REFUSED, UNREACHABLE, Failure
@@ -84,6 +84,15 @@ def test_a_redis_that_is_used_in_part_or_not_is_a_line_of_its_own() -> None:
         api_says[METRICS] = Reply(metrics(a=1.5) | {"databases": {"redis": {"use": well}}})
         with stand_in(api_says) as api:
             assert "redis" not in balancer("status", "--admin", api.url).out
+
+
+def test_a_change_on_trial_is_a_line_of_its_own() -> None:
+    trial = Provisional(revision=7, author="alice", since=NOW, until=NOW + timedelta(seconds=30), seconds_left=29.8)
+    api_says = replies(a=1.5)
+    api_says[STATUS] = Reply(status(pool(server("a")), provisional=trial))
+    said = "revision 7 of alice is on trial for another 30 s: `balancer config confirm` keeps it"
+    with stand_in(api_says) as api:
+        assert balancer("status", "--admin", api.url).out.splitlines()[2] == said
 
 
 def test_json_is_the_answer_of_the_api_whole() -> None:

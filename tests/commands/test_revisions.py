@@ -1,0 +1,181 @@
+"""The commands that change, explain and save the configuration of a running balancer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from balancer.commands.outcome import OK, REFUSED, USAGE
+from tests.commands.stand_in import Reply, balancer, problem, stand_in
+
+TAG = (("ETag", '"abc"'),)
+CONFIG = {"generation": 3, "revision": 2, "config": {"shutdown": {"grace": "30s"}, "x": "a$b ${C}"}}
+GET = Reply(CONFIG, fields=TAG)
+CHANGE = {"path": "pools.app.strategy", "before": "random", "after": "hash", "stale": False}
+REVISED = {
+    "dry_run": False,
+    "revision": 3,
+    "changes": [CHANGE],
+    "effects": ["pool app: picks by hash instead of random"],
+    "provisional": None,
+    "warnings": [],
+}
+
+
+def test_settings_become_one_patch_of_what_was_got_before() -> None:
+    words = ["pools.app.strategy=hash", 'pools.app.servers["10.0.0.1:80"].weight=3', "pools.old=", "cache.enabled=true"]
+    with stand_in({"GET /api/config": GET, "PATCH /api/config": Reply(REVISED)}) as api:
+        code, out, messages = balancer(
+            "config", "patch", *(part for word in words for part in ("--set", word)), "--admin", api.url
+        )
+    asked = api.asked[-1]
+    assert (code, out) == (OK, "")
+    assert asked.headers["If-Match"] == '"abc"'
+    assert asked.headers["Content-Type"] == "application/merge-patch+json"
+    assert json.loads(asked.body) == {
+        "pools": {"app": {"strategy": "hash", "servers": {"10.0.0.1:80": {"weight": 3}}}, "old": None},
+        "cache": {"enabled": True},
+    }
+    assert messages.splitlines() == [
+        "changed: 1 change, revision 3",
+        "  pools.app.strategy: random -> hash",
+        "what it does:",
+        "  pool app: picks by hash instead of random",
+    ]
+
+
+def test_a_file_is_sent_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "new.yaml"
+    file.write_text("# why\nservers: [http://a]\n")
+    trial = {**REVISED, "provisional": {"seconds_left": 29.9}}
+    with stand_in({"GET /api/config": GET, "PUT /api/config?confirm=30s": Reply(trial)}) as api:
+        code, _, messages = balancer("config", "put", str(file), "--confirm", "30s", "--admin", api.url)
+    assert code == OK
+    assert (api.asked[-1].body, api.asked[-1].headers["Content-Type"]) == (file.read_bytes(), "application/yaml")
+    assert messages.splitlines()[-1].startswith("it is on trial: `balancer config confirm` within 30 s")
+
+
+def test_a_dry_run_says_what_would_be() -> None:
+    dry = {**REVISED, "dry_run": True, "revision": None}
+    with stand_in({"GET /api/config": GET, "PATCH /api/config?dry_run=true": Reply(dry)}) as api:
+        _, _, messages = balancer(
+            "config", "patch", "--set", "pools.app.strategy=hash", "--dry-run", "--admin", api.url
+        )
+    assert messages.startswith("this would be 1 change:\n")
+    assert "what it would do:" in messages
+
+
+def test_somebody_elses_change_in_between_is_exit_code_4() -> None:
+    with stand_in({"GET /api/config": GET, "PATCH /api/config": problem(412, "the configuration has changed")}) as api:
+        code, _, messages = balancer("config", "patch", "--set", "a=1", "--admin", api.url)
+    assert (code, messages) == (REFUSED, "balancer: the configuration has changed\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["patch"], "say what to change"),
+        (["patch", "--set", "a"], "--set must be PATH=VALUE"),
+        (["patch", "--set", "=1"], "--set must be PATH=VALUE"),
+        (["patch", "--set", "a[0]=1"], "--set must be PATH=VALUE"),
+        (["patch", "--set", "a..b=1"], "--set must be such as"),
+        (["patch", "--set", "a=1", "--set", "a.b=1"], "is inside of what another --set has said"),
+        (["patch", "/nonexistent.yaml"], "cannot be read"),
+        (["put", "/nonexistent.yaml"], "cannot be read"),
+    ],
+)
+def test_mistakes_in_the_command_line_are_told(words: list[str], says: str) -> None:
+    code, _, messages = balancer("config", *words, "--admin", "http://127.0.0.1:1")
+    assert (code, says in messages) == (USAGE, True), messages
+
+
+def test_where_settings_come_from_is_told_in_words() -> None:
+    written = {"source": "file", "value": "1", "file": "b.yaml", "line": 4, "column": 9, "path": None, "variables": []}
+    default = {**written, "source": "default", "line": None}
+    items = [
+        {"path": "a", "value": "1", "source": "file", "by": None, "at": None, "written": written},
+        {
+            "path": "b",
+            "value": "2",
+            "source": "api",
+            "by": "alice",
+            "at": "2027-01-31T12:00:00Z",
+            "written": {**written, "path": "defaults.b", "variables": ["B"]},
+        },
+        {"path": "c", "value": "3", "source": "api", "by": None, "at": None, "written": default},
+        {
+            "path": "d",
+            "value": "***",
+            "source": "environment",
+            "by": None,
+            "at": None,
+            "written": {**default, "source": "environment", "variables": ["REDIS_URL"]},
+        },
+    ]
+    path = "pools.app.servers%5B%2210.0.0.1%3A80%22%5D"
+    with stand_in({f"GET /api/config/why?path={path}": Reply({"items": items, "more": 2})}) as api:
+        code, out, _ = balancer("config", "why", 'pools.app.servers["10.0.0.1:80"]', "--admin", api.url)
+    assert code == OK
+    first, second, third, fourth, last = out.splitlines()
+    assert first == "a: 1   b.yaml:4:9"
+    assert second.startswith("b: 2   by alice over the API, 2027-01-31 ")
+    assert second.endswith("; without that 1, b.yaml:4:9, as defaults.b, from B")
+    assert third == "c: 3   over the API, by whom is not known any more; without that 1, the default"
+    assert fourth == "d: ***   from the environment, REDIS_URL"
+    assert last == "and 2 settings more"
+
+
+def test_the_history_is_a_line_for_each_and_its_changes() -> None:
+    one = {
+        "revision": 3,
+        "at": "2027-01-31T12:00:00Z",
+        "author": "alice",
+        "cause": "change",
+        "changes": [CHANGE],
+        "more": 1,
+        "provisional": True,
+        "note": None,
+    }
+    with stand_in({"GET /api/config/history": Reply({"items": [one], "next": None})}) as api:
+        _, out, _ = balancer("config", "history", "--admin", api.url)
+    head, change, more = out.splitlines()
+    assert head.startswith("   3  2027-01-31 ")
+    assert head.endswith("change by alice   on trial")
+    assert (change.strip(), more.strip()) == ("pools.app.strategy: random -> hash", "and 1 change more")
+
+
+def test_what_differs_is_told_of_both_sides() -> None:
+    fault = {"path": "pools", "message": "is bad", "line": 3, "column": 1}
+    with stand_in({"GET /api/config/diff": Reply({"running": [CHANGE], "file": None, "problems": [fault]})}) as api:
+        _, out, _ = balancer("config", "diff", "--admin", api.url)
+    assert out.splitlines() == [
+        "the API over the file:",
+        "  pools.app.strategy: random -> hash",
+        "the file can not be taken as it is now:",
+        "  3:1: pools: is bad",
+    ]
+
+
+def test_it_is_rolled_back_confirmed_and_saved() -> None:
+    saved = {"dry_run": False, "file": "b.yaml", "changes": [CHANGE]}
+    replies = {
+        "GET /api/config": GET,
+        "POST /api/config/rollback": Reply(REVISED),
+        "POST /api/config/confirm": Reply(CONFIG),
+        "POST /api/config/save": Reply(saved, fields=TAG),
+    }
+    with stand_in(replies) as api:
+        assert balancer("config", "rollback", "2", "--admin", api.url).code == OK
+        assert json.loads(api.asked[-1].body) == {"revision": 2}
+        assert "revision 2 stays" in balancer("config", "confirm", "--admin", api.url).messages
+        messages = balancer("config", "save", "--admin", api.url).messages
+    assert messages.startswith("saved 1 change to b.yaml; the old one is b.yaml.bak\n")
+    assert (api.asked[-1].body, api.asked[-1].headers["If-Match"]) == (b"", '"abc"')
+
+
+def test_what_is_running_is_shown_as_a_file_would_say_it() -> None:
+    with stand_in({"GET /api/config": GET}) as api:
+        _, out, _ = balancer("config", "show", "--running", "--admin", api.url)
+    assert out == "shutdown:\n  grace: 30s\nx: a$b $${C}\n"
