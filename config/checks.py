@@ -46,9 +46,9 @@ def check(config: Config, found: Findings) -> None:
     check_auth(config, found)
     _check_admin(config.admin, found)
     for position, item in enumerate(config.logs.access.redact):
-        if not item.startswith("query:"):
+        if item != "user" and not item.startswith("query:"):
             path = ("logs", "access", "redact", position)
-            found.add(path, 'must be such as "query:token"; header fields are never logged', came=True)
+            found.add(path, 'must be such as "query:token", or "user"; header fields are never logged', came=True)
     check_redis(config.redis, found)
     _check_early(config, found)
     _check_cookies(config, found)

@@ -329,7 +329,7 @@ class AccessLog(Model):
         "query:access_token",
         "query:api_key",
     )
-    """Query parameters whose values are masked. Header fields are never logged."""
+    """Query parameters whose values are masked; "user" masks who it was. Header fields are never logged."""
 
 
 class Logs(Model):

@@ -139,6 +139,10 @@ def _loaded(data: bytes) -> dict[str, object] | None:
     """A JSON object in which each name is there once (RFC 7519 section 4), or None."""
     try:
         found = json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
+        if (
+            b"\\u" in data
+        ):  # half of a surrogate pair is no character, and breaks whatever writes it (RFC 7493 section 2.1)
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

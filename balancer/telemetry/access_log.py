@@ -9,7 +9,7 @@ from random import Random
 from orjson import OPT_APPEND_NEWLINE, dumps
 
 from balancer.decision import Decision
-from balancer.telemetry.redaction import Redaction
+from balancer.telemetry.redaction import MASK, Redaction
 from balancer.telemetry.sink import Sink
 from config import schema
 
@@ -39,6 +39,7 @@ class AccessLog:
         self._sample = sample
         self._random = rng.random
         self._mask = redaction.path
+        self._hides_user = redaction.hides_user
         self._line: dict[str, object] = dict.fromkeys(FIELDS)
         self.tick(wall)
 
@@ -93,7 +94,8 @@ class AccessLog:
         if decision.identity is not None:
             name = decision.identity.name
             # A token's issuer may have let anybody choose it; names of other scripts stay readable.
-            line["user"] = name if name.isprintable() else name.encode("ascii", "backslashreplace").decode("ascii")
+            shown = name if name.isprintable() else name.encode("ascii", "backslashreplace").decode("ascii")
+            line["user"] = MASK if self._hides_user else shown
         if decision.reasons is not None:
             line["reasons"] = decision.reasons
         if sampled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import unquote_plus
 
 MASK = "***"
@@ -18,8 +18,9 @@ class Redaction:
     Names are compared without case, after percent-decoding and without an index: "%54oken[]" is "token".
     """
 
-    def __init__(self, redact: Iterable[str]) -> None:
-        """`redact` as in `logs.access.redact`: "query:token". Other entries name what is never logged."""
+    def __init__(self, redact: Collection[str]) -> None:
+        """`redact` as in `logs.access.redact`: "query:token", or "user"."""
+        self.hides_user = "user" in redact
         self._names = tuple(entry.removeprefix("query:").lower() for entry in redact if entry.startswith("query:"))
 
     def path(self, path: str) -> str:

@@ -426,6 +426,7 @@ ATTACKS = {
     "end that is no number": lambda: signed_bytes(b'{"sub":"a","exp":NaN,"iss":"https://id.example/","aud":"shop"}'),
     "end twice": lambda: signed_bytes(b'{"exp":9999999999,"exp":1,"iss":"https://id.example/","aud":"shop"}'),
     "number that is none, elsewhere": lambda: signed_bytes(json.dumps({**claims(), "x": float("nan")}).encode()),
+    "half a character": lambda: signed_bytes(json.dumps(claims(sub="\ud800")).encode()),
     "subject twice": lambda: signed_bytes(json.dumps(claims()).encode()[:-1] + b', "sub": "admin"}'),
     "begin that is true": lambda: raw_signed({"nbf": True}),
     "begin that is text": lambda: raw_signed({"nbf": "1"}),
@@ -714,6 +715,18 @@ async def test_limits_count_by_key_and_by_claim_once_that_is_known() -> None:
     rate_limits: {{each: {{rate: 2/h, key: "jwt:sub"}}}}
     routes: {{all: {{pool: default, auth: users, rate_limit: each}}}}
     """
+    keys = {
+        name: hashlib.sha256(name.encode()).hexdigest() for name in ("of alice, which is long enough", "of bob, too")
+    }
+    other = text.replace('"jwt:sub"', "api-key").replace(
+        f'jwt: {{secret: "{SECRET}", audience: [shop]}}',
+        "api_keys: {keys: {%s}}" % ", ".join(f"k{n}: 'sha256:{one}'" for n, one in enumerate(keys.values())),  # noqa: UP031
+    )
+    async with guarded(other) as site:
+        peer = await site.connect()
+        for name in keys:
+            found = [(await ask(peer, b"X-API-Key: " + name.encode()))[0] for _ in range(3)]
+            assert found == [200, 200, 429]
     async with guarded(text) as site:
         peer = await site.connect()
         for sub in ("alice", "bob"):

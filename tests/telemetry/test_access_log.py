@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.decision import Decision
+from balancer.decision import Decision, Identity
 from balancer.ewma import PeakEwma
 from balancer.server import Server
 from balancer.telemetry.access_log import FIELDS, AccessLog, open_log
@@ -91,6 +91,14 @@ def test_a_line_tells_what_became_of_a_request(log):
         "ua": "curl/8",
         "cache": "miss",
     }
+
+
+def test_who_was_let_in_is_told_so_that_it_can_be_read_or_masked(log, tmp_path):
+    decision = decided(identity=Identity("jwt", "zo\u00eb\u202e\ud800"), guarded="")
+    assert log.line(decision)["user"] == "zo\\xeb\\u202e\\ud800"
+    hiding = Log(tmp_path / "other", redact=("user",))
+    assert hiding.line(decision)["user"] == "***"
+    hiding.log.sink.close()
 
 
 def test_fields_stay_in_their_order(log):
