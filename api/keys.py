@@ -133,7 +133,7 @@ class Keys:
 
     def operations(self) -> tuple[Operation, ...]:
         unkept = {507: "The change could not be kept on disk, and so was not made."}
-        one = KEYS + "/{key}"
+        one = KEYS + "/{id}"
         unknown = {404: "No such key."}
         return (
             Operation("GET", KEYS, "admin", self.list_keys, {200: "Every key."}),
@@ -200,7 +200,7 @@ class Keys:
 
         The last key of role admin goes only with `last=true`: nobody could make another one over the API.
         """
-        id_ = call.path["key"]
+        id_ = call.path["id"]
 
         def remove(keys: dict[str, KeptKey]) -> dict[str, KeptKey]:
             held = self._held(call)
@@ -222,7 +222,7 @@ class Keys:
         call.note(f"admin.keys.{id_}", _told(before), None)
 
     def _held(self, call: Call) -> Held:
-        id_ = call.path["key"]
+        id_ = call.path["id"]
         for held in self._keyring.held():
             if held.key.id == id_:
                 return held

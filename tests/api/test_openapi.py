@@ -60,8 +60,8 @@ ROLES = {
     ("DELETE", "/api/session"): "viewer",
     ("GET", "/api/keys"): "admin",
     ("POST", "/api/keys"): "admin",
-    ("GET", "/api/keys/{key}"): "admin",
-    ("DELETE", "/api/keys/{key}"): "admin",
+    ("GET", "/api/keys/{id}"): "admin",
+    ("DELETE", "/api/keys/{id}"): "admin",
 }
 """Who may do what, as docs/api.md has it."""
 
@@ -126,8 +126,8 @@ RIGHT = [
     Case("DELETE", "/api/session", "/api/session", session=True),
     Case("GET", "/api/audit", "/api/audit?limit=3&before=9&phase=done&actor=admin"),
     Case("POST", "/api/keys", "/api/keys", b'{"id": "a", "role": "operator", "networks": ["127.0.0.0/8"]}'),
-    Case("GET", "/api/keys/{key}", "/api/keys/a"),
-    Case("DELETE", "/api/keys/{key}", "/api/keys/a"),
+    Case("GET", "/api/keys/{id}", "/api/keys/a"),
+    Case("DELETE", "/api/keys/{id}", "/api/keys/a"),
 ]
 """At least one call of every operation that succeeds, in an order in which they do."""
 
@@ -141,7 +141,7 @@ def wrong(case: Case) -> Iterator[Case]:
         yield case._replace(filled=path.replace("/web/", "/nix/"))
     if "{server}" in case.path:
         yield case._replace(filled=path.replace("/servers/", "/servers/x"))
-    if "{key}" in case.path:
+    if "{id}" in case.path:
         yield case._replace(filled=path.replace("/keys/", "/keys/x"))
     yield case._replace(body=b"{", content_type="application/json")
     yield case._replace(body=b"{}", content_type="text/plain")

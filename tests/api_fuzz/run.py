@@ -25,6 +25,7 @@ WIDER: Final = {
     "patch_config": "what a configuration is",
     "purge_cache": "what a pattern or a host may look like; how many of them there may be in all lists",
     "replace_config": "what a configuration is",
+    "why_config": "what a path into it may look like",
 }
 """Operations whose rules no schema can tell, with what that is: they refuse some of what fits it (400 or 422)."""
 SETTINGS: Final = """
@@ -44,6 +45,7 @@ enabled = false
 
 [generation]
 max-examples = {examples}
+mode = "{mode}"
 with-security-parameters = false
 {how}
 
@@ -82,6 +84,7 @@ def fuzz(house: House, role: str, *, examples: int, seed: int = 1, seconds: int 
         url=f"http://127.0.0.1:{house.admin}",
         key=f'X-API-Key = "{key}"' if key else "",
         examples=examples,
+        mode="all" if role else "positive",  # who is not let in is not told what is wrong with the rest
         how="deterministic = true\nno-shrink = true" if seconds is None else "",
         refused=REFUSED,
         taken=TAKEN,

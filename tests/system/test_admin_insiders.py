@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.auth import BURST
-from tests.system.house import DRAIN, LB, OWNER, STATUS, Answer, House, opened, request
+from tests.system.house import DRAIN, LB, OWNER, STATUS, Answer, House, Line, opened, request
 
 pytestmark = pytest.mark.slow  # all of them together
 ORIGIN = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
@@ -39,6 +40,7 @@ SETTINGS: dict[str, Any] = {
     },
     "defaults": {"health": {"active": {"headers": {"Authorization": SECRETS["in a header of checks"]}}}},
 }
+PLACES = ("redis", "redis.url", "auth", "routes", "defaults", "pools", "admin", "auth.users.jwt.secret")
 _addresses = count(1)
 
 
@@ -295,8 +297,8 @@ def test_no_answer_to_a_viewer_or_an_operator_has_a_secret(house: House) -> None
     reading = [path for path, operations in document["paths"].items() if "get" in operations]
     for role in ("viewer", "operator", "admin"):
         for path in reading:
-            filled = path.replace("{pool}", "web").replace("{server}", "a").replace("{key}", "nobody")
-            for query in ("", "?source=file"):
+            filled = path.replace("{pool}", "web").replace("{server}", "a").replace("{id}", "nobody")
+            for query in ("", "?source=file", *(f"?path={place}" for place in PLACES)):
                 answer = house.ask(request("GET", filled + query, house.key(role)), OWNER)
                 text = (answer.head + answer.body).decode()
                 assert [what for what, secret in SECRETS.items() if secret in text] == [], (role, path)
@@ -335,3 +337,48 @@ def test_a_key_that_the_file_took_back_does_not_come_back_with_an_older_revision
         house.file.write_text(text)
         house.ask(request("POST", "/api/config/reload", owner), OWNER)
     assert house.ask(request("GET", STATUS, house.key("viewer")), OWNER).status == 200
+
+
+TEXTS = [
+    "$${PLANTED}",
+    "a # b",
+    "a: b\nadmin: {insecure: true}",
+    "'\"\n- x",
+    "*x",
+    "&x",
+    "!!python/object/apply:os.system ['id']",
+    "---",
+    "...",
+    "%YAML 1.2",
+    "\u2028x\u0085",
+    "\x7f\t ",
+    "null",
+    "- {a: b}",
+    "$$",
+    "$",
+]
+
+
+def test_no_text_that_is_saved_becomes_anything_else_in_the_file(tmp_path: Path) -> None:
+    """Neither a setting beside it nor what the process's own environment holds."""
+    with opened(House(tmp_path), PLANTED="planted-environment-5e5e") as house:
+        routes = {
+            f"r{number}": {"match": {"path": f"/r{number}"}, "respond": {"body": text}}
+            for number, text in enumerate(TEXTS)
+        }
+        patched = change(house, "PATCH", {"routes": routes}, **{"Content-Type": "application/merge-patch+json"})
+        assert patched.status == 200, patched.body
+        before = house.look()["config"]
+        refused(house.ask(request("POST", "/api/config/save", house.key("operator")), OWNER), 403)
+        assert house.ask(request("POST", "/api/config/save", house.key("admin")), OWNER).status == 200
+        assert house.ask(request("POST", "/api/config/reload", house.key("admin")), OWNER).status == 200
+        after = house.look()
+        assert after["overlay"] == []
+        assert after["config"] == before
+        for number, text in enumerate(TEXTS):
+            with Line(house.port, OWNER) as line:
+                line.say(request("GET", f"/r{number}", host="s"))
+                answer = line.answer()
+            assert answer is not None
+            assert answer.body.decode() == text
+        assert "planted" not in house.file.read_text()
