@@ -17,8 +17,8 @@ from api.trail import Line
 class AuditActor(Model):
     """Who it was."""
 
-    kind: Literal["key", "session", "none"]
-    """none: nobody who is known."""
+    kind: Literal["key", "session", "signal", "none"]
+    """signal: whoever may send one to the process; none: nobody who is known."""
     id: str | None
     """Of the key; a session has that of the key it began with."""
     role: str | None

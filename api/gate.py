@@ -195,7 +195,10 @@ class Gate:
 
 
 def _too_low(role: Role, caller: Caller) -> str:
-    return f"this needs the role {role}; the key {caller.id} has the role {caller.role}, which may {_MAY[caller.role]}"
+    return (
+        f"this needs the role {role}; the key {caller.id} has the role {caller.role}, which may {_MAY[caller.role]}. "
+        f"Whoever has a key of role admin can make one that may: balancer key create --role {role}"
+    )
 
 
 _MAY: Mapping[Role, str] = {

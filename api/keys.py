@@ -254,5 +254,6 @@ def _told(key: AdminKey) -> str:
 _ELSEWHERE = {
     "file": "the key {id} is in the configuration's file: take it out of admin.keys there, and reload",
     "environment": "the key {id} is the environment's: start the balancer without the variable ADMIN_API_KEY",
-    "process": "the key {id} was made for this process, and ends with it: it is not made where there is another",
+    "process": "the key {id} was made for this run of the balancer alone and ends with it; the next start makes none "
+    "where there is another key of role admin",
 }

@@ -24,6 +24,7 @@ ANYWHERE = {
 WITH_KEY = {
     401: "No key, or one that is not known or has expired.",
 }
+WITH_TRAIL = {507: "The change could not be noted in the audit trail, and so was not made."}
 LIMITED = {429: "Too many requests or wrong keys; see Retry-After."}
 WITH_PATH = {404: "No such pool or server."}
 WITH_BODY = {
@@ -175,6 +176,8 @@ def problems_of(operation: Operation) -> dict[int, str]:
         found |= LIMITED
     if operation.role is not None:
         found |= WITH_KEY
+    if operation.method != "GET" and operation.trail == "both":
+        found |= WITH_TRAIL
     if "{" in operation.path:
         found |= WITH_PATH
     if operation.body is not None or operation.raw_body:

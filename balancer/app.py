@@ -25,7 +25,7 @@ from api.auth import Keyring
 from api.door import Layer, Site
 from api.key_store import KeyStore, LastUse
 from api.services import Services
-from api.trail import AuditTrail
+from api.trail import Actor, AuditTrail, Matter
 from api.trail_file import TrailFile
 from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
@@ -49,6 +49,7 @@ from balancer.telemetry.sink import Sink
 from balancer.tls import credentials
 from balancer.tls.certificates import Unusable
 from balancer.tls.credentials import EXPIRED, KEPT, LOADED
+from balancer.witness import Witness
 from config.load import Loaded, load
 from config.problems import ConfigError
 from config.schema import Admin, Config, ListenerTls
@@ -283,10 +284,16 @@ class App:
         self._stop.set()
 
     async def _reload(self) -> None:
+        """By a signal. It needs no line in the trail beforehand: whoever sends it could do without the trail."""
+        witness = Witness()
+        status, detail = 200, None
         try:
-            await self.control.reload()
-        except (ConfigError, PublishError):
-            pass  # control has logged every problem, and nothing has changed
+            with witness.present():
+                await self.control.reload()
+        except (ConfigError, PublishError) as error:  # control has logged every problem, and nothing has changed
+            status, detail = 422, str(error)
+        matter = Matter("", Actor("signal"), "", "SIGHUP", "reload_config", "")
+        await self.trail.done(matter, status, detail, await asyncio.to_thread(witness.changes))
 
     def _reopen_logs(self) -> None:
         if self._access is not None:

@@ -223,7 +223,10 @@ class Client:
     def _problem(self, status: int, problem: Part) -> Failure:
         detail = problem.text("detail") or problem.text("title") or f"status {status}"
         if status == 401 and self._key is None:
-            way = f"set {KEY_VARIABLES[1]}, or name a file that holds one with --key-file"
+            way = (
+                f"set {KEY_VARIABLES[1]}, or name a file that holds one with --key-file. A balancer for which none is "
+                "configured prints one when it starts"
+            )
             return Failure(REFUSED, f"{self.where} needs a key: {way}")
         if status == 401 and self._key is not None:
             return Failure(REFUSED, f"{self.where} does not take the key from {self._key.source}: {detail}")

@@ -281,7 +281,8 @@ async def test_a_role_that_is_too_low_is_told_which_is_needed(desk: Desk) -> Non
     answer = await desk.ask("POST", f"{SERVERS}/a/drain", role="viewer")
     assert answer.status == 403
     assert answer.json["detail"] == (
-        "this needs the role operator; the key viewer has the role viewer, which may only read"
+        "this needs the role operator; the key viewer has the role viewer, which may only read. "
+        "Whoever has a key of role admin can make one that may: balancer key create --role operator"
     )
     assert desk.room.fleet.snapshot.drained == frozenset()
 

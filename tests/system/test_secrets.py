@@ -416,7 +416,7 @@ def test_what_was_done_has_left_traces_to_be_searched(driven: Drive) -> None:
         assert word in log, word
     assert "/nobody?token=***&password=***" in house.access.read_text()
     audit = (house.folder / "audit.jsonl").read_text()
-    for word in ('"denied"', '"begin_session"', '"create_key"', '"reload_config"'):
+    for word in ('"denied"', '"begin_session"', '"create_key"', '"reload_config"', '"SIGHUP"'):
         assert word in audit, word
     assert (house.folder / "keys.json").exists()
     said = driven.said
