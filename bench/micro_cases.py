@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from balancer.decision import Decision
 from balancer.ewma import PeakEwma
+from balancer.guarding.shared_limits import SharedLimits
 from balancer.guards.guard import Guard
 from balancer.guards.keyset import of_pem
 from balancer.guards.limiter import Policy
@@ -35,7 +36,7 @@ from balancer.telemetry.sink import Sink
 from bench.exchange_case import exchange, hit, miss
 from bench.request import SMALL, SMALL_BODY, encoded
 from config.rates import Rate
-from config.schema import Auth, Headers, Jwt, Limits, RateLimit, RouteLimit, Scanners
+from config.schema import Auth, Config, Headers, Jwt, Limits, RateLimit, RouteLimit, Scanners
 
 Call = Callable[[], object]
 
@@ -235,6 +236,24 @@ def _limit() -> Call:
     head, client = _request(), _Client()
     decisions = cycle([Decision("main", f"192.0.{n >> 8}.{n & 255}", 1.0) for n in range(10_000)])
     return lambda: guard.check(head, client, next(decisions))
+
+
+@case("guards: a leased limit by client")
+def _leased() -> Call:
+    """While there are tokens; what it takes to get more is in `bench.limits`."""
+    settings = RateLimit(rate=Rate.of("1000/s"), shared="leased")
+    config = Config.model_validate({"redis": {"url": "redis://h"}, "listeners": {}, "pools": {}, "routes": {}})
+    policy = Policy("all", settings)
+    limits = SharedLimits(lambda event, where, detail: None)
+    limits.configure(config, {"all": policy})
+    guard = Guard([policy.step(RouteLimit(policy="all"), "all")])
+    head, client = _request(), _Client()
+    decisions = [Decision("main", f"192.0.{n >> 8}.{n & 255}", 1.0) for n in range(10_000)]
+    for decision in decisions:
+        lot = limits.policies["all"].leases.lot(decision.client, 1.0)
+        lot.left, lot.until = 10**12, 10.0
+    turns = cycle(decisions)
+    return lambda: guard.check(head, client, next(turns))
 
 
 def _new(number: int) -> bytes:

@@ -286,7 +286,7 @@ class SharedLimits:
 class SharedPolicy:
     """One policy that is shared: its lots, and its own buckets for the time without Redis."""
 
-    __slots__ = ("_down", "_limits", "_local", "_settings", "leases", "name", "policy", "questions", "terms")
+    __slots__ = ("_down", "_limits", "_local", "_lots", "_settings", "leases", "name", "policy", "questions", "terms")
 
     def __init__(self, limits: SharedLimits, policy: Policy) -> None:
         self.policy = policy
@@ -305,6 +305,7 @@ class SharedPolicy:
             rate = settings.rate.count / settings.rate.period
             self.terms = Terms(rate, settings.most)
             self.leases = Leases[Asking](rate, settings.most, settings.max_keys, exact=settings.shared == "exact")
+            self._lots = self.leases.lots
         self.share(instances)
 
     def share(self, instances: int) -> None:
@@ -315,8 +316,17 @@ class SharedPolicy:
 
     def take(self, key: str, cost: int, now: float) -> float | Refusal | Asking | Counted:
         """Whether a request may pass; see `guards.limiter.Shared`."""
+        lot = self._lots.get(key)
+        if lot is not None:
+            # The usual way, as `Leases.spend` has it. The key keeps its turn to be forgotten: it has been moved up when
+            # the lot came, which is not long ago.
+            left = lot.left - cost
+            if left > lot.low and not lot.owed and now < lot.until:
+                lot.left = left
+                lot.spent += cost
+                return SPENT
         if not cost:
-            return 0.0
+            return SPENT
         leases = self.leases
         lot = leases.lot(key, now)
         said = leases.spend(lot, cost, now)
