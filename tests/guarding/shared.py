@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 from balancer.decision import Decision
-from balancer.guarding.shared_limits import Asking, SharedLimits
+from balancer.guarding.shared_limits import SharedLimits
+from balancer.guarding.shared_policy import Asking
 from balancer.guards.limiter import Limiter
 from balancer.guards.verdict import Refusal, Verdict
 from balancer.http1.head import RequestHead, parse_request

@@ -12,7 +12,8 @@ import pytest
 
 from balancer.guarding.presence import LIFE, Presence
 from balancer.guarding.shared_bucket import BUCKET
-from balancer.guarding.shared_limits import DEADLINE, LOCAL, LONGEST, MISSES, PAUSE, SHARED, SLOW, Asking
+from balancer.guarding.shared_limits import DEADLINE, LOCAL, LONGEST, MISSES, PAUSE, SHARED, SLOW
+from balancer.guarding.shared_policy import Asking
 from balancer.guards.rulings import Ruling
 from balancer.guards.verdict import Refusal, Verdict
 from balancer.http1.head import parse_request
