@@ -152,9 +152,14 @@ class SharedPolicy:
             policy.tally.refused("fallback-denied", key)
             reason = "requests cannot be counted at the moment: try again in a while"
             return Refusal(503, reason, RATE, b"Retry-After: 1\r\n")
-        # What costs more than this balancer's share of the burst takes all of it, or it would never pass.
-        if self._down == "local" and (wait := self._local.take(key, min(cost, self._local.burst), now)):
-            return policy.over(key, wait, "fallback-limited")
+        if self._down == "local":
+            local = self._local
+            lot = self._lots.get(key)
+            if lot is not None and lot.full > now:  # as empty as the bucket in Redis, by what was heard last
+                local.owe(key, now + (lot.full - now) * local.tolerance * self.leases.rate / self.leases.burst)
+            # What costs more than this balancer's share of the burst takes all of it, or it would never pass.
+            if wait := local.take(key, min(cost, local.burst), now):
+                return policy.over(key, wait, "fallback-limited")
         policy.tally.decisions["fallback"] += 1
         return None
 

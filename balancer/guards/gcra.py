@@ -56,6 +56,16 @@ class Gcra:
         times[key] = full
         return 0.0
 
+    def owe(self, key: str, full: float) -> None:
+        """Have the bucket of `key` be full at that time and not before."""
+        time = self._times.get(key)
+        if time is None:
+            if len(self._times) >= self.most:
+                self._times.popitem(last=False)
+            self._times[key] = full
+        elif time < full:
+            self._times[key] = full
+
     def left(self, key: str, now: float) -> int:
         """How many could be taken now."""
         time = self._times.get(key, now)

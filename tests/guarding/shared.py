@@ -20,7 +20,7 @@ from config.schema import Config, Redis
 
 HEAD = parse_request(b"GET / HTTP/1.1\r\nHost: h", 100, 8192)
 PATIENT = 5.0
-"""A deadline of Redis that a busy test machine does not reach; requests have their own."""
+"""A deadline that a busy test machine does not reach."""
 
 
 async def brisk(seconds: float) -> None:
@@ -49,13 +49,16 @@ class Naps:
 class Balancer:
     """Policies by name, in the words of a file."""
 
-    def __init__(self, gateway: Gateway, policies: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, gateway: Gateway, policies: dict[str, dict[str, Any]], deadline: float) -> None:
         self.gateway = gateway
         self.events: list[tuple[str, str]] = []
         self.naps = Naps()
         self.limiter = Limiter()
         self.limits = SharedLimits(
-            lambda event, where, detail: self.events.append((event, detail)), sleep=self.naps.sleep, rng=Random(1)
+            lambda event, where, detail: self.events.append((event, detail)),
+            sleep=self.naps.sleep,
+            rng=Random(1),
+            deadline=deadline,
         )
         self.configure(policies)
 
@@ -133,10 +136,12 @@ class Answer:
 
 
 @asynccontextmanager
-async def balancer(url: str, *, patience: float = PATIENT, **policy: Any) -> AsyncIterator[Balancer]:
+async def balancer(
+    url: str, *, patience: float = PATIENT, deadline: float = PATIENT, **policy: Any
+) -> AsyncIterator[Balancer]:
     """One with a policy `p`."""
     gateway = Gateway(Redis(url=url, timeout=patience), sleep=brisk)
-    one = Balancer(gateway, {"p": policy})
+    one = Balancer(gateway, {"p": policy}, deadline)
     try:
         await one.limits.use(gateway)
         yield one

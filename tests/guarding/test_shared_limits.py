@@ -18,7 +18,7 @@ from balancer.guards.rulings import Ruling
 from balancer.guards.verdict import Refusal, Verdict
 from balancer.http1.head import parse_request
 from balancer.redis_gateway import Gateway
-from balancer.redis_slots import key_slot
+from balancer.redis_slots import slot_of
 from config.schema import Redis
 from tests.fault_proxy import fault_proxy
 from tests.guarding.shared import PATIENT, Balancer, balancer
@@ -177,6 +177,15 @@ async def test_without_redis_each_balancer_holds_its_share(redis_server: RedisSe
             assert "each of 3 balancers" in one.events[0][1]
 
 
+async def test_who_has_used_up_the_limit_gets_no_new_burst_by_the_end_of_redis(redis_server: RedisServer) -> None:
+    async with balancer(redis_server.url, rate="10/h", burst=10, shared="exact") as one:
+        for _ in range(8):
+            assert await one.passes("192.0.2.1")
+        redis_server.kill()
+        assert [await one.passes("192.0.2.1") for _ in range(4)] == [True, True, False, False]
+        assert [await one.passes("192.0.2.2") for _ in range(12)] == [True] * 10 + [False] * 2
+
+
 @pytest.mark.parametrize(("down", "status", "word"), [("allow", 200, "fallback"), ("deny", 503, "fallback-denied")])
 async def test_what_happens_without_redis_can_be_chosen(
     redis_server: RedisServer, down: str, status: int, word: str
@@ -188,7 +197,7 @@ async def test_what_happens_without_redis_can_be_chosen(
 
 
 async def test_a_redis_that_does_not_answer_is_soon_not_waited_for(redis_server: RedisServer) -> None:
-    async with balancer(redis_server.url, rate="10/h", burst=10, shared="exact") as one:
+    async with balancer(redis_server.url, deadline=DEADLINE, rate="10/h", burst=10, shared="exact") as one:
         assert await one.passes()
         redis_server.pause()
         together = [one.ask(f"192.0.2.{n}") for n in range(MISSES)]
@@ -201,7 +210,10 @@ async def test_a_redis_that_does_not_answer_is_soon_not_waited_for(redis_server:
 
 
 async def test_a_redis_that_is_always_late_is_not_asked_until_it_is_not(redis_server: RedisServer) -> None:
-    async with fault_proxy(redis_server.port) as proxy, balancer(proxy.url, rate="9/h", burst=9, shared="exact") as one:
+    async with (
+        fault_proxy(redis_server.port) as proxy,
+        balancer(proxy.url, deadline=DEADLINE, rate="9/h", burst=9, shared="exact") as one,
+    ):
         proxy.delay = 1.5 * DEADLINE
         together = [one.ask(f"192.0.2.{n}") for n in range(MISSES)]
         assert [await answer.status() for answer in together] == [200] * MISSES
@@ -216,7 +228,10 @@ async def test_a_redis_that_is_always_late_is_not_asked_until_it_is_not(redis_se
 
 
 async def test_one_late_answer_makes_nobody_do_without_redis(redis_server: RedisServer) -> None:
-    async with fault_proxy(redis_server.port) as proxy, balancer(proxy.url, rate="9/h", burst=9, shared="exact") as one:
+    async with (
+        fault_proxy(redis_server.port) as proxy,
+        balancer(proxy.url, deadline=DEADLINE, rate="9/h", burst=9, shared="exact") as one,
+    ):
         for _ in range(3):
             assert await one.passes()
             proxy.delay = 2 * DEADLINE
@@ -316,7 +331,7 @@ async def test_whatever_befalls_redis_each_question_is_answered_once(
     answers: list[list[Refusal | None]] = []
     async with (
         fault_proxy(redis_server.port) as proxy,
-        balancer(proxy.url, patience=0.1, rate="200/s", burst=40, shared=mode) as one,
+        balancer(proxy.url, deadline=DEADLINE, patience=0.1, rate="200/s", burst=40, shared=mode) as one,
     ):
         for turn in range(300):
             if turn % 20 == 0:
@@ -361,7 +376,7 @@ async def test_a_cluster_holds_limits_and_those_of_a_part_that_is_away_are_held_
         answers = [one.ask(client) for client in clients for one in (*found, *found)]
         assert [await answer.status() for answer in answers].count(200) == 2 * len(clients)
         assert all("fallback" not in one.counted() for one in found)
-        slot = key_slot(b"balancer:rl:instances")
+        slot = slot_of(["GET", "balancer:rl:instances"])
         (number,) = (number for number in range(3) if slot in redis_cluster.slots(number))
         gone = redis_cluster.nodes[number - 1]
         gone.kill()

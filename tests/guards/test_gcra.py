@@ -103,3 +103,16 @@ def test_at_ten_times_the_rate_for_a_minute_as_many_pass_as_should(count: int, p
     asked = round(60 / interval * 10)
     passed = sum(buckets.take("a", 1, 1000.0 + number * interval / 10) == 0.0 for number in range(asked))
     assert passed == pytest.approx(60 / interval + burst, rel=0.01)
+
+
+def test_what_a_key_owes_already_is_kept_and_less_changes_nothing() -> None:
+    buckets = Gcra(1.0, 10, 10)
+    buckets.owe("a", 107.0)
+    assert buckets.left("a", 100.0) == 3
+    buckets.owe("a", 105.0)
+    assert buckets.left("a", 100.0) == 3
+    buckets.owe("a", 109.0)
+    assert buckets.left("a", 100.0) == 1
+    for n in range(20):
+        buckets.owe(str(n), 105.0)
+    assert len(buckets) == 10
