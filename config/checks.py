@@ -277,6 +277,8 @@ def _check_admin(admin: Admin, found: Findings) -> None:
         elif admin.tls is None and admin.insecure:
             message = "is true: whoever is on the way to the API can read keys; `tls: {cert: ..., key: ...}` ends that"
             found.warn(("admin", "insecure"), message)
+    if admin.tls is not None and admin.listen.path:
+        found.add(("admin", "tls"), "must be null on a Unix socket: what goes through it never leaves this machine")
     seen: set[str] = set()
     for position, key in enumerate(admin.keys):
         if len(key.id) > 50 and key.id.startswith("balancer_"):

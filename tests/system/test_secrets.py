@@ -349,7 +349,7 @@ class Drive:
 
     def every_get(self) -> None:
         document = self.house.ask(request("GET", "/openapi.json"), OWNER).json
-        filled = {"{pool}": "web", "{server}": "a", "{key}": "admin", "{policy}": "each"}
+        filled = {"{pool}": "web", "{server}": "a", "{id}": "admin", "{policy}": "each"}
         for path, operations in document["paths"].items():
             if "get" in operations:
                 for name, value in filled.items():
