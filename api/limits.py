@@ -54,15 +54,13 @@ class Limits:
         """
         ruling = Ruling(body.policy, body.order, body.seconds, tuple(body.key), body.name or "")
         try:
-            await self._control.rule(ruling)
+            key = await self._control.rule(ruling)
         except UnknownKey as error:
             raise Problem(404, str(error.args[0])) from None
         except ValueError as error:
             raise Problem(422, f"key {error}; nothing was changed") from None
-        # By its values it may be somebody's cookie or credential, which are not for a file.
-        key = f"the key named {body.name}" if body.name is not None else "a key given by its values"
         until = "" if body.order == "restore" else f" for {body.seconds:g} s"
-        call.note(f"rate_limits.{body.policy}", None, f"{body.order} {key}{until}")
+        call.note(f"rate_limits.{body.policy}", None, f"{body.order} {key.masked} ({key.name}){until}")
         return await self.show_limits(call)
 
     def _answer(self, report: LimitReport, routes: list[str], now: float) -> LimitAnswer:

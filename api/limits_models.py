@@ -22,6 +22,7 @@ class LimitedKey(Model):
     key: str
     """Masked: an address without its end, the first characters of anything else."""
     refused: int
+    """Requests; with a dry run those that would have been."""
     order: Literal["lift", "block"] | None
     """null: as all others."""
     until: datetime | None

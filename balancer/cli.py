@@ -259,13 +259,11 @@ def _cache_options(own: ArgumentParser) -> None:
 
 
 def _limits(options: Namespace, console: Console) -> int:
-    from balancer.commands.limits import rule, show
+    from balancer.commands.limits import ORDERS, rule, show
 
     client = _client(options, console)
-    if options.what == "show":
-        if options.policy is not None:
-            raise Failure(USAGE, "`balancer limits` shows all of them; lift, block or restore take a policy and a key")
-        return show(console, client, options.json)
+    if options.what == "show" or options.what not in ORDERS:
+        return show(console, client, options.json, options.policy if options.what == "show" else options.what)
     if options.policy is None:
         raise Failure(
             USAGE, f"`balancer limits {options.what}` needs a policy and a key, such as: per-client 192.0.2.7"
@@ -274,9 +272,8 @@ def _limits(options: Namespace, console: Console) -> int:
 
 
 def _limits_options(own: ArgumentParser) -> None:
-    words = ("show", "lift", "block", "restore")
     about = "show (default); lift: no limit for a key; block: no request of it; restore: as all others"
-    own.add_argument("what", nargs="?", choices=words, default="show", metavar="ORDER", help=about)
+    own.add_argument("what", nargs="?", default="show", metavar="ORDER", help=about)
     own.add_argument("policy", nargs="?", metavar="POLICY", help="one of rate_limits")
     own.add_argument("key", nargs="*", metavar="KEY", help="the values of its key, such as 192.0.2.7")
     own.add_argument("--name", help="in place of KEY: what the list calls it")

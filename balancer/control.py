@@ -17,7 +17,7 @@ from balancer.cache.contents import Contents
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.changes import Conflict, Edit, Standing, Unknown
-from balancer.guards.rulings import Ruling
+from balancer.guards.rulings import NamedKey, Ruling
 from balancer.health.monitor import CheckResult, Monitor, OnChange
 from balancer.health.target import Target, targets
 from balancer.history import History
@@ -74,7 +74,7 @@ class Fleet(Protocol):
     async def contents(self, most: int) -> Contents:
         """The URLs and tags that take most of the caches."""
 
-    async def rule(self, ruling: Ruling) -> None:
+    async def rule(self, ruling: Ruling) -> NamedKey:
         """Lift the limit of a key, block it, or let it be again. UnknownKey, ValueError: there is no such key."""
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
@@ -331,13 +331,15 @@ class Control:
             log.error("cache_not_purged", purges=len(failed), reasons=sorted(reasons))
         return receipts
 
-    async def rule(self, ruling: Ruling) -> None:
+    async def rule(self, ruling: Ruling) -> NamedKey:
         """Lift the limit of a key, block it, or let it be again. UnknownKey, ValueError: there is no such key.
 
         It holds for a time and in memory only, and so is in no snapshot.
         """
-        await self._fleet.rule(ruling)
-        log.info("limit_ruling", policy=ruling.policy, order=ruling.order, seconds=ruling.seconds)
+        key = await self._fleet.rule(ruling)
+        lasting = {} if ruling.order == "restore" else {"seconds": ruling.seconds}
+        log.info("limit_exception", policy=ruling.policy, order=ruling.order, key=key.masked, name=key.name, **lasting)
+        return key
 
     # Becoming.
 

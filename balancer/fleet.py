@@ -10,7 +10,7 @@ from balancer.cache.contents import Contents
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.control import PublishError
-from balancer.guards.rulings import Ruling
+from balancer.guards.rulings import NamedKey, Ruling
 from balancer.http1.fields import parse_line
 from balancer.http1.head import RequestFields, RequestHead
 from balancer.plane import Plane, PlaneError
@@ -43,8 +43,8 @@ class LocalFleet:
     async def contents(self, most: int) -> Contents:
         return await self._plane.contents(most)
 
-    async def rule(self, ruling: Ruling) -> None:
-        self._plane.rule(ruling)
+    async def rule(self, ruling: Ruling) -> NamedKey:
+        return self._plane.rule(ruling)
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
         """The pool's own strategy first, then the built-in ones, unless one was asked for."""

@@ -18,7 +18,7 @@ from balancer.ewma import PeakEwma
 from balancer.guarding.entrance import Entrance
 from balancer.guarding.shared_limits import SharedLimits
 from balancer.guarding.watch import Watch
-from balancer.guards.rulings import Ruling
+from balancer.guards.rulings import NamedKey, Ruling
 from balancer.http1.error_page import OWN, ErrorPage
 from balancer.issuers import Issuers
 from balancer.limits.crowd import Crowd
@@ -371,9 +371,9 @@ class Plane:
         """Put purges in force on every level of the cache."""
         return await self.reception.cache.stock.purge_all(purges)
 
-    def rule(self, ruling: Ruling) -> None:
+    def rule(self, ruling: Ruling) -> NamedKey:
         """Do what an operator says of a key of a limit. UnknownKey, ValueError: there is no such key."""
-        self.watch.limiter.obey(ruling, self._secret, monotonic())
+        return self.watch.limiter.obey(ruling, self._secret, monotonic())
 
     async def contents(self, most: int) -> Contents:
         """The URLs and tags that take most of the cache, by going through all of it."""

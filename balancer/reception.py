@@ -113,6 +113,9 @@ class Reception:
             reason = "no route of this site takes this request"
             self._own.turn_away(Arrival(listener, client, head, decision), 404, reason)
             return None
+        if head.common.via and (own := circles(head, route)) is not None:
+            self._own.hop(Arrival(listener, client, head, decision, route), own)
+            return None
         guard = route.guard
         if guard is not None:
             try:
@@ -136,9 +139,6 @@ class Reception:
         if decision.substitution is not None:
             head = decision.substitution.applied(head)
         if head.method in ASKS_THE_WAY and (own := hop_answer(head, route)) is not None:
-            self._own.hop(Arrival(listener, client, head, decision, route), own)
-            return None
-        if head.common.via and (own := circles(head, route)) is not None:
             self._own.hop(Arrival(listener, client, head, decision, route), own)
             return None
         fixed = route.fixed

@@ -15,7 +15,7 @@ from balancer.cache.purges import Purge
 from balancer.cache.receipts import LevelReceipt, PurgeReceipt
 from balancer.control import PublishError
 from balancer.guards.limiter import Limiter
-from balancer.guards.rulings import Ruling
+from balancer.guards.rulings import NamedKey, Ruling
 from balancer.preview import Candidate, Preview, PreviewAnswer
 from balancer.server import ServerKey
 from balancer.snapshot import Snapshot
@@ -119,8 +119,8 @@ class RecordedFleet:
             pass
         return survey.contents(self._clock())
 
-    async def rule(self, ruling: Ruling) -> None:
-        self.limiter.obey(ruling, b"secret", self._clock())
+    async def rule(self, ruling: Ruling) -> NamedKey:
+        return self.limiter.obey(ruling, b"secret", self._clock())
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
         self.asked.append(question)

@@ -7,26 +7,38 @@ from collections.abc import Iterator, Sequence
 
 from balancer.commands import figures
 from balancer.commands.client import Client
-from balancer.commands.console import Console, printable
+from balancer.commands.console import Console, counted, printable
 from balancer.commands.document import Part
 from balancer.commands.outcome import OK, USAGE, Failure
 from balancer.commands.table import Column, Line, Span, rendered, table
-from config.problems import Unfit
+from config.problems import Unfit, listed, nearest
 from config.values import seconds
 
+LONGEST = 30 * 86400
+"""Seconds; as the API has it."""
 LIMITS = ("api", "infrastructure", "rate-limits")
+ORDERS = ("show", "lift", "block", "restore")
 KEYS = (
     Column("policy"),
     Column("key"),
     Column("name"),
-    Column("refused", right=True),
+    Column("over", right=True),
     Column("order"),
     Column("until"),
 )
 
 
-def show(console: Console, client: Client, as_json: bool) -> int:
+def show(console: Console, client: Client, as_json: bool, policy: str | None = None) -> int:
+    """All policies, or one."""
     found = client.get(*LIMITS)
+    if policy is not None:
+        policies = found.parts("policies")
+        if policy not in policies:
+            close = nearest(policy, (*policies, *ORDERS))
+            there = f"there is {listed(list(policies), 'and')}" if policies else "there is none"
+            hint = f"did you mean {close}?" if close else there
+            raise Failure(USAGE, f"{policy!r} is neither a policy nor one of {', '.join(ORDERS)}; {hint}")
+        found = Part({**found.fields, "policies": {policy: policies[policy].fields}})
     if as_json:
         console.out(json.dumps(found.fields, indent=2))
         return OK
@@ -48,6 +60,10 @@ def rule(
         lasting = seconds(time, written=True)
     except Unfit as error:
         raise Failure(USAGE, f"--for {error.expected}, not {time!r}") from None
+    if not 0 < lasting <= LONGEST:
+        raise Failure(
+            USAGE, f"--for must be at most 30d, not {time!r}: what is to hold longer belongs in balancer.yaml"
+        )
     body: dict[str, object] = {"policy": policy, "order": order, "seconds": lasting}
     body.update({"name": name} if name is not None else {"key": list(key)})
     client.post(*LIMITS, body=body)
@@ -89,7 +105,7 @@ def _policy(name: str, policy: Part) -> Iterator[Line]:
     yield line
     counts = policy.part("decisions")
     told = [f"{word} {figures.count(counts.number(word))}" for word in counts.fields]
-    told.append(f"{figures.count(policy.number('keys'))} keys")
+    told.append(f"{counted(policy.count('keys'), 'key')} remembered")
     routes = ", ".join(_texts(policy, "routes"))
     yield [Span(f"  {'   '.join(told)}   on {routes or 'no route'}")]
 

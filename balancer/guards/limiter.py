@@ -11,7 +11,7 @@ from balancer.decision import Decision
 from balancer.guards.address import Networks, client_key
 from balancer.guards.gcra import NEVER, Gcra
 from balancer.guards.keys import key_of
-from balancer.guards.rulings import Ruling, UnknownKey, name_of, text_of
+from balancer.guards.rulings import NamedKey, Ruling, UnknownKey, masked_key, name_of, text_of
 from balancer.guards.verdict import Question, Refusal, Verdict
 from balancer.http1.head import RequestHead
 from balancer.http1.outgoing import Client
@@ -173,7 +173,7 @@ class Policy:
                 return None
             else:
                 self.tally.refused(BLOCKED, key)
-                return self._refusal(ordered.until - decision.moment, BLOCKED, "requests of this kind are blocked")
+                return self._refusal(ordered.until - decision.moment, BLOCKED, "your requests are blocked for now")
         if self.exempt and decision.client in self.exempt:
             self.tally.decisions["exempt"] += 1
             return None
@@ -218,8 +218,8 @@ class Policy:
 
     # What an operator does.
 
-    def obey(self, ruling: Ruling, secret: bytes, now: float) -> None:
-        """Do what an operator says. UnknownKey, ValueError: there is no such key.
+    def obey(self, ruling: Ruling, secret: bytes, now: float) -> NamedKey:
+        """Do what an operator says, and tell of whom. UnknownKey, ValueError: there is no such key.
 
         `secret` is what names of keys were made with.
         """
@@ -232,14 +232,16 @@ class Policy:
                 raise UnknownKey(f"policy {self.name!r} has no key that is called {ruling.name!r}")
             key = found
         self.rulings.pop(key, None)
+        named_key = NamedKey(name_of(self.name, key, secret), masked_key(key))
         if ruling.order == "restore":
             self.buckets.forget(key)
             if self.shared is not None:
                 self.shared.forget(key)
-            return
+            return named_key
         if len(self.rulings) >= MOST_ORDERS:
             self.rulings.pop(next(iter(self.rulings)))
         self.rulings[key] = Standing(ruling.order, now + ruling.seconds)
+        return named_key
 
     def known(self) -> Iterator[str]:
         """Keys that an operator may see: those with orders, and those that were refused."""
@@ -263,10 +265,10 @@ class Limiter:
                 policy.configure(one)
             self.policies[name] = policy
 
-    def obey(self, ruling: Ruling, secret: bytes, now: float) -> None:
+    def obey(self, ruling: Ruling, secret: bytes, now: float) -> NamedKey:
         """See `Policy.obey`."""
         policy = self.policies.get(ruling.policy)
         if policy is None:
             known = ", ".join(map(repr, self.policies)) or "none at all"
             raise UnknownKey(f"there is no policy {ruling.policy!r}, but {known}")
-        policy.obey(ruling, secret, now)
+        return policy.obey(ruling, secret, now)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from ipaddress import ip_address
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from balancer.guards.address import client_key, network_key
 from balancer.guards.keys import short
@@ -31,6 +31,13 @@ class Ruling:
     """What `name_of` called it."""
 
 
+class NamedKey(NamedTuple):
+    """A key as an operator may know it."""
+
+    name: str
+    masked: str
+
+
 class UnknownKey(LookupError):
     """There is no such policy, or none of its keys is called so."""
 
@@ -44,12 +51,16 @@ def text_of(parts: Sequence[str], values: Sequence[str]) -> str:
 
 def _value(part: str, value: str) -> str:
     if part in ("client", "network"):
-        address = value.partition("/")[0]
+        address, slash, _ = value.partition("/")
         try:
             ip_address(address)
         except ValueError:
             raise ValueError(f"must be an address such as 192.0.2.7 for {part}") from None
-        return client_key(address) if part == "client" else network_key(address)
+        key = client_key(address) if part == "client" else network_key(address)
+        if slash and value != key:
+            what = "one client, which is an address or an IPv6 /64" if part == "client" else "a network, such as"
+            raise ValueError(f"must be {what} {key}, not {value}: `access` has rules for other networks")
+        return key
     if part == "route":
         return value
     found = short(value.encode("utf-8"))

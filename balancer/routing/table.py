@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ class Route:
         "attempts",
         "body_limit",
         "cache",
+        "closed",
         "compress",
         "connect",
         "edits",
@@ -81,6 +82,7 @@ class Route:
         self.compress = Compression(settings.compress) if settings.compress is not None else None
         # Set on the route that the table holds, not on its lanes.
         self.guard: Guard | None = None  # None: whoever comes is let in
+        self.closed = bool(settings.auth) or settings.access is not None  # it matters who comes
         self.fixed: FixedAnswer | None = None  # a redirect or a fixed answer
         self.maintenance: FixedAnswer | None = None
         self.split: Split | None = None
@@ -156,7 +158,8 @@ class TwoWays(ValueError):
 class RouteTable:
     """All routes of a configuration. `match` is the only thing a request asks."""
 
-    def __init__(self, routes: Mapping[str, tuple[Route, Match]]) -> None:
+    def __init__(self, routes: Mapping[str, tuple[Route, Match]], *, folds: bool = True) -> None:
+        """`folds`: servers that do not tell small letters from capitals are thought of."""
         self.routes = {name: route for name, (route, _) in routes.items()}
         self._hosts: dict[bytes, _Node] = {}
         self._wildcards: dict[bytes, _Node] = {}  # by suffix with its dot: b".example.com"
@@ -166,6 +169,13 @@ class RouteTable:
         """Whether there is a route whose answers are cached."""
         for route, match in routes.values():
             self._add(route, match)
+        self._folded: RouteTable | None = None  # the same without capitals, where a route is closed
+        self._capitals = False  # there are some in its paths
+        if folds and len(routes) > 1 and any(route.closed for route, _ in routes.values()):
+            alike = _alike(routes)
+            folded = {n: (r, _without_capitals(m)) for n, (r, m) in routes.items() if n not in alike}
+            self._folded = RouteTable(folded, folds=False)
+            self._capitals = any(match.path != match.path.lower() for _, match in routes.values())
         if len(routes) == 1:
             route, match = next(iter(routes.values()))
             if match == Match() and route.rewrite is None:
@@ -195,10 +205,18 @@ class RouteTable:
         target = head.target
         path = match_path(target)
         route = self._find(path, head)
+        readings: Sequence[bytes] = ()
         if b"%" in target or b"/." in target or b"//" in target or b"\\" in target or b";" in target:
-            for reading in other_readings(target, path):
+            readings = tuple(other_readings(target, path))
+            for reading in readings:
                 if self._find(reading, head) is not route:
                     raise TwoWays
+        folded = self._folded
+        if folded is not None and (readings or self._capitals or path != path.lower()):
+            for reading in (path, *readings):
+                meant = folded._find(reading.lower(), head)
+                if meant is not route and meant is not None and meant.closed:
+                    raise TwoWays  # a server that takes /Admin for /admin would let in who is kept out there
         if route is not None and route.rewrite is not None and climbs(target):
             raise TwoWays
         return route
@@ -218,6 +236,18 @@ class RouteTable:
                         return found
                     dot = host.find(b".", dot + 1)
         return self._rest.find(segments, 0, head)
+
+
+def _alike(routes: Mapping[str, tuple[Route, Match]]) -> frozenset[str]:
+    """The names of routes whose paths differ in nothing but capitals: that is on purpose."""
+    written: dict[str, set[str]] = {}
+    for _, match in routes.values():
+        written.setdefault(match.path.lower(), set()).add(match.path)
+    return frozenset(name for name, (_, match) in routes.items() if len(written[match.path.lower()]) > 1)
+
+
+def _without_capitals(match: Match) -> Match:
+    return match.model_copy(update={"path": match.path.lower()})
 
 
 def _host_name(host: bytes) -> bytes:

@@ -85,6 +85,7 @@ async def test_a_key_can_be_lifted_by_its_value_and_blocked_by_its_name(limited:
             422,
             "must have 2 values, for header:X-Tenant, route",
         ),
+        ({"policy": "per-client", "order": "block", "key": ["10.0.0.0/8"]}, 422, "must be one client, which is"),
         ({"policy": "per-client", "order": "lift"}, 422, "1 field is not as expected"),
         ({"policy": "per-client", "order": "lift", "key": ["192.0.2.7"], "seconds": 0}, 422, "1 field"),
     ],

@@ -42,7 +42,7 @@ def test_every_policy_is_shown_with_what_it_decided_and_whom_it_refused() -> Non
         said = balancer("limits", "--admin", api.url)
     assert said.code == OK
     assert "per-client   10/s with bursts of 20 by client" in said.out
-    assert "allowed 120   limited 3   2 keys   on api" in said.out
+    assert "allowed 120   limited 3   2 keys remembered   on api" in said.out
     assert "few   2 at a time by client   dry run" in said.out
     assert "192.0.2.*" in said.out
     assert "12:00:00 UTC" in said.out
@@ -83,3 +83,20 @@ def test_an_order_without_a_key_or_with_two_is_not_sent() -> None:
 def test_what_the_api_refuses_is_told() -> None:
     with stand_in({RULE: problem(404, "there is no policy 'a', but 'b'")}) as api:
         assert "there is no policy 'a', but 'b'" in balancer("limits", "lift", "a", "x", "--admin", api.url).messages
+
+
+def test_one_policy_can_be_shown_and_a_word_that_is_neither_is_told() -> None:
+    with stand_in({SHOW: Reply({"policies": {"per-client": policy(), "few": policy()}})}) as api:
+        said = balancer("limits", "few", "--admin", api.url)
+        assert said.code == OK
+        assert "per-client" not in said.out
+        said = balancer("limits", "per-clent", "--admin", api.url)
+        assert said.code == USAGE
+        assert "did you mean per-client?" in said.messages
+
+
+def test_nothing_is_lifted_for_ever() -> None:
+    with stand_in({}) as api:
+        said = balancer("limits", "lift", "a", "192.0.2.7", "--for", "400d", "--admin", api.url)
+        assert said.code == USAGE
+        assert "at most 30d" in said.messages

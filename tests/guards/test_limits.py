@@ -309,3 +309,11 @@ def test_what_stands_for_another_value_can_not_be_said() -> None:
 async def test_a_network_of_ipv4_may_be_written_as_ipv6_writes_it(network: str) -> None:
     async with guarded(f"access: {{deny: ['{network}']}}\nroutes: {{all: {{pool: default}}}}") as site:
         assert (await ask(await site.connect()))[0] == 403
+
+
+async def test_a_request_that_goes_round_in_circles_is_not_counted_again_and_again() -> None:
+    async with guarded(ONE) as site:
+        peer = await site.connect()
+        vias = b"Via: " + b", ".join([b"1.1 balancer"] * 6)
+        assert [(await ask(peer, vias))[0] for _ in range(3)] == [508] * 3
+        assert [(await ask(peer))[0] for _ in range(3)] == [200, 200, 429]

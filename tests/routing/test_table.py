@@ -32,6 +32,18 @@ def table(**routes: dict[str, Any]) -> RouteTable:
     return build_table(config.model_copy(update={"routes": described}), {"app": pool}, tallies, Random(1), SECRET)
 
 
+def table_of(**routes: dict[str, Any]) -> RouteTable:
+    """The table of routes as a file has them."""
+    pool = Pool("app", Random(1), SECRET, lambda *_: None)
+    pool.configure(PoolSettings(servers={}), list[Server](), 0.0)
+    config = Config.model_validate({"listeners": {}, "pools": {}, "routes": {}})
+    described = {}
+    for name, written in routes.items():
+        match = {"path": written["match"]} if "match" in written else {}
+        described[name] = Route.model_validate({"pool": "app", **written, "match": match})
+    return build_table(config.model_copy(update={"routes": described}), {"app": pool}, {}, Random(1), SECRET)
+
+
 def taken(routes: RouteTable, target: str, host: str = "a", method: str = "GET", fields: str = "") -> str | None:
     head = parse_request(f"{method} {target} HTTP/1.1\r\nHost: {host}{fields}".encode(), 100, 8000)
     route = routes.match(head)
@@ -277,3 +289,33 @@ def test_a_redirect_to_a_path_never_leaves_the_site() -> None:
     assert location("/{rest}", "/old/**", "/old//evil.example") == b"Location: /evil.example\r\n"
     assert location("{path}", "/**", "//evil.example/x") == b"Location: /evil.example/x\r\n"
     assert location("/{query}", "/**", "/x?\\evil.example") == b"Location: /%5Cevil.example\r\n"
+
+
+GUARDED = {"access": {"allow": ["10.0.0.0/8"]}}
+
+
+@pytest.mark.parametrize("target", ["/Admin/x", "/ADMIN/x", "/%41dmin/x", "/admin/../Admin/x", "/public/..%2fAdmin/x"])
+def test_another_case_of_the_path_does_not_lead_past_a_route_that_is_closed(target: str) -> None:
+    """Some servers take /Admin for /admin."""
+    routes = table_of(closed={"match": "/admin/**", **GUARDED}, public={"match": "/Public/**"}, rest={})
+    with pytest.raises(TwoWays):
+        taken(routes, target)
+
+
+def test_capitals_matter_nowhere_else() -> None:
+    routes = table_of(
+        closed={"match": "/admin/**", **GUARDED},
+        within={"match": "/admin/public/**"},
+        public={"match": "/Public/**"},
+        rest={},
+    )
+    told = [taken(routes, target) for target in ("/admin/x", "/Public/a", "/public/a", "/X", "/admin/public/A")]
+    assert told == ["closed", "public", "rest", "rest", "within"]
+    assert taken(table_of(closed={"match": "/Admin/**", **GUARDED}, rest={}), "/Admin/x") == "closed"
+    with pytest.raises(TwoWays):
+        taken(table_of(closed={"match": "/Admin/**", **GUARDED}, rest={}), "/admin/x")
+
+
+def test_routes_that_differ_in_capitals_alone_are_meant_so() -> None:
+    routes = table_of(small={"match": "/a", **GUARDED}, large={"match": "/A"}, rest={})
+    assert [taken(routes, target) for target in ("/a", "/A")] == ["small", "large"]
