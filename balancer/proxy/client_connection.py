@@ -444,7 +444,7 @@ class ClientConnection(asyncio.Protocol):
             if other is not None:
                 other.shut()  # nothing more can come of it, and it would be kept for as long as a silent tunnel is
         elif self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
+            self._write_eof(self._transport)
 
     def shut(self) -> None:
         """Of a tunnel: the server is gone; send what is still to be sent, then close."""
@@ -506,8 +506,14 @@ class ClientConnection(asyncio.Protocol):
         if not transport.can_write_eof():
             transport.close()
             return
-        transport.write_eof()
+        self._write_eof(transport)
         self._settle()
+
+    def _write_eof(self, transport: asyncio.Transport) -> None:
+        try:
+            transport.write_eof()
+        except OSError:  # asyncio's own: the client has left, which is not read while it is held
+            self._drop()
 
     def cut(self) -> None:
         """Close so that it looks broken: with a reset, since an orderly end ends a body that has no length of its own.
