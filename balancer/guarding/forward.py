@@ -43,6 +43,8 @@ class ForwardWay:
         """`route` leads to the service, and says how long it may take."""
         self.tally = tally
         self.challenge = b""
+        self.shown_in: tuple[bytes, ...] = ()  # only the service knows
+        self.cookies: tuple[bytes, ...] = ()
         self.route = route
         self.around = around
         self.listener = ListenerTally()  # nobody reads it: a question is no request of a client's

@@ -40,6 +40,8 @@ class ApiKeyWay:
         self._wall = wall
         self._guesses = guesses
         self._header = settings.header.lower().encode("ascii")
+        self.shown_in: tuple[bytes, ...] = (self._header,)
+        self.cookies: tuple[bytes, ...] = ()
         self._bearer = self._header == b"authorization"
         self.challenge = b'WWW-Authenticate: ApiKey header="%b"\r\n' % settings.header.encode("ascii")
         if self._bearer:

@@ -10,7 +10,7 @@ from balancer.decision import Decision, Identity
 from balancer.guards.address import client_key
 from balancer.guards.gcra import Gcra
 from balancer.guards.verdict import Answered, Refusal, Verdict
-from balancer.http1.fields import parse_line
+from balancer.http1.fields import parse_line, usual
 from balancer.http1.head import RequestHead
 from balancer.http1.outgoing import Client
 from balancer.http1.substitution import Substitution
@@ -18,6 +18,12 @@ from balancer.tally import AuthTally
 
 WORD: Final = "auth"
 NEVER: Final = float("inf")
+NO_PREFLIGHT: Final = frozenset(
+    b"""
+    authorization cookie proxy-authorization x-http-method x-http-method-override x-method-override
+    """.split()
+)
+"""What a browser's question never has: credentials, and another method than OPTIONS."""
 
 
 class Proof(NamedTuple):
@@ -48,6 +54,10 @@ class Way(Protocol):
     tally: AuthTally
     challenge: bytes
     """What is said to who shows nothing: a complete line, or nothing."""
+    shown_in: tuple[bytes, ...]
+    """The fields, by lower-cased name, in which somebody shows who they are."""
+    cookies: tuple[bytes, ...]
+    """The same of cookies."""
 
     @property
     def epoch(self) -> object:
@@ -78,13 +88,15 @@ class _Known(NamedTuple):
 class AuthStep:
     """Lets a request pass if one of some ways knows who it is from."""
 
-    __slots__ = ("_challenges", "_preflight", "_wall", "_ways")
+    __slots__ = ("_challenges", "_credentials", "_others", "_preflight", "_wall", "_ways")
 
     def __init__(self, ways: Sequence[Way], wall: Wall, *, preflight: bool) -> None:
         self._ways = tuple(ways)
         self._wall = wall
         self._preflight = preflight
         self._challenges = b"".join([way.challenge for way in ways])
+        self._credentials = NO_PREFLIGHT.union(*[map(usual, way.shown_in) for way in ways])
+        self._others = [_others(way, ways) for way in ways]
 
     def __call__(self, head: RequestHead, client: Client, decision: Decision) -> Verdict:
         known = head.common.proof
@@ -99,7 +111,7 @@ class AuthStep:
             decision.substitution = proof[1]
             known[1].tally.results["passed"] += 1
             return None
-        if self._preflight and _is_preflight(head, decision):
+        if self._preflight and self._is_preflight(head, decision):
             return None
         return self.walk(head, client, decision, 0, None)
 
@@ -113,7 +125,7 @@ class AuthStep:
             if found is None:
                 continue
             if isinstance(found, Proof):
-                self.pass_(way, head, decision, found)
+                self.pass_(at, head, decision, found)
                 return None
             if isinstance(found, Refusal):
                 refused = found
@@ -128,16 +140,38 @@ class AuthStep:
         """What was waited for is there."""
         if isinstance(found, Refusal):
             return self.walk(head, client, decision, at + 1, found)
-        self.pass_(self._ways[at], head, decision, found)
+        self.pass_(at, head, decision, found)
         return None
 
-    def pass_(self, way: Way, head: RequestHead, decision: Decision, proof: Proof) -> None:
+    def pass_(self, at: int, head: RequestHead, decision: Decision, proof: Proof) -> None:
+        way = self._ways[at]
+        fields, cookies = self._others[at]
+        if fields or cookies:  # what was shown for another way nobody has found good
+            proof = proof._replace(substitution=proof.substitution.without(fields, cookies))
         way.tally.results["passed"] += 1
         decision.identity = proof.identity
         decision.substitution = proof.substitution
         decision.extra += proof.extra
         if proof.until:
             head.common.proof = _Known(self, way, way.epoch, proof)
+
+    def _is_preflight(self, head: RequestHead, decision: Decision) -> bool:
+        """A browser's question whether a page of another site may send a request (CORS), and no more than that."""
+        return (
+            decision.method == "OPTIONS"
+            and head.value(b"origin") is not None
+            and head.value(b"access-control-request-method") is not None
+            and not head.common.has_body
+            and not head.common.upgrade
+            and self._credentials.isdisjoint([field[5] for field in head.common.fields])
+        )
+
+
+def _others(way: Way, ways: Sequence[Way]) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """The fields and the cookies of all ways but one."""
+    fields = frozenset(name for other in ways for name in other.shown_in)
+    cookies = frozenset(name for other in ways for name in other.cookies)
+    return fields.difference(way.shown_in), cookies.difference(way.cookies)
 
 
 class _Question:
@@ -181,15 +215,6 @@ class _Question:
             self._answered(verdict)
 
 
-def _is_preflight(head: RequestHead, decision: Decision) -> bool:
-    """A browser's question whether a page of another site may send a request (CORS); it never has credentials."""
-    return (
-        decision.method == "OPTIONS"
-        and head.value(b"origin") is not None
-        and head.value(b"access-control-request-method") is not None
-    )
-
-
 class Guesses:
     """How fast one client may try what could be guessed: an IPv4 address, or an IPv6 /64."""
 
@@ -219,7 +244,9 @@ def told_subject(name: str | None, subject: bytes) -> list[tuple[str, bytes]]:
     return [(name, subject)] if name is not None and subject else []
 
 
-def substitution(pairs: Sequence[tuple[str, bytes]], gone: Sequence[bytes] = (), cookie: bytes = b"") -> Substitution:
+def substitution(
+    pairs: Sequence[tuple[str, bytes]], gone: Sequence[bytes] = (), cookies: Sequence[bytes] = ()
+) -> Substitution:
     """What servers are told: field names with values that are fit for one."""
     fields = [parse_line(b"%b: %b" % (name.encode("ascii"), value)) for name, value in pairs]
-    return Substitution(fields, gone, cookie)
+    return Substitution(fields, gone, cookies)

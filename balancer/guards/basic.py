@@ -53,6 +53,8 @@ class BasicWay:
         """`secret` is one of this process: what is remembered of a password is of no use elsewhere."""
         self.tally = tally
         self.challenge = b'WWW-Authenticate: Basic realm="%b", charset="UTF-8"\r\n' % settings.realm.encode("ascii")
+        self.shown_in: tuple[bytes, ...] = (b"authorization",)
+        self.cookies: tuple[bytes, ...] = ()
         self._wall = wall
         self._guesses = guesses
         self._looks = looks

@@ -7,6 +7,8 @@ from base64 import b64decode
 from binascii import Error
 from typing import Final, NamedTuple
 
+from balancer.http1.cookies import alike, times
+from balancer.http1.fields import usual
 from balancer.http1.head import RequestHead
 
 LONGEST: Final = 8192
@@ -26,12 +28,17 @@ class Password(NamedTuple):
 
 
 def field(head: RequestHead, name: bytes) -> bytes | None:
-    """The value of a field that may come once; None without it. Raises Ambiguous."""
-    found = [one[1] for one in head.common.fields if one[0] == name]
+    """The value of a field that may come once, under whatever name servers take for it; None without it.
+
+    Raises Ambiguous.
+    """
+    like = usual(name)
+    fields = [one for one in head.common.fields if one[5] == like]
+    if len(fields) > 1:
+        raise Ambiguous("a credential came more than once")
+    found = [one[1] for one in fields if one[0] == name]
     if not found:
         return None
-    if len(found) > 1:
-        raise Ambiguous("a credential came more than once")
     if len(found[0]) > LONGEST:
         raise Ambiguous(f"a credential is longer than {LONGEST} bytes")
     return found[0]
@@ -53,8 +60,11 @@ def authorization(head: RequestHead, scheme: bytes) -> bytes | None:
 def cookie(head: RequestHead, name: bytes) -> bytes | None:
     """The value of a cookie that may come once. Raises Ambiguous.
 
-    Servers differ in which of two cookies with one name they take: who could plant one would be somebody else.
+    Servers differ in which of two cookies with one name they take, and in what one name is: who could plant one would
+    be somebody else.
     """
+    if times(head, alike(name)) > 1:
+        raise Ambiguous("a credential came more than once")
     found = []
     for one in head.common.fields:
         if one[0] == b"cookie":
@@ -64,8 +74,6 @@ def cookie(head: RequestHead, name: bytes) -> bytes | None:
                     found.append(value.strip(b'"'))
     if not found:
         return None
-    if len(found) > 1:
-        raise Ambiguous("a credential came more than once")
     if len(found[0]) > LONGEST:
         raise Ambiguous(f"a credential is longer than {LONGEST} bytes")
     return found[0]

@@ -8,7 +8,8 @@ from typing import Final
 
 from balancer.decision import Decision
 from balancer.guards.address import client_key, network_key
-from balancer.http1.cookies import cookie
+from balancer.http1.cookies import alike, cookie, times
+from balancer.http1.fields import usual
 from balancer.http1.head import RequestHead
 
 Key = Callable[[RequestHead, Decision], str]
@@ -56,14 +57,22 @@ def _part(part: str, route: str) -> _Part:
         return lambda head, decision: route
     if kind == "header":
         field = name.lower().encode("ascii")
-        return lambda head, decision: short(head.value(field))
+        like = usual(field)
+        return lambda head, decision: short(_value(head, field, like))
     if kind == "cookie":
         wanted = name.encode("ascii")
-        return lambda head, decision: short(cookie(head, wanted))
+        like = alike(wanted)
+        return lambda head, decision: short(cookie(head, wanted)) if times(head, like) == 1 else None
     if kind == "api-key":
         return lambda head, decision: decision.identity.name if _is_key(decision) and decision.identity else None
     assert kind == "jwt"  # the schema has no other
     return lambda head, decision: _claim(decision, name)
+
+
+def _value(head: RequestHead, name: bytes, like: bytes) -> bytes | None:
+    """The value of a field; None also for one that servers could find more than one of, each with a key of its own."""
+    found = [field for field in head.common.fields if field[5] == like]
+    return found[0][1] if len(found) == 1 and found[0][0] == name else None
 
 
 def _is_key(decision: Decision) -> bool:

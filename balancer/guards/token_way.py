@@ -67,9 +67,10 @@ class TokenWay:
         kind, _, name = settings.token.partition(":")
         self._cookie = name.encode("ascii") if kind == "cookie" else b""
         self._header = name.lower().encode("ascii") if kind == "header" else b""
-        self._gone: tuple[bytes, ...] = ()
-        if not settings.forward_credentials and not self._cookie:
-            self._gone = (self._header or b"authorization",)
+        self.shown_in: tuple[bytes, ...] = () if self._cookie else (self._header or b"authorization",)
+        self.cookies: tuple[bytes, ...] = (self._cookie,) if self._cookie else ()
+        self._gone = () if settings.forward_credentials else self.shown_in
+        self._cookies_gone = () if settings.forward_credentials else self.cookies
         self._keys = issuer.keys
         self._good: _Remembered[Proof] = _Remembered()
         self._bad: _Remembered[Fault] = _Remembered()
@@ -132,8 +133,7 @@ class TokenWay:
             told = text(claims.get(claim))
             if told is not None:
                 pairs.append((to, told))
-        cookie_gone = self._cookie if not settings.forward_credentials else b""
-        return Proof(Identity("jwt", name[:128], claims), substitution(pairs, self._gone, cookie_gone), until)
+        return Proof(Identity("jwt", name[:128], claims), substitution(pairs, self._gone, self._cookies_gone), until)
 
     def _refused(self, fault: Fault) -> Refusal:
         self.tally.results[fault.result] += 1

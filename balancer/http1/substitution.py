@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from balancer.http1.cookies import alike, places
 from balancer.http1.fields import PLAIN, Field, usual
 from balancer.http1.head import RequestFields, RequestHead
 
@@ -18,14 +19,21 @@ class Substitution:
     have them removed on the way by naming them in `Connection`.
     """
 
-    __slots__ = ("_cookie", "_fields", "_gone", "_ours")
+    __slots__ = ("_cookies", "_fields", "_gone", "_ours")
 
-    def __init__(self, fields: Sequence[Field] = (), gone: Sequence[bytes] = (), cookie: bytes = b"") -> None:
-        """`gone` are lower-cased names that are left out, `cookie` is the name of one that is."""
+    def __init__(self, fields: Sequence[Field] = (), gone: Iterable[bytes] = (), cookies: Iterable[bytes] = ()) -> None:
+        """`gone` are lower-cased names that are left out, `cookies` are names of cookies that are."""
         self._fields = tuple(fields)
         self._ours = frozenset(usual(field.name) for field in fields)
         self._gone = self._ours | {usual(name) for name in gone}
-        self._cookie = cookie
+        self._cookies = frozenset(alike(name) for name in cookies)
+
+    def without(self, gone: Iterable[bytes], cookies: Iterable[bytes]) -> Substitution:
+        """The same that leaves out more."""
+        made = Substitution(self._fields, gone, cookies)
+        made._gone |= self._gone
+        made._cookies |= self._cookies
+        return made
 
     def applied(self, head: RequestHead) -> RequestHead:
         """The request as the route has it from here on."""
@@ -43,7 +51,7 @@ class Substitution:
     def _substituted(self, before: RequestFields) -> RequestFields:
         gone = self._gone
         fields = [field for field in before.fields if field[5] not in gone]
-        if self._cookie:
+        if self._cookies:
             fields = [one for field in fields if (one := self._without_cookie(field)) is not None]
         special = [field for field in before.special if field[5] not in gone]
         common = RequestFields(b"", before.minor, [*fields, *self._fields], special)
@@ -61,11 +69,11 @@ class Substitution:
         return common
 
     def _without_cookie(self, field: Field) -> Field | None:
-        """The field without the one cookie, or None if there is no other in it."""
-        if field[0] != _COOKIE:
+        """The field without those cookies, or None if there is no other in it."""
+        if field[5] != _COOKIE:
             return field
         parts = field[1].split(b";")
-        kept = [part for part in parts if part.partition(b"=")[0].strip(b" \t") != self._cookie]
+        kept = [part for part in parts if not any(places(part, cookie) for cookie in self._cookies)]
         if len(kept) == len(parts):
             return field
         value = b";".join(kept).strip(b" \t")

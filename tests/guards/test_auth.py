@@ -563,6 +563,78 @@ async def test_a_token_may_be_in_a_cookie_or_in_a_field_of_its_own_and_not_reach
         assert told(seen[-1], "authorization") == ["Basic abc"]
 
 
+SECOND_COOKIES = [
+    b"session =%b",
+    b"session\t=%b",
+    b"session\xc2\xa0=%b",
+    b'"session"=%b',
+    b"SESSION=%b",
+    b"%%73ession=%b",
+    b"session[]=%b",
+    b"a=1, session=%b",
+    b"a=1 session=%b",
+]
+
+
+@pytest.mark.parametrize("second", SECOND_COOKIES)
+async def test_a_second_cookie_that_some_server_takes_for_the_first_is_refused(second: bytes) -> None:
+    seen: list[bytes] = []
+    good, forged = token().encode(), token(claims(sub="admin"), number=1).encode()
+    async with guarded(keyed(more=", token: cookie:session"), recording(seen)) as site:
+        peer = await site.connect()
+        for line in (b"%b; " + second, second + b"; %b"):
+            first, last = (b"session=" + good, forged) if line.startswith(b"%b") else (forged, b"session=" + good)
+            assert (await ask(peer, b"Cookie: " + line % (first, last)))[0] == 400
+            assert (await ask(peer, b"Cookie: session=" + good, b"Cookie: " + second % forged))[0] == 400
+        assert (await ask(peer, b"Cookie: " + second % good))[0] == 401
+        assert seen == []
+        other = b"my_session=1; __Host-session=2; sessions=3; a=session; session=%b; b=x=="
+        assert (await ask(peer, b"Cookie: " + other % good))[0] == 200
+
+
+@pytest.mark.parametrize("name", [b"X_Token", b"x-token", b"X.Token", b"X_TOKEN"])
+async def test_a_second_field_that_some_server_takes_for_the_first_is_refused(name: bytes) -> None:
+    seen: list[bytes] = []
+    good, forged = token().encode(), token(claims(sub="admin"), number=1).encode()
+    async with guarded(keyed(more=", token: 'header:X-Token'"), recording(seen)) as site:
+        peer = await site.connect()
+        lines = [b"X-Token: " + good, name + b": " + forged]
+        assert (await ask(peer, *lines))[0] == 400
+        assert (await ask(peer, *reversed(lines)))[0] == 400
+        assert seen == []
+        assert (await ask(peer, lines[0]))[0] == 200
+
+
+async def test_what_is_shown_for_a_way_that_did_not_let_in_does_not_reach_servers() -> None:
+    text = f"""
+    auth:
+      partner: {{api_keys: {{keys: {{acme: "sha256:{DIGEST}"}}}}}}
+      users: {{jwt: {{secret: "{SECRET}", audience: [shop]}}}}
+      site: {{jwt: {{secret: "{SECRET}", audience: [shop], token: "cookie:session"}}}}
+      plain: {{basic: {{users: {{alice: "{ALICE}"}}, forward_credentials: true}}}}
+    routes: {{all: {{pool: default, auth: [partner, users, site, plain]}}}}
+    """
+    key, good = b"X-API-Key: " + KEY.encode(), bearer(token(kind="HS256"))
+    cookie = b"Cookie: a=1; session=" + token(kind="HS256").encode()
+    forged = token(claims(sub="admin"), "HS512").encode()
+    seen: list[bytes] = []
+    async with guarded(text, recording(seen)) as site:
+        peer = await site.connect()
+        for lines, authorized, cookies in (
+            ([key, b"Authorization: Bearer " + forged, b"Cookie: session=" + forged], False, []),
+            ([b"X-API-Key: forged", good, b"Cookie: a=1; Session=forged"], True, ["a=1"]),
+            ([b"X_API_Key: forged", b"Authorization: Bearer " + forged, cookie], False, [cookie.decode()[8:]]),
+            ([b"X-API-Key: forged", basic("alice", "open sesame"), b"Cookie: a=1; session=x"], True, ["a=1"]),
+        ):
+            for _ in range(2):  # the second is known by its bytes
+                assert (await ask(peer, *lines))[0] == 200
+                assert forged not in seen[-1]
+                assert b"forged" not in seen[-1]
+                assert KEY.encode() not in seen[-1]
+                assert bool(told(seen[-1], "authorization")) == authorized
+                assert told(seen[-1], "cookie") == cookies
+
+
 # What servers are told is nobody else's to say.
 
 SPOOFS = [
@@ -703,6 +775,32 @@ async def test_the_questions_of_browsers_pass_where_that_is_allowed_and_nothing_
         assert (await ask(peer, *asks, method=b"options"))[0] == 401
     async with guarded(keyed()) as site:
         assert (await ask(await site.connect(), *asks, method=b"OPTIONS"))[0] == 401
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [b"Connection: Upgrade", b"Upgrade: websocket"],
+        [b"Content-Length: 1"],
+        [b"Transfer-Encoding: chunked"],
+        [b"Cookie: a=1"],
+        [b"Authorization: Basic x"],
+        [b"X-API-Key: x"],
+        [b"X_API_Key: x"],
+        [b"X-HTTP-Method-Override: DELETE"],
+        [b"X_HTTP_Method_Override: DELETE"],
+    ],
+)
+async def test_a_question_that_says_more_than_those_of_browsers_is_asked_as_any_other(more: list[bytes]) -> None:
+    asks = [b"Origin: https://a.example", b"Access-Control-Request-Method: PUT"]
+    seen: list[bytes] = []
+    text = PARTNER.replace("partner: {", "partner: {preflight: true, ", 1)
+    text = text.replace("auth: partner", "auth: partner, upgrades: [websocket]")
+    async with guarded(text, recording(seen)) as site:
+        peer = await site.connect()
+        assert (await ask(peer, *asks, b"Content-Length: 0", method=b"OPTIONS"))[0] == 200
+        assert (await ask(peer, *asks, *more, method=b"OPTIONS"))[0] == 401
+        assert len(seen) == 1
 
 
 # Limits by who it is.

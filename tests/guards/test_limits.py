@@ -125,6 +125,29 @@ async def test_a_request_without_its_key_counts_by_its_client_and_not_as_another
         assert (await from_trusted(peer, b"192.0.2.1", b"X-Tenant: 192.0.2.1"))[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("key", "spellings"),
+    [
+        ("header:X-Tenant", [[b"X-Tenant: a", b"X-Tenant: %d"], [b"X_Tenant: %d"], [b"X-Tenant: a", b"X_Tenant: %d"]]),
+        (
+            "cookie:s",
+            [[b"Cookie: s=%d; s=a"], [b"Cookie: s=%d", b"Cookie: s=a"], [b"Cookie: s=%d; s =a"], [b"Cookie: s =%d"]],
+        ),
+    ],
+)
+async def test_a_value_that_comes_twice_makes_no_key_of_its_own(key: str, spellings: list[list[bytes]]) -> None:
+    text = f"""
+    rate_limits: {{slow: {{rate: 1/h, key: "{key}"}}}}
+    routes: {{all: {{pool: default, rate_limit: slow}}}}
+    """
+    async with guarded(text) as site:
+        peer = await site.connect()
+        assert (await ask(peer))[0] == 200
+        for number, lines in enumerate(spellings):
+            said = [line % number if b"%" in line else line for line in lines]
+            assert (await ask(peer, *said))[0] == 429
+
+
 async def test_two_parts_of_a_key_can_not_be_written_so_that_they_look_like_two_others() -> None:
     text = """
     rate_limits: {slow: {rate: 1/h, key: ["header:A", "header:B"]}}
