@@ -279,7 +279,7 @@ class Control:
             if overlay == self.overlay:
                 return
             before, old = self.snapshot.config, self.overlay
-            base = await judge(self.loaded, overlay)
+            base = await judge(self.loaded, overlay, self.base if overlay.patch == old.patch else None)
             await self.make(base, overlay, await self._settled_too(edit, overlay))
             self.revisions.settle(overlay)
             if overlays.stateless(overlay) != overlays.stateless(old):

@@ -55,11 +55,15 @@ class Memory:
             await asyncio.to_thread(self._path.replace, bad)
 
 
-async def judge(file: Loaded, overlay: Overlay) -> Loaded:
-    """The file with the overlay's patch applied. ConfigError for changes that do not go with the file."""
+async def judge(file: Loaded, overlay: Overlay, base: Loaded | None = None) -> Loaded:
+    """The file with the overlay's patch applied, or `base` if that is known to be it.
+
+    ConfigError for changes that do not go with the file.
+    """
     if overlay.is_empty:
         return file
-    base = await asyncio.to_thread(based, file, overlay)
+    if base is None:
+        base = await asyncio.to_thread(based, file, overlay)
     merged = overlays.merge(base.config, overlay)
     if merged is not base.config and (problems := await asyncio.to_thread(faults, merged, SOURCE)):
         raise ConfigError(problems)

@@ -114,12 +114,17 @@ class Revisions:
         self._wall = wall
         self._watcher: asyncio.Task[None] | None = None
         self._described: tuple[Change, ...] = ()
+        self._known_tag: tuple[Overlay, Loaded, str] | None = None  # a large overlay takes its time to be written out
 
     @property
     def etag(self) -> str:
         """A strong entity tag of the configuration in force: another one with every change that is not a state."""
         basis = self._held.basis
-        return self._tag("running", basis.file.digest, to_text(overlays.stateless(basis.overlay)))
+        known = self._known_tag
+        if known is None or known[0] is not basis.overlay or known[1] is not basis.file:
+            tag = self._tag("running", basis.file.digest, to_text(overlays.stateless(basis.overlay)))
+            self._known_tag = known = (basis.overlay, basis.file, tag)
+        return known[2]
 
     @property
     def file_etag(self) -> str:
@@ -162,7 +167,7 @@ class Revisions:
         )
         if terms.dry_run or (not changes and cause != "rollback"):
             return revised(None, None)
-        base = await judge(basis.file, amended.overlay)
+        base = await judge(basis.file, amended.overlay, amended.base)
         seconds = running.admin.confirm if terms.confirm is None else terms.confirm
         on_trial = bool(seconds and changes)
         await self._held.make(base, amended.overlay, self._held.settled if on_trial else amended.overlay)

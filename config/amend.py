@@ -377,6 +377,8 @@ def _absorbed(basis: Basis, pools: list[str]) -> Table:
     tree = basis.base.written
     config = basis.base.config
     known = [name for name in pools if name in config.pools]
+    if not known:
+        return tree
     before, after = (_at(document(one, False), ("pools",)) for one in (config, basis.running))
     assert isinstance(before, dict)
     assert isinstance(after, dict)

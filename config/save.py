@@ -10,14 +10,16 @@ import tempfile
 from collections.abc import Mapping
 
 from config import overlay as overlays
-from config.amend import Basis, folded
+from config.amend import Basis, based, folded
 from config.diff import diff
+from config.document import leaves
 from config.environment import TOP, VARIABLES
 from config.load import Loaded, parse
-from config.nodes import Table
+from config.masking import masked
+from config.nodes import Table, plain
 from config.overlay import Overlay
 from config.patch import ROOT
-from config.problems import ConfigError, Problem, path_of
+from config.problems import ConfigError, Problem, path_of, path_text
 from config.schema import Config
 from config.splice import Splicing, Unsaved
 from config.state import StateError
@@ -31,8 +33,9 @@ def saved(basis: Basis, environ: Mapping[str, str]) -> tuple[str, Loaded, Overla
     file = basis.file
     name = str(file.file)
     overlay = folded(basis)
+    _check_secrets(file, overlay)
     text = file.source.content.decode("utf-8-sig")
-    patch = _short(overlay.patch, file.source.tree)
+    patch = _short(_whole_groups(overlay.patch, file, based(file, overlay)), file.source.tree)
     spliced = Splicing(text, name, _long(file)).apply(patch, ROOT)
     try:
         loaded = parse(spliced.encode(), name, environ, file.file)
@@ -42,6 +45,15 @@ def saved(basis: Basis, environ: Mapping[str, str]) -> tuple[str, Loaded, Overla
     if loaded.config != basis.running:
         raise Unsaved(_differences(name, basis.running, loaded))
     return spliced, loaded, overlays.patched(overlay, {}, overlay.pools)
+
+
+def _check_secrets(file: Loaded, overlay: Overlay) -> None:
+    """What came over the API is kept where only the balancer reads it, and must not end where everybody does."""
+    assert file.file is not None  # there is a file to save to
+    told = [path for path, value in leaves(overlay.patch) if isinstance(value, str) and masked(path, value) != value]
+    if told and file.file.exists() and file.file.stat().st_mode & 0o004:
+        message = f"is a secret, and {file.file} can be read by everybody: chmod o-r it first"
+        raise Unsaved([Problem(str(file.file), 0, 0, path_text(path), message) for path in told])
 
 
 def write(path: pathlib.Path, text: str) -> None:
@@ -76,6 +88,14 @@ def _differences(name: str, running: Config, loaded: Loaded) -> list[Problem]:
         message = f"would be {change.after} and not {change.before}{why}: write it into the file by hand"
         told.append(Problem(name, 0, 0, change.path, message))
     return told
+
+
+def _whole_groups(patch: Mapping[str, object], file: Loaded, base: Loaded) -> Mapping[str, object]:
+    """The patch with the whole of a group that the file leaves out, as it is not what goes without saying any more."""
+    implied = [group for group in ("listeners", "routes") if group in patch and group not in file.source.tree.entries]
+    if "listen" in file.source.tree.entries:
+        implied = [group for group in implied if group != "listeners"]
+    return {**patch, **{group: plain(base.written.table(group)) for group in implied}}
 
 
 def _over(loaded: Loaded, path: str) -> str:

@@ -328,3 +328,19 @@ def test_a_file_is_written_whole_with_its_mode_and_the_old_one_beside_it(tmp_pat
     link.symlink_to(file)
     with pytest.raises(StateError, match="is a link"):
         write(link, "x")
+
+
+def test_a_secret_is_not_saved_where_everybody_can_read_it(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "balancer.yaml"
+    path.write_text("servers: [http://a:1]\n")
+    body = b'{"routes": {"default": {"headers": {"request": {"set": {"X-Token": "hunter2"}}}}}}'
+    file = parse(path.read_bytes(), str(path), {}, path)
+    overlay = amended(Basis(file, file, Overlay(), file.config), json_tree(body, "the body"), json=True).overlay
+    base = based(file, overlay)
+    found = Basis(file, base, overlay, base.config)
+    path.chmod(0o644)
+    with pytest.raises(Unsaved, match="can be read by everybody") as error:
+        saved(found, {})
+    assert "hunter2" not in str(error.value)
+    path.chmod(0o640)
+    assert "hunter2" in saved(found, {})[0]
