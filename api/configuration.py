@@ -70,7 +70,6 @@ class Configuration:
 
     def operations(self) -> tuple[Operation, ...]:
         unkept = {507: "The change could not be kept on disk, and so was not made."}
-        stale = {412: "The configuration is another one by now."}
         waiting = {409: "A change is on trial: confirm it or roll it back first."}
         return (
             Operation("GET", "/api/config", "viewer", self.show_config, {200: "The configuration."}),
@@ -144,7 +143,8 @@ class Configuration:
                 "admin",
                 self.save_config,
                 {200: "The file says it now, or with `dry_run` could."},
-                {409: "The file can not be made to say it, or is another one by now.", **stale, **unkept},
+                {409: "The file can not be made to say it, or is another one by now.", **unkept},
+                precondition=if_match,
             ),
             Operation(
                 "DELETE",

@@ -151,7 +151,7 @@ def wrong(case: Case) -> Iterator[Case]:
 
 async def call(desk: Desk, case: Case) -> Answer:
     headers = {"Content-Type": case.content_type} if case.body is not None else {}
-    if case.path == "/api/config" and case.method != "GET":
+    if case.path in ("/api/config", "/api/config/save") and case.method != "GET":
         headers["If-Match"] = "*"
     if case.session:
         headers |= await desk.session()
