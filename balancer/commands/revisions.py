@@ -14,7 +14,7 @@ from balancer.commands.client import CHANGE_PATIENCE, Client, Content, fault
 from balancer.commands.console import Console, counted, printable
 from balancer.commands.document import Part
 from balancer.commands.outcome import OK, USAGE, Failure
-from balancer.commands.reload import changed
+from balancer.commands.reload import told
 
 CONFIG = ("api", "config")
 YAML = "application/yaml"
@@ -85,8 +85,8 @@ def save(console: Console, client: Client, dry_run: bool) -> int:
         return OK
     what = counted(len(changes), "change")
     console.say(f"{what} could be saved to {file}" if dry_run else f"saved {what} to {file}; the old one is {file}.bak")
-    for change in changes:
-        console.say(f"  {changed(change)}")
+    for line in told(changes):
+        console.say(f"  {line}")
     return OK
 
 
@@ -98,8 +98,8 @@ def diff(console: Console, client: Client, as_json: bool) -> int:
         return OK
     over, disk, problems = found.items("running"), found.items("file"), found.items("problems")
     console.out("the API over the file:" if over else "the API has changed nothing over the file")
-    for change in over:
-        console.out(f"  {changed(change)}")
+    for line in told(over):
+        console.out(f"  {line}")
     if problems:
         console.out("the file can not be taken as it is now:")
         for problem in problems:
@@ -108,8 +108,8 @@ def diff(console: Console, client: Client, as_json: bool) -> int:
     console.out(
         "the file since it was last taken (`balancer reload` takes it):" if disk else "the file is as it was taken"
     )
-    for change in disk:
-        console.out(f"  {changed(change)}")
+    for line in told(disk):
+        console.out(f"  {line}")
     return OK
 
 
@@ -123,8 +123,8 @@ def history(console: Console, client: Client, as_json: bool) -> int:
         note = f"   {one.text('note')}" if one.text("note") else ""
         head = f"{one.count('revision'):>4}  {_moment(one.text('at'))}  {one.text('cause')} by {one.text('author')}"
         console.out(f"{head}{state}{note}")
-        for change in one.items("changes"):
-            console.out(f"      {changed(change)}")
+        for line in told(one.items("changes")):
+            console.out(f"      {line}")
         if more := one.count("more"):
             console.out(f"      and {counted(more, 'change')} more")
     return OK
@@ -183,8 +183,8 @@ def _told(console: Console, found: Part, terms: Terms) -> int:
         return OK
     what = counted(len(changes), "change")
     console.say(f"this would be {what}:" if terms.dry_run else f"changed: {what}, revision {found.count('revision')}")
-    for change in changes:
-        console.say(f"  {changed(change)}")
+    for line in told(changes):
+        console.say(f"  {line}")
     effects = found.fields.get("effects")
     if isinstance(effects, list) and effects:
         console.say("what it does:" if not terms.dry_run else "what it would do:")

@@ -51,3 +51,22 @@ def test_without_the_right_key_nothing_is_reloaded() -> None:
 
 def test_without_a_balancer_there_is_nothing_to_reload() -> None:
     assert balancer("reload", "--admin", "unix:/nonexistent/b.sock").code == UNREACHABLE
+
+
+def test_a_route_that_is_new_is_one_line_and_not_all_of_its_defaults() -> None:
+    values = [{"path": f"routes.docs.{name}", "before": None, "after": "1"} for name in ("a", "b", "c", "match.path")]
+    more = [{"path": f"routes.old.maintenance.{name}", "before": None, "after": "1"} for name in "ab"]
+    one = {"path": 'pools.app.servers["a:1"].weight', "before": "1", "after": "2"}
+    few = {"path": "routes.api.auth", "before": None, "after": "staff"}
+    gone = [{"path": f'pools["a.b"].{name}', "before": "1", "after": None} for name in ("a", "b", "strategy")]
+    body = {"generation": 4, "changes": [*values, *more, one, few, *gone], "restart_required": [], "warnings": []}
+    with stand_in({RELOAD: Reply(body)}) as api:
+        _, _, messages = balancer("reload", "--admin", api.url)
+    assert messages.splitlines()[1:] == [
+        "  routes.docs: is new, with 4 values",
+        "  routes.old.maintenance.a: nothing -> 1",
+        "  routes.old.maintenance.b: nothing -> 1",
+        '  pools.app.servers["a:1"].weight: 1 -> 2',
+        "  routes.api.auth: nothing -> staff",
+        '  pools["a.b"]: is gone, with 3 values',
+    ]
