@@ -32,8 +32,9 @@ def told(changes: Sequence[Part]) -> Iterator[str]:
     for change in changes:
         whole.setdefault(_member(change), []).append(change)
     for name, parts in whole.items():
+        marks = [f"{name}.{always}" for always in _ALWAYS]
         for side, word in (("before", "is new"), ("after", "is gone")):
-            all_of_it = any(part.text("path") in (f"{name}.{always}" for always in _ALWAYS) for part in parts)
+            all_of_it = any(part.text("path") in marks for part in parts)
             if name and all_of_it and all(part.text(side) is None for part in parts):
                 yield f"{name}: {word}, with {counted(len(parts), 'value')}"
                 break
