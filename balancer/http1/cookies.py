@@ -8,13 +8,10 @@ from urllib.parse import unquote_to_bytes
 
 from balancer.http1.head import RequestHead
 
-_BEFORE: Final = re.compile(rb"([^;,=]*)=")
-"""What stands before each `=`: some servers take a blank or a comma for the end of a cookie, too."""
-_AROUND: Final = re.compile(rb"^[^!#$%&'*+\-.^_`|~0-9a-z]+|[^!#$%&'*+\-.^_`|~0-9a-z]+$")
-_UNUSUAL: Final = re.compile(rb"[^0-9a-z]")
+_TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
+_AROUND: Final = bytes(code for code in range(256) if code not in _TOKEN)
 _LIKE: Final = bytes(code if chr(code).isascii() and chr(code).isalnum() else ord("_") for code in range(256))
-_PERCENT: Final = re.compile(rb"%[^;,=]*=")
-_LAST: Final = re.compile(rb"[^ \t]*[ \t]*$")
+_PERCENT: Final = re.compile(rb"%[^%;,=]*=")
 _BOUNDS: Final = (b"", b" ", b"\t", b";", b",")
 
 
@@ -37,7 +34,7 @@ def alike(name: bytes) -> bytes:
     percent signs, and some look at no case.
     """
     told = unquote_to_bytes(name) if b"%" in name else name
-    return _UNUSUAL.sub(b"_", _AROUND.sub(b"", told.lower().partition(b"[")[0]))
+    return told.lower().partition(b"[")[0].strip(_AROUND).translate(_LIKE)
 
 
 def places(value: bytes, like: bytes) -> int:
@@ -50,11 +47,18 @@ def places(value: bytes, like: bytes) -> int:
         end = at + len(like)
         if value[end : end + 1] == b"=" and value[at - 1 : at] in _BOUNDS and written.find(like, at + 1) < 0:
             return 1
-    found = 0
-    for before in _BEFORE.findall(value):
-        if len(before) >= len(like) and (alike(before) == like or alike(_LAST.findall(before)[0]) == like):
-            found += 1
-    return found
+    return sum([alike(before) == like or alike(last(before)) == like for before in names(value)])
+
+
+def names(value: bytes) -> list[bytes]:
+    """What stands before each `=`. Some servers take a comma for the end of a cookie, too."""
+    parts = value.replace(b",", b";").split(b"=")
+    return [part.rpartition(b";")[2] for part in parts[:-1]]
+
+
+def last(name: bytes) -> bytes:
+    """The last word of it: some servers take a blank for the end of a cookie."""
+    return name.replace(b"\t", b" ").rstrip(b" ").rpartition(b" ")[2]
 
 
 def times(head: RequestHead, like: bytes) -> int:
