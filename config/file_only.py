@@ -181,10 +181,11 @@ def _left(path: Path, config: Config) -> bool:
 
 
 def _reason(path: Path, value: object, before: Mapping[Path, object], config: Config) -> str | None:
-    for end in range(len(path), 0, -1):
-        if reason := FILE_ONLY.get(pattern(path[:end])):
+    beginnings = _patterns(path)
+    for beginning in reversed(beginnings):
+        if reason := FILE_ONLY.get(beginning):
             return None if path not in before and _is_default(path, value) else reason
-    setting = pattern(path)
+    setting = beginnings[-1]
     if setting in SAYABLE:
         return _named_by_the_file(setting, value, before.values())
     if (setting in texts() or f"{setting}.*" in texts()) and not _is_default(path, value):
@@ -219,23 +220,44 @@ def _named_by_the_file(setting: str, value: object, known: Collection[object]) -
 
 def pattern(path: Path) -> str:
     """`("pools", "app", "servers", "a", "url")` as `pools.*.servers.*.url`."""
-    pieces: list[str] = []
+    return _patterns(path)[-1] if path else ""
+
+
+def _patterns(path: Path) -> list[str]:
+    """The patterns of all its beginnings, the shortest first."""
+    found: list[str] = []
     annotation: object = Config
     for piece in path:
-        if isinstance(piece, str) and annotation is Config and piece == "defaults":
-            pieces.append(piece)
-            continue
+        name = "*"
+        if annotation is Config and piece == "defaults":
+            name = "defaults"
+        else:
+            _, model, inner = _shape(annotation)
+            if model is not None and isinstance(piece, str):
+                name, field = piece, model.model_fields.get(piece)
+                annotation = field.annotation if field is not None else None
+            else:
+                annotation = inner
+        found.append(f"{found[-1]}.{name}" if found else name)
+    return found
+
+
+def _shape(annotation: object) -> tuple[object, type[BaseModel] | None, object]:
+    """The annotation, its model if it allows one, and what its members are if it allows many.
+
+    Remembered, as there are few and each setting of each route asks for several; by identity, as not all can be hashed.
+    """
+    known = _shapes.get(id(annotation))
+    if known is None:
         kinds = list(_kinds(annotation))
         model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if model is not None and isinstance(piece, str):
-            field = model.model_fields.get(piece)
-            annotation = field.annotation if field is not None else None
-            pieces.append(piece)
-        else:
-            inner = next((get_args(kind) for kind in kinds if get_origin(kind) in (dict, tuple, frozenset)), (None,))
-            annotation = inner[1] if len(inner) > 1 and inner[1] is not ... else inner[0]
-            pieces.append("*")
-    return ".".join(pieces)
+        args = next((get_args(kind) for kind in kinds if get_origin(kind) in (dict, tuple, frozenset)), (None,))
+        inner = args[1] if len(args) > 1 and args[1] is not ... else args[0]
+        known = _shapes[id(annotation)] = annotation, model, inner
+    return known
+
+
+_shapes: dict[int, tuple[object, type[BaseModel] | None, object]] = {}
 
 
 @cache
