@@ -101,7 +101,7 @@ class CheckAnswer(Model):
 
     valid: bool
     problems: list[ConfigWarning]
-    """Everything that is wrong."""
+    """Everything that is wrong, up to a thousand."""
     warnings: list[ConfigWarning]
     changed: list[str]
     """Paths of what would change; empty unless valid."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from pydantic import JsonValue, TypeAdapter
@@ -53,6 +54,8 @@ YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 """RFC 9512, and what was said before it."""
 PATCH = ("application/merge-patch+json", "application/json", *YAML)
 WHOLE = ("application/json", *YAML)
+TOLD = 1000
+"""Warnings and problems of one answer: it must not be many times as large as what it is about."""
 _DOCUMENT = TypeAdapter(dict[str, JsonValue])
 
 
@@ -366,5 +369,5 @@ def _warnings(found: Iterable[Found]) -> list[ConfigWarning]:
             line=problem.line or None,
             column=problem.column or None,
         )
-        for problem in found
+        for problem in islice(found, TOLD)
     ]

@@ -58,8 +58,8 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status = status
-        self.detail = detail
-        self.errors = tuple(errors)
+        self.errors = tuple(errors[:TOLD])
+        self.detail = detail if len(errors) <= TOLD else f"{detail} (of {len(errors)} faults the first {TOLD} are told)"
         self.headers = headers or {}
 
     def response(self) -> web.Response:

@@ -40,6 +40,10 @@ _BOUNDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+GUESSES = 100
+"""Unknown keys of which it is guessed what was meant: each costs a look at all there are."""
+
+
 def worded(
     error: ValidationError, tree: Table, model: type[BaseModel], above: Path, gone: set[tuple[Place, str]]
 ) -> Iterator[tuple[Problem | None, Path]]:
@@ -48,13 +52,13 @@ def worded(
     There is no problem to tell where a required value is `gone`: left out of the table of that place, because
     its own problem is told already.
     """
-    for detail in error.errors(include_url=False):
+    for number, detail in enumerate(error.errors(include_url=False)):
         path = _known(tree, detail["loc"])
         node = at(tree, path)
         assert node is not None  # the walk has just been there
         kind = detail["type"]
         if kind == "extra_forbidden":
-            yield _unknown_key(tree, path, model, above), path
+            yield _unknown_key(tree, path, model, above, guess=number < GUESSES), path
         elif kind == "missing":
             key = str(detail["loc"][-1])
             if (node.place, key) in gone:
@@ -82,7 +86,7 @@ def _known(tree: Table, loc: tuple[str | int, ...]) -> Path:
     return path
 
 
-def _unknown_key(tree: Table, path: Path, model: type[BaseModel], above: Path) -> Problem:
+def _unknown_key(tree: Table, path: Path, model: type[BaseModel], above: Path, *, guess: bool) -> Problem:
     table, key = at(tree, path[:-1]), str(path[-1])
     assert isinstance(table, Table)  # only a mapping has keys
     holder = shape_at(Shape("model", model=model), path[:-1])
@@ -90,7 +94,7 @@ def _unknown_key(tree: Table, path: Path, model: type[BaseModel], above: Path) -
     if holder.model is Config:
         known = [name for name in (*TOP, "defaults", *known) if name in KNOWN]
     place = table.keys.get(key) or table.entries[key].place.child(path_text((*above, *path)))
-    return Problem.at(place, f"is not a known key: {meant(key, known)}")
+    return Problem.at(place, f"is not a known key: {meant(key, known)}" if guess else "is not a known key")
 
 
 def _expected(detail: ErrorDetails, model: type[BaseModel], path: Path) -> str:

@@ -335,3 +335,16 @@ async def test_a_change_on_trial_is_in_force_and_kept_only_when_it_is_confirmed(
     assert (confirmed.status, confirmed.json["provisional"]) == (200, None)
     assert "5s" in desk.room.state.read_text()
     assert (await desk.ask("POST", CONFIRM)).status == 409
+
+
+async def test_of_very_many_faults_the_first_are_told(desk: Desk) -> None:
+    many = "\n".join(f"k{number}: 1" for number in range(3000)).encode()
+    sent = {"Content-Type": "application/yaml", "If-Match": "*"}
+    answer = await desk.ask("PATCH", "/api/config", raw=many, headers=sent)
+    assert answer.status == 422
+    assert len(answer.faults) == 100
+    assert "of 3000 faults the first 100 are told" in str(answer.json["detail"])
+    checked = await desk.ask("POST", "/api/config/check", raw=many, headers=sent)
+    problems = checked.at("problems")
+    assert isinstance(problems, list)
+    assert len(problems) == 1000
