@@ -40,7 +40,11 @@ SETTINGS: dict[str, Any] = {
         "moved": {"match": {"path": "/moved"}, "redirect": {"to": "/within"}, "auth": "partner"},
         "closed": {"match": {"path": "/closed"}, "pool": "web", "maintenance": True, "auth": "partner"},
         "traced": {"match": {"path": "/traced", "methods": ["TRACE"]}, "pool": "web", "auth": "partner"},
-        "inside": {"match": {"path": "/inside"}, "pool": "web", "access": {"allow": ["10.0.0.0/8", "::ffff:0:0/96"]}},
+        "inside": {
+            "match": {"path": "/inside"},
+            "pool": "web",
+            "access": {"allow": ["10.0.0.0/8", "::ffff:10.0.0.0/104"]},
+        },
         "limited": {"match": {"path": "/limited/**"}, "pool": "web", "rate_limit": "once"},
         "written": {"match": {"path": "/written"}, "pool": "web", "rate_limit": "writes"},
         "crowded": {"match": {"path": "/crowded"}, "pool": "web", "rate_limit": "two"},
@@ -185,6 +189,8 @@ SPELLINGS = [
     "/kept/..;/x",
     "/./kept/x",
     "/kept/.",
+    "/KEPT/x",
+    "/Kept/x",
     "http://s/kept/x",
 ]
 
