@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from api.trail_file import TrailFile
 from balancer.guards.address import client_key
 from balancer.guards.gcra import Gcra
+from balancer.telemetry.program_log import harmless
 from balancer.telemetry.redaction import without_keys
 from config.diff import Change
 
@@ -276,7 +277,7 @@ _LINE = TypeAdapter(Line)
 def _encoded(line: Line) -> bytes:
     """Without what says nothing."""
     told: Mapping[str, object] = {name: value for name, value in asdict(line).items() if value not in (None, (), 0)}
-    return orjson.dumps(told) + b"\n"
+    return harmless(orjson.dumps(told)) + b"\n"
 
 
 def _value(change: Change) -> Value:

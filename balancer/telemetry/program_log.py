@@ -145,9 +145,14 @@ def _json(logger: Lines, method: str, event: Event) -> bytes:
         data = orjson.dumps(line)
     except TypeError:  # text that is no Unicode, such as an undecodable file name; or a very large number
         data = json.dumps(line).encode()
-    if not data.isascii() or b"\x7f" in data:
-        data = _ODD.sub(_escape_in_json, data.decode()).encode()
-    return data + b"\n"
+    return harmless(data) + b"\n"
+
+
+def harmless(data: bytes) -> bytes:
+    """The same JSON with nothing in it that a terminal would obey."""
+    if data.isascii() and b"\x7f" not in data:
+        return data
+    return _ODD.sub(_escape_in_json, data.decode()).encode()
 
 
 _ODD = re.compile(r"[^ -~]")
