@@ -106,8 +106,8 @@ class Issuer:
     def _fetched(self, fetching: asyncio.Task[None]) -> None:
         self._fetching = None
         waiting, self._waiting = self._waiting, []
-        for done in waiting:
-            done()
+        for done in waiting:  # each by itself: what comes of one does not touch the others
+            fetching.get_loop().call_soon(done)
 
     async def close(self) -> None:
         """It is in no configuration any more."""

@@ -113,7 +113,7 @@ async def spent(limited: Limited, count: int, seconds: float) -> tuple[float, fl
     done = 0
     waiting = 0
 
-    def answered(refusal: Refusal | None) -> None:
+    def answered(found: Refusal | Exception | None) -> None:
         nonlocal waiting
         waiting -= 1
 
@@ -166,7 +166,7 @@ async def decisions(limited: Limited, seconds: float, count: int) -> tuple[float
         else:
             verdict.ask(answered)
 
-    def answered(refusal: Refusal | None) -> None:
+    def answered(found: Refusal | Exception | None) -> None:
         nonlocal done
         done += 1
         if perf_counter() < end:

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Protocol
 
 from balancer.decision import Decision
-from balancer.guards.verdict import Question, Refusal
+from balancer.guards.verdict import Question, Refusal, Verdict
 from balancer.http1.fields import Field
 from balancer.http1.head import RequestHead
 from balancer.proxy.sides import ClientSide, Finished, Serving
@@ -74,7 +74,7 @@ class Checkpoint:
 
     def start(self) -> None:
         assert self._question is not None  # it is made with one
-        self._question.ask(self._answered)
+        self._ask(self._question)
 
     def request_body(self, pieces: list[bytes]) -> None:
         self._body += pieces
@@ -105,28 +105,43 @@ class Checkpoint:
 
     # What the question says.
 
-    def _answered(self, refusal: Refusal | None) -> None:
+    def _ask(self, question: Question) -> None:
+        try:
+            question.ask(self._answered)
+        except Exception as error:  # see the reception
+            if self._question is not question:
+                raise  # it had answered
+            self._forget()
+            self._desk.failed(error)
+
+    def _answered(self, found: Refusal | Exception | None) -> None:
         if self._question is None:
             return
         self._question = None
+        if isinstance(found, Exception):
+            self._desk.failed(found)
+            return
         guard = self.route.guard
-        verdict = refusal
+        verdict: Verdict = found
         if verdict is None and guard is not None:
             self.decision.moment = monotonic()  # a slow answer is not to make the next limit look nearer
             try:
-                found = guard.go_on(self.head, self.client, self.decision)
+                verdict = guard.go_on(self.head, self.client, self.decision)
             except Exception as error:  # see the reception
                 self._desk.failed(error)
                 return
-            if found is not None and not isinstance(found, Refusal):
-                self._question = found
-                found.ask(self._answered)
-                return
-            verdict = found
-        if verdict is not None:
+        if isinstance(verdict, Refusal):
             self._desk.refuse(verdict)
             return
-        serving = self._desk.let_in()
+        if verdict is not None:
+            self._question = verdict
+            self._ask(verdict)
+            return
+        try:
+            serving = self._desk.let_in()
+        except Exception as error:  # as if a guard had raised: nobody else would tell the client
+            self._desk.failed(error)
+            return
         if serving is not None:
             self._hand_over(serving)
 

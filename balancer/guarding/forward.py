@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
 from typing import Final, cast
 
 from balancer.decision import Decision, Identity
-from balancer.guards.auth import WORD, Finding, Proof, substitution
+from balancer.guards.auth import WORD, Finding, Found, Proof, substitution
 from balancer.guards.verdict import Refusal
 from balancer.http1.fields import PLAIN, Field, nominated, usual
 from balancer.http1.head import RequestFields, RequestHead, ResponseHead
@@ -84,6 +83,8 @@ class ForwardWay:
         status = answer.status
         if 200 <= status < 300:
             return self._proof(answer)
+        if not 300 <= status < 600 or status == 304:  # nothing that could be said to who asked for something else
+            return self.away()
         self.tally.results["denied" if status < 500 else "unavailable"] += 1
         gone = nominated(answer.names) | NOT_ANSWERED
         lines = [field.line for field in answer.fields if field.kind == PLAIN and field.name not in gone]
@@ -134,11 +135,11 @@ class _Inquiry(Exchange):
         self._answer_head: ResponseHead | None = None
         self._pieces: list[bytes] = []
         self._room = LARGEST
-        self._answered: Callable[[Proof | Refusal], None] | None = None
+        self._answered: Found | None = None
 
     # The seam of `auth.Pending`.
 
-    def ask(self, answered: Callable[[Proof | Refusal], None]) -> None:
+    def ask(self, answered: Found) -> None:
         self._answered = answered
         self.decision.started = monotonic()
         self.deadline = self.decision.started + (self.route.total or 0.0)
@@ -181,10 +182,15 @@ class _Inquiry(Exchange):
         self.state = OVER
         answer = self._answer_head
         assert answer is not None  # its head has come
-        if self._room < 0 and not 200 <= answer.status < 300:
-            self._tell(self._way.away())  # half a page is none
-        else:
-            self._tell(self._way.judged(answer, b"".join(self._pieces), self.head))
+        found: Proof | Refusal | Exception
+        try:
+            if self._room < 0 and not 200 <= answer.status < 300:
+                found = self._way.away()  # half a page is none
+            else:
+                found = self._way.judged(answer, b"".join(self._pieces), self.head)
+        except Exception as error:  # whoever waits has to be told
+            found = error
+        self._tell(found)
 
     def _answer(self, status: int, reason: str, outcome: str) -> None:
         """The exchange has failed, and would say so to its client."""
@@ -200,7 +206,7 @@ class _Inquiry(Exchange):
         """It is no request of a client's: its own is counted, and logged."""
         self.state = OVER
 
-    def _tell(self, found: Proof | Refusal) -> None:
+    def _tell(self, found: Proof | Refusal | Exception) -> None:
         answered, self._answered = self._answered, None
         if answered is not None:
             answered(found)

@@ -7,7 +7,7 @@ from math import ceil
 from typing import Final, NamedTuple, Protocol
 
 from balancer.decision import Decision, Identity
-from balancer.guards.address import client_key
+from balancer.guards.address import client_key, network_key
 from balancer.guards.gcra import Gcra
 from balancer.guards.verdict import Answered, Refusal, Verdict
 from balancer.http1.fields import parse_line, usual
@@ -36,10 +36,14 @@ class Proof(NamedTuple):
     """Complete field lines for the answer."""
 
 
+Found = Callable[[Proof | Refusal | Exception], None]
+"""An exception was raised while it was looked for."""
+
+
 class Pending(Protocol):
     """What has to be waited for. The seam is that of `verdict.Question`."""
 
-    def ask(self, answered: Callable[[Proof | Refusal], None]) -> None:
+    def ask(self, answered: Found) -> None:
         """Begin; `answered` is called once, perhaps before this returns."""
 
     def forget(self) -> None: ...
@@ -200,38 +204,56 @@ class _Question:
         if pending is not None:
             pending.forget()
 
-    def _found(self, found: Proof | Refusal) -> None:
+    def _found(self, found: Proof | Refusal | Exception) -> None:
         if self._pending is None or self._answered is None:
             return
         self._pending = None
-        verdict = self._step.went(self._head, self._client, self._decision, self._at, found)
-        if isinstance(verdict, _Question):  # a later way has to be waited for, too
-            self._at = verdict._at
-            self._pending = verdict._pending
-            assert self._pending is not None  # it is new
-            self._pending.ask(self._found)
-        else:
-            assert verdict is None or isinstance(verdict, Refusal)  # there is no other question
-            self._answered(verdict)
+        if isinstance(found, Exception):
+            self._answered(found)
+            return
+        try:
+            verdict = self._step.went(self._head, self._client, self._decision, self._at, found)
+            if isinstance(verdict, _Question):  # a later way has to be waited for, too
+                self._at = verdict._at
+                self._pending = verdict._pending
+                assert self._pending is not None  # it is new
+                self._pending.ask(self._found)
+                return
+        except Exception as error:  # whoever waits has to be told
+            self._pending = None
+            self._answered(error)
+            return
+        assert verdict is None or isinstance(verdict, Refusal)  # there is no other question
+        self._answered(verdict)
 
 
 class Guesses:
-    """How fast one client may try what could be guessed: an IPv4 address, or an IPv6 /64."""
+    """How fast one client may try what could be guessed: an IPv4 address, or an IPv6 /64.
+
+    And its network, an IPv4 /24 or an IPv6 /48: a household may have 256 and more of those.
+    """
 
     BURST: Final = 10
     PACE: Final = 10.0
+    NETWORKS: Final = 10
+    """So many clients of one network may guess at once, as fast as each may."""
     MOST: Final = 10_000
 
     def __init__(self) -> None:
-        self._buckets = Gcra(self.PACE, self.BURST, self.MOST)
+        self._clients = Gcra(self.PACE, self.BURST, self.MOST)
+        self._networks = Gcra(self.PACE / self.NETWORKS, self.BURST * self.NETWORKS, self.MOST)
 
     def take(self, client: str, now: float) -> float:
         """Count one try: 0.0, or the seconds until the next one may come."""
-        return self._buckets.take(client_key(client), 1, now)
+        wait = self._clients.take(client_key(client), 1, now)
+        if not wait and (wait := self._networks.take(network_key(client), 1, now)):
+            self._clients.take(client_key(client), -1, now)
+        return wait
 
     def give_back(self, client: str, now: float) -> None:
         """It was right, and no guess."""
-        self._buckets.take(client_key(client), -1, now)
+        self._clients.take(client_key(client), -1, now)
+        self._networks.take(network_key(client), -1, now)
 
 
 def too_many(wait: float) -> Refusal:

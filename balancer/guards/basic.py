@@ -8,7 +8,8 @@ from hashlib import blake2b
 from typing import Final, Protocol
 
 from balancer.decision import Decision, Identity
-from balancer.guards.auth import WORD, Finding, Guesses, Proof, Wall, substitution, told_subject, too_many
+from balancer.guards.address import network_key
+from balancer.guards.auth import WORD, Finding, Found, Guesses, Proof, Wall, substitution, told_subject, too_many
 from balancer.guards.credentials import Ambiguous, Password, authorization, password
 from balancer.guards.passwords import LONGEST, P
 from balancer.guards.texts import text
@@ -30,11 +31,15 @@ DECOY: Final = PasswordHash(2**14, 8, P, bytes(16), bytes(32))
 class Looks(Protocol):
     """Where passwords are looked at, beside the loop."""
 
-    def begin(self, kept: PasswordHash, given: bytes, done: Callable[[bool | None], None]) -> bool:
+    def begin(self, kept: PasswordHash, given: bytes, network: str, done: Callable[[bool | None], None]) -> bool:
         """Whether it has begun; False: too many wait already.
 
-        `done` is called once, later: with None if it could not be said, for want of memory.
+        `done` is called once, later: with None if it could not be said, for want of memory, or because others had to
+        have their turn, of networks that have fewer who wait.
         """
+
+    def call_soon(self, callback: Callable[..., object], *given: object) -> object:
+        """Call it on the loop, after what is under way."""
 
 
 class BasicWay:
@@ -110,10 +115,10 @@ class BasicWay:
             return True
         kept, _ = self._users.get(look.given.user, (self._decoy, None))
         self._waiting[look.mark] = [look]
-        if self._looks.begin(kept, look.given.password, lambda right: self._looked(look, right)):
+        network = network_key(look.decision.client)
+        if self._looks.begin(kept, look.given.password, network, lambda right: self._looked(look, right)):
             return True
         del self._waiting[look.mark]
-        self._guesses.give_back(look.decision.client, look.decision.started)
         return False
 
     def leave(self, look: _Look) -> None:
@@ -123,10 +128,11 @@ class BasicWay:
 
     def _looked(self, look: _Look, right: bool | None) -> None:
         """The passwords are the same, or are not; of a user that there is none of, both are wrong."""
+        call_soon = self._looks.call_soon  # each by itself: what comes of one does not touch the others
         waiting = self._waiting.pop(look.mark, [])
         if right is None:
             for one in waiting:
-                one.unknown()
+                call_soon(one.unknown)
             return
         _, proof = self._users.get(look.given.user, (None, None))
         found: Proof | None = None
@@ -139,7 +145,7 @@ class BasicWay:
             self._wrong[look.mark] = None
             _bound(self._wrong)
         for one in waiting:
-            one.done(found if found is not None else self.refused("wrong"))
+            call_soon(one.done, found if found is not None else self.refused("wrong"))
 
 
 class _Look:
@@ -152,9 +158,9 @@ class _Look:
         self.given = given
         self.mark = mark
         self.decision = decision
-        self._answered: Callable[[Proof | Refusal], None] | None = None
+        self._answered: Found | None = None
 
-    def ask(self, answered: Callable[[Proof | Refusal], None]) -> None:
+    def ask(self, answered: Found) -> None:
         self._answered = answered
         if not self.way.join(self):
             self.unknown()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
 from balancer.decision import Decision, Identity
-from balancer.guards.auth import WORD, Finding, Proof, Wall, substitution, told_subject
+from balancer.guards.auth import WORD, Finding, Found, Proof, Wall, substitution, told_subject
 from balancer.guards.credentials import Ambiguous, authorization, cookie, field
 from balancer.guards.keyset import KeySet
 from balancer.guards.texts import text
@@ -183,9 +183,9 @@ class _Wait:
         self._way = way
         self._token = token
         self._decision = decision
-        self._answered: Callable[[Proof | Refusal], None] | None = None
+        self._answered: Found | None = None
 
-    def ask(self, answered: Callable[[Proof | Refusal], None]) -> None:
+    def ask(self, answered: Found) -> None:
         self._answered = answered
         if not self._way.issuer.ask_anew(self._done):
             self._done()
@@ -197,7 +197,10 @@ class _Wait:
     def _done(self) -> None:
         answered, self._answered = self._answered, None
         if answered is not None:
-            now = self._way._wall.offset + self._decision.started
-            found = self._way.judge(self._token, now, last=True)
+            try:
+                found = self._way.judge(self._token, self._way._wall.offset + self._decision.started, last=True)
+            except Exception as error:  # whoever waits has to be told
+                answered(error)
+                return
             assert found is not None  # it is the last word
             answered(found)

@@ -25,7 +25,8 @@ class Refusal:
     content_type: bytes = canned.TEXT
 
 
-Answered = Callable[[Refusal | None], None]
+Answered = Callable[[Refusal | Exception | None], None]
+"""An exception: a guard has raised while it looked for the answer."""
 
 
 class Question(Protocol):

@@ -13,10 +13,15 @@ import pytest
 from jwt import PyJWS
 from jwt.algorithms import ECAlgorithm
 
+from balancer.decision import Decision
+from balancer.guarding.looks import MOST_WAITING
+from balancer.guards.auth import Finding
 from balancer.guards.passwords import hashed
 from balancer.http1.fields import recall
+from balancer.http1.head import RequestHead
+from balancer.http1.outgoing import Client
 from tests.guards.issuer import SECRET, claims, jwk, pem, private, raw, token
-from tests.guards.sites import ask, guarded, written
+from tests.guards.sites import ask, from_trusted, guarded, written
 from tests.proxy.wire import Peer, Script, ok
 
 KEY = "balancer_app_acme_0123456789abcdefghijklmnopqrstuvwxyz"
@@ -267,6 +272,38 @@ async def test_guesses_at_the_same_time_are_counted_before_they_are_looked_at() 
         assert sorted(statuses) == [401] * 10 + [429] * 6
 
 
+async def test_a_network_cannot_guess_faster_by_having_many_addresses() -> None:
+    text = "trusted_proxies: [127.0.0.1]\n" + PARTNER.replace(DIGEST, hashlib.sha256(b"tiny").hexdigest())
+    async with guarded(text) as site:
+        peer = await site.connect()
+        for start in (b"2001:db8:0:%x::1", b"192.0.2.%d"):
+            found = [
+                (await from_trusted(peer, start % (client % 250), b"X-API-Key: %d" % client))[0]
+                for client in range(110)
+            ]
+            assert found == [401] * 100 + [429] * 10
+        assert (await from_trusted(peer, b"2001:db8:1::1", b"X-API-Key: tiny"))[0] == 200
+        assert (await from_trusted(peer, b"2001:db8:0:ff::1", b"X-API-Key: tiny"))[0] == 429
+
+
+async def test_who_guesses_from_many_addresses_of_a_network_keeps_no_other_out() -> None:
+    async with guarded("trusted_proxies: [127.0.0.1]\n" + STAFF) as site:
+        peers = [await site.connect() for _ in range(64)]
+        for number, peer in enumerate(peers):
+            await peer.send(
+                b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 2001:db8:0:%x::1\r\n%b\r\n\r\n"
+                % (number, basic("alice", f"guess {number}"))
+            )
+        threads = site.plane.entrance._threads
+        await site.until(lambda: threads._waiting + threads._running == MOST_WAITING)
+        other = await site.connect()
+        assert (await from_trusted(other, b"203.0.113.9", basic("alice", "open sesame")))[0] == 200
+        assert threads._waiting > 10  # it was not behind all of them
+        statuses = [(await peer.answer())[0] for peer in peers]
+        assert set(statuses) == {401, 503}
+        assert statuses.count(401) == MOST_WAITING - 1
+
+
 async def test_many_connections_with_the_same_new_password_wait_for_one_look() -> None:
     async with guarded(STAFF) as site:
         peers = [await site.connect() for _ in range(20)]
@@ -283,17 +320,33 @@ async def test_a_password_that_cannot_be_looked_at_is_not_taken_for_a_wrong_one(
         status, fields, _ = await ask(peer, basic("alice", "open sesame"))
         assert (status, fields["retry-after"]) == (503, "1")
         threads._waiting = 0
-        threads.begin = lambda kept, given, done: begin(kept, object(), done)  # type: ignore[method-assign,arg-type]
+        threads.begin = lambda kept, given, network, done: begin(kept, object(), network, done)  # type: ignore[method-assign,arg-type]
         assert (await ask(peer, basic("alice", "open sesame")))[0] == 503
         threads.begin = begin  # type: ignore[method-assign]
         assert (await ask(peer, basic("alice", "open sesame")))[0] == 200
+
+
+async def test_a_fault_after_a_password_was_looked_at_is_told_to_each_who_waits() -> None:
+    text = STAFF.replace("auth: {", f'auth: {{partner: {{api_keys: {{keys: {{acme: "sha256:{DIGEST}"}}}}}}, ')
+    async with guarded(text.replace("auth: staff", "auth: [staff, partner]")) as site:
+        way = site.plane.entrance._ways["partner"].way
+
+        def look(head: RequestHead, client: Client, decision: Decision) -> Finding:
+            raise RuntimeError("a fault of ours")
+
+        way.look = look  # type: ignore[method-assign]
+        peers = [await site.connect() for _ in range(3)]
+        for peer in peers:
+            await peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % basic("alice", "wrong"))
+        assert [(await peer.answer())[0] for peer in peers] == [500] * 3
+        assert site.events[-1][:2] == ("guard_failed", "all")
 
 
 async def test_a_client_that_leaves_while_its_password_is_looked_at_harms_nobody() -> None:
     async with guarded(STAFF) as site:
         gone = await site.connect()
         await gone.send(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % basic("alice", "open sesame"))
-        await site.until(lambda: site.plane.entrance._threads._waiting)
+        await site.until(lambda: site.plane.entrance._threads._running)
         gone.cut()
         await site.until(lambda: site.decisions)
         assert site.decisions[-1].outcome == "client-abort"

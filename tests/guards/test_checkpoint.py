@@ -193,6 +193,24 @@ async def test_requests_that_come_behind_one_that_waits_are_answered_after_it() 
             assert (await peer.answer())[2] == b"%d" % number
 
 
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_question_that_raises_or_ends_in_a_fault_lets_nobody_in(later: bool) -> None:
+    class Faulty(Asked):
+        def ask(self, answered: Answered) -> None:
+            if not later:
+                raise RuntimeError("a fault of ours")
+            asyncio.get_running_loop().call_soon(answered, RuntimeError("a fault of ours"))
+
+    async with waiting() as (site, steps):
+        route = site.plane.reception.table._only
+        assert route is not None
+        route.guard = Guard([lambda *given: Faulty(), *steps.guard()._steps])
+        peer = await site.connect()
+        assert [(await ask(peer))[0] for _ in range(2)] == [500, 500]
+        assert steps.first == []
+        assert site.events[-1][0] == "guard_failed"
+
+
 @pytest.mark.parametrize("waits", [False, True])
 async def test_a_guard_that_raises_lets_nobody_in_and_gives_places_back(waits: bool) -> None:
     text = """

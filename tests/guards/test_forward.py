@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 from aiohttp import web
 
+from balancer.guarding.forward import ForwardWay
 from tests.guards.sites import ask, written
 from tests.guards.test_auth import fields_of, recording, told
 from tests.proxy.wire import Peer, Script, Site, ok, replies, serving, site
@@ -278,6 +280,9 @@ async def test_a_service_that_does_not_answer_in_time_lets_nobody_in() -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n" * 20,
         b"HTTP/1.1 200 OK\r\nRemote-User: a\x01b\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
+        b"HTTP/1.1 600 More\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 999 \r\nContent-Length: 0\r\n\r\n",
     ],
 )
 async def test_an_answer_that_is_none_lets_nobody_in(answer: bytes) -> None:
@@ -296,6 +301,17 @@ async def test_an_answer_that_is_none_lets_nobody_in(answer: bytes) -> None:
         async with site(written(text, server.port)) as running:
             assert (await ask(await running.connect()))[0] == 503
             assert seen == []
+
+
+async def test_an_answer_that_cannot_be_judged_for_a_fault_of_ours_lets_nobody_in() -> None:
+    async with guarded() as (site, _):
+        way = cast(ForwardWay, site.plane.entrance._ways["sso"].way)
+        way._copy, kept = (), way._copy  # fewer than what is looked for
+        peer = await site.connect()
+        assert [(await ask(peer, ALICE))[0] for _ in range(2)] == [500, 500]
+        assert site.events[-1][:2] == ("guard_failed", "all")
+        way._copy = kept
+        assert (await ask(peer, ALICE))[0] == 200
 
 
 async def test_a_client_that_leaves_while_the_service_is_asked_leaves_nothing_behind() -> None:

@@ -7,13 +7,16 @@ import json
 import ssl
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.guards.keyset import LARGEST, BadKeys, parse
+from balancer.guards.keyset import LARGEST, BadKeys, KeySet, parse
+from balancer.guards.token_way import TokenWay
+from balancer.guards.tokens import Fault, UnknownKey, Verified, Verifier
 from balancer.issuers import SOON
 from tests.guards.issuer import Shown, claims, issuing, jwk, private, token
 from tests.guards.sites import ask, guarded
@@ -79,6 +82,52 @@ async def test_many_who_wait_for_a_key_are_one_request_to_the_issuer() -> None:
             await peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % bearer(one(1, "b")))
         assert [(await peer.answer())[0] for peer in peers] == [200] * 20
         assert shown.asked == 2
+
+
+async def test_a_fault_over_one_who_waits_for_a_key_is_no_other_ones() -> None:
+    async with issuing(jwk(private("ES256"), kid="a")) as shown, guarded(users(shown)) as site:
+        await fetched(site, 1)
+        shown.keys.append(jwk(private("ES256", 1), kid="b"))
+        let_time_pass(site, SOON)
+        way = cast(TokenWay, site.plane.entrance._ways["users"].way)
+        verifier, bad = way._verifier, token(claims(sub="bad"), number=1, headers={"kid": "b"})
+
+        class Faulty(Verifier):
+            def verify(self, token: bytes, keys: KeySet, now: float) -> Verified | UnknownKey | Fault:
+                if token == bad.encode() and len(keys) > 1:
+                    raise RuntimeError("a fault of ours")
+                return verifier.verify(token, keys, now)
+
+        way._verifier = Faulty(way._settings)
+        peers = [await site.connect() for _ in range(4)]
+        for peer, text in zip(peers, (one(1, "b"), bad, one(1, "b"), one(1, "b")), strict=True):
+            await peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % bearer(text))
+        assert [(await peer.answer())[0] for peer in peers] == [200, 500, 200, 200]
+        assert ("guard_failed", "all") in [event[:2] for event in site.events]
+
+
+async def test_a_client_that_resets_while_it_waits_for_a_key_keeps_nobody_waiting() -> None:
+    async with issuing(jwk(private("ES256"), kid="a")) as shown, guarded(users(shown)) as site:
+        await fetched(site, 1)
+        shown.keys.append(jwk(private("ES256", 1), kid="b"))
+        let_time_pass(site, SOON)
+        issuer = site.plane.issuers.of["users"]
+        come, answer = asyncio.Event(), issuer._answer
+
+        async def slow() -> bytes:
+            await come.wait()
+            return await answer()
+
+        issuer._answer = slow  # type: ignore[method-assign]
+        gone, *others = [await site.connect() for _ in range(4)]
+        await gone.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n%b\r\n\r\nabc" % bearer(one(2, "none")))
+        await site.until(lambda: len(issuer._waiting) == 1)
+        for peer in others:
+            await peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % bearer(one(1, "b")))
+        await site.until(lambda: len(issuer._waiting) == 4)
+        gone.cut()
+        come.set()
+        assert [(await peer.answer())[0] for peer in others] == [200] * 3
 
 
 async def test_a_key_that_is_taken_back_is_worth_nothing_from_then_on() -> None:
