@@ -16,6 +16,8 @@ from config.overlay import ServerState
 from config.problems import path_text
 
 POOLS = "/api/infrastructure/load-balancer/pools"
+WAITING = 32
+"""Callers who wait for a server to be empty. Each holds a connection, of which there must be some for others."""
 _CONFLICT = {409: "What is in force does not allow it."}
 _UNKEPT = {507: "The change could not be kept on disk, and so was not made."}
 
@@ -26,6 +28,7 @@ class Servers:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._control = services.control
+        self._waiting = 0
 
     def operations(self) -> tuple[Operation, ...]:
         every = POOLS + "/{pool}/servers"
@@ -89,7 +92,7 @@ class Servers:
         """Let a server finish what it has and give it nothing new.
 
         With `wait`, the answer comes when nothing is in flight any more (200), or when the time is up (202); the
-        server stays drained either way.
+        server stays drained either way. While 32 wait already, it comes at once.
         """
         return await self._mark(call, "drained", query)
 
@@ -107,8 +110,18 @@ class Servers:
         pool, server = call.path["pool"], call.path["server"]
         with as_problems():
             await self._control.change(changes.set_state(pool, server, state), call.author)
-        empty = query.wait is None or await self._control.emptied(pool, server, query.wait)
+        empty = query.wait is None or await self._emptied(pool, server, query.wait)
         return Reply(await self._status(call), 200 if empty else 202)
+
+    async def _emptied(self, pool: str, server: str, wait: float) -> bool:
+        """Whether nothing is in flight there within the time; with too many who wait, whether nothing is now."""
+        if self._waiting >= WAITING:
+            return await self._control.emptied(pool, server, 0.0)
+        self._waiting += 1
+        try:
+            return await self._control.emptied(pool, server, wait)
+        finally:
+            self._waiting -= 1
 
     async def _status(self, call: Call) -> ServerStatus:
         return await self._server(call.path["pool"], call.path["server"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -203,6 +204,32 @@ def test_a_login_is_as_slow_to_guess_as_a_key(house: House, stranger: str) -> No
         body = json.dumps({"key": f"balancer_{number:08x}_{'B' * 43}"}).encode()
         statuses.append(house.ask(request("POST", "/api/session", {**JSON, **ORIGIN}, body), stranger).status)
     assert statuses == [401] * BURST + [429] * 2
+
+
+# Holding places ----------------------------------------------------------------------------------------------------
+
+
+def test_an_operator_who_waits_as_often_as_there_are_connections_keeps_nobody_out(tmp_path: Path) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    pools = {
+        "slow": {"servers": {"s": f"http://127.0.0.1:{silent.getsockname()[1]}"}, "health": {"active": None}},
+    }
+    routes = {"all": {"pool": "web"}, "slow": {"match": {"path": "/slow"}, "pool": "slow"}}
+    with silent, opened(House(tmp_path, {"routes": routes}, pools=pools)) as house, Line(house.port) as client:
+        client.say(request("GET", "/slow", host="s"))
+        taken, _ = silent.accept()
+        path = f"{LB}/pools/slow/servers/s/drain"
+        lines = [house.line() for _ in range(300)]
+        try:
+            for line in lines:
+                line.say(request("POST", f"{path}?wait=5m", house.key("operator")))
+            for _ in range(5):
+                assert house.ask(request("GET", STATUS, house.key("viewer")), OWNER).status == 200
+            assert house.ask(request("POST", f"{path}?wait=5m", house.key("operator")), OWNER).status == 202
+        finally:
+            for line in lines:
+                line.socket.close()
+            taken.close()
 
 
 # The configuration over the API ------------------------------------------------------------------------------------
