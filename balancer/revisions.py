@@ -220,7 +220,7 @@ class Revisions:
             raise Conflict(f"the file of revision {revision.number} was too large to be kept: put it back and reload")
         file = parse(text, f"the file of revision {revision.number}", self._environ, basis.file.file)
         origin = based(file, revision.overlay)
-        return reaching(basis, overlays.merge(origin.config, revision.overlay), origin)
+        return reaching(basis, origin, overlays.merge(origin.config, revision.overlay), origin)
 
     async def confirm(self, number: int | None, author: str) -> int:
         """Keep what is on trial; the number of its revision. Conflict: there is nothing, or another."""

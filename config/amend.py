@@ -95,27 +95,40 @@ def replaced(basis: Basis, body: Table, environ: Mapping[str, str], *, json: boo
     """A whole configuration in the place of what is running: what a file would say."""
     body = _folded(_taken(_keyless(body), basis.file, json=json), _heard(body, environ))
     wanted = _resolved(basis, body, None)
-    return reaching(basis, wanted.config)
+    return reaching(basis, wanted, wanted.config)
 
 
-def reaching(basis: Basis, wanted: Config, origin: Loaded | None = None) -> Amended:
+def reaching(basis: Basis, said: Loaded, wanted: Config, origin: Loaded | None = None) -> Amended:
     """The overlay with which the file becomes the configuration wanted.
 
-    `origin` is the file that it was read from, unless that is the one of `basis`.
+    `said` is how it was written; `origin` is the file that it was read from, unless that is the one of `basis`.
     """
     pools = {name: overlays.only_states(changes) for name, changes in basis.overlay.pools.items()}
     target = document(wanted, mask=False)
-    base, tree = basis.file, basis.file.written
+    base, tree = basis.base, basis.base.written
     for _ in range(_ROUNDS):
-        patch = difference(document(base.config, mask=False), target)
+        now = document(base.config, mask=False)
+        patch = difference(now, target)
         if not patch:
             return _kept(basis, base, pools)
+        patch = _as_said(patch, now, said.written)
         _check_written_out(basis, patch, origin)
         # What is inherited changes along with what it is from, and is set right in the next round.
         tree = applied(tree, _tree(patch, BODY))
         base = patched(basis.file, tree, _permit(basis.file))
     message = "cannot be reached by changes to the file, as what it inherits can only be taken back there"
     raise ConfigError([Problem(BODY, 0, 0, found, message) for found in _tops(patch)])
+
+
+def _as_said(patch: Mapping[str, object], now: object, said: Node | None) -> dict[str, object]:
+    """The patch with what is new in it as it was written, so that what it inherits stays inherited."""
+    result: dict[str, object] = {}
+    for key, value in patch.items():
+        here, own = _at(now, (key,)), at(said, (key,)) if said is not None else None
+        if isinstance(value, Mapping):
+            value = plain(own) if here is None and isinstance(own, Table) else _as_said(value, here, own)
+        result[key] = value
+    return result
 
 
 def _kept(basis: Basis, base: Loaded, pools: Mapping[str, overlays.PoolOverlay]) -> Amended:
@@ -316,7 +329,7 @@ def _meant(node: Scalar | Items, path: Path, value: object, own: Node | None) ->
         return None
     if isinstance(node, Scalar) and isinstance(own, Scalar) and own.form == node.form != "":
         return "own"
-    if value is not None and same(_masked(value, path), _masked(plain(node), path)):
+    if value is not None and _stands_for(plain(node), value, path):
         return "kept"
     if any(found.form for found in inner):
         return _VARIABLE
@@ -336,12 +349,14 @@ def _may_be_masked(node: Scalar, path: Path) -> bool:
     return is_secret(path) or path[0] == "redis" or "active" in path or f"//{MASK}@" in node.text
 
 
-def _masked(value: object, path: Path) -> object:
-    if isinstance(value, dict):
-        return {key: _masked(inner, (*path, key)) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_masked(item, (*path, index)) for index, item in enumerate(value)]
-    return masked(path, value) if isinstance(value, str) else value
+def _stands_for(given: object, value: object, path: Path) -> bool:
+    """Whether what came is a value as it is or as it is shown."""
+    if isinstance(value, dict) and isinstance(given, dict):
+        return given.keys() == value.keys() and all(_stands_for(given[key], value[key], (*path, key)) for key in value)
+    if isinstance(value, list) and isinstance(given, list):
+        pairs = enumerate(zip(given, value, strict=False))
+        return len(given) == len(value) and all(_stands_for(one, own, (*path, at_)) for at_, (one, own) in pairs)
+    return same(given, value) or (isinstance(value, str) and given == masked(path, value))
 
 
 def _with(tree: Table, path: Path, node: Node | None) -> Table:
