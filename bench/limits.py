@@ -25,6 +25,7 @@ from balancer.http1.head import parse_request
 from balancer.redis_gateway import Gateway
 from balancer.telemetry.limit_report import LimitReport, of_policy
 from bench import machine
+from bench.figures import Spread, spread
 from bench.proxy import at_least
 from bench.redis_server import RedisServer
 from config.guards import RateLimit, RouteLimit
@@ -152,12 +153,18 @@ PACE: Final = 800.0
 """Requests a second of each client, where 1000 are allowed."""
 
 
-async def decisions(limited: Limited, seconds: float, count: int) -> tuple[float, float, float]:
+TURNS: Final = 0.1
+"""Seconds of a turn: on a busy machine the best of many is what could be had without the others."""
+
+
+async def decisions(limited: Limited, seconds: float, count: int) -> tuple[Spread, float, float]:
     """Decisions a second while `WAITING` requests wait for Redis at any time, CPU of each in us, and questions."""
     names = clients(count)
     done = 0
     over = asyncio.get_running_loop().create_future()
-    end = perf_counter() + seconds
+    begin, cpu, asked = perf_counter(), process_time(), limited.report.questions
+    turns: list[float] = []
+    turn, before = begin, 0
 
     def ask() -> None:
         verdict = limited.decide(names[done % count], monotonic())
@@ -167,19 +174,21 @@ async def decisions(limited: Limited, seconds: float, count: int) -> tuple[float
             verdict.ask(answered)
 
     def answered(found: Refusal | Exception | None) -> None:
-        nonlocal done
+        nonlocal done, turn, before
         done += 1
-        if perf_counter() < end:
+        now = perf_counter()
+        if now - turn > TURNS:
+            turns.append((done - before) / (now - turn))
+            turn, before = now, done
+        if now - begin < seconds:
             ask()
         elif not over.done():
             over.set_result(None)
 
-    begin, cpu, asked = perf_counter(), process_time(), limited.report.questions
     for _ in range(WAITING):
         ask()
     await over
-    took = perf_counter() - begin
-    return done / took, (process_time() - cpu) / done * 1e6, (limited.report.questions - asked) / done
+    return spread(turns), (process_time() - cpu) / done * 1e6, (limited.report.questions - asked) / done
 
 
 async def costs(url: str, seconds: float) -> None:
@@ -197,9 +206,10 @@ async def costs(url: str, seconds: float) -> None:
     for count in (1, 1000, 50_000):
         async with Limited(url, {"rate": "100000/s", "burst": 1_000_000, "shared": "exact"}, PATIENT) as limited:
             await decisions(limited, 0.5, count)
-            rate, cost, asked = await decisions(limited, seconds, count)
+            rates, cost, asked = await decisions(limited, seconds, count)
             name = f"exact, {WAITING} waiting"
-            print(f"| {name:34} | {count} | {cost:.1f} | {rate:,.0f} | {asked:.3f} | {limited.alone:.1%} |", flush=True)
+            pace = f"{rates.high:,.0f} at best, {rates.median:,.0f}"
+            print(f"| {name:34} | {count} | {cost:.1f} | {pace} | {asked:.3f} | {limited.alone:.1%} |", flush=True)
 
 
 # How exact it is.

@@ -46,10 +46,14 @@ class Terms:
         self.depth = b"%d" % (ceil(burst * interval) + 1)
 
 
-def bucket_key(prefix: str, policy: str, key: str, secret: bytes) -> str:
-    """Where the bucket of a key is. Redis gets no client's address, cookie or API key to see, and nothing long."""
-    digest = blake2b(key.encode(), digest_size=12, key=secret).hexdigest()
-    return f"{prefix}rl:{{{policy}:{digest}}}"
+def bucket_key(prefix: str, policy: str, key: str, begun: blake2b) -> str:
+    """Where the bucket of a key is. Redis gets no client's address, cookie or API key to see, and nothing long.
+
+    `begun` is the beginning of a hash, with a key of its own.
+    """
+    digest = begun.copy()
+    digest.update(key.encode())
+    return f"{prefix}rl:{{{policy}:{digest.hexdigest()}}}"
 
 
 DIGEST: Final = BUCKET.digest.encode()

@@ -63,7 +63,8 @@ class SharedLimits:
         self.deadline = deadline
         self.policies: dict[str, SharedPolicy] = {}
         self.prefix = ""
-        self.secret = blake2b(secret, digest_size=32, person=b"rate limits").digest()
+        key = blake2b(secret, digest_size=32, person=b"rate limits").digest()
+        self._hash = blake2b(digest_size=12, key=key)
         self.clock = clock
         self.shares = False
         """Whether Redis is asked."""
@@ -219,10 +220,12 @@ class SharedLimits:
     def _ask(self, policy: SharedPolicy, leases: Leases[Asking], key: str, lot: Lot[Asking], now: float) -> None:
         until = now + self.deadline
         if lot.queue:
-            until = max(lot.queue[0][1].since + self.deadline, now + LEAST)
+            until = lot.queue[0][1].since + self.deadline
+            if until < now + LEAST:
+                until = now + LEAST
         want, least = leases.order(lot, now)
         policy.questions += 1
-        name = bucket_key(self.prefix, policy.name, key, self.secret)
+        name = bucket_key(self.prefix, policy.name, key, self._hash)
         terms = policy.terms
         command = (b"1", name, terms.interval, terms.depth, b"%d" % want, b"%d" % least)
         gateway = self._gateway
@@ -243,18 +246,23 @@ class SharedLimits:
                 return
             self._missed = 0
             now = self.clock()
-            tell = asyncio.get_running_loop().call_soon  # so that what comes of one does not touch the others
-            for asking, said in leases.told(lot, granted, debt, now):
-                tell(asking.tell, policy.verdict(key, said))
+            settled = leases.told(lot, granted, debt, now)
             if lot.owed and not lot.asked:
                 self._ask(policy, leases, key, lot, now)
+            if len(settled) == 1:
+                asking, said = settled[0]
+                asking.tell(policy.verdict(key, said))
+            else:
+                tell = asyncio.get_running_loop().call_soon  # so that what comes of one does not touch the others
+                for asking, said in settled:
+                    tell(asking.tell, policy.verdict(key, said))
 
         answer.add_done_callback(answered)
 
     def forget(self, policy: str, key: str) -> None:
         """Have Redis fill a bucket; if that can not be said, it fills in its time."""
         if self._gateway is not None:
-            self._gateway.run("DEL", bucket_key(self.prefix, policy, key, self.secret))
+            self._gateway.run("DEL", bucket_key(self.prefix, policy, key, self._hash))
 
     def _unanswered(self, policy: SharedPolicy, leases: Leases[Asking], key: str, lot: Lot[Asking], why: str) -> None:
         # Of a cluster a part may be away: those whose tokens are there are told at once, and nobody waits.

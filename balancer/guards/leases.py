@@ -124,12 +124,17 @@ class Leases(Generic[W]):
         """What to ask Redis for, and the least of it that is of use; then `told` or `failed` has to follow."""
         if now >= lot.until:
             lot.left = 0
-        needed = max(lot.owed - lot.left, 0)
-        came = (lot.spent + needed) * HORIZON / max(now - lot.since, 1e-6)
-        lot.size = max(int(min(came, 2 * lot.size, self.largest)), 1)
+        needed = lot.owed - lot.left
+        if needed < 0:
+            needed = 0
+        size = 1
+        if self.largest > 1 and lot.size:
+            came = (lot.spent + needed) * HORIZON / max(now - lot.since, 1e-6)
+            size = max(int(min(came, 2 * lot.size, self.largest)), 1)
+        lot.size = size
         lot.spent = 0
         lot.since = now
-        lot.asked = max(needed, lot.size)
+        lot.asked = needed if needed > size else size
         return lot.asked, max(lot.queue[0][0] - lot.left, 1) if lot.queue else 1
 
     def told(self, lot: Lot[W], granted: int, debt: float, now: float) -> list[tuple[W, float]]:
