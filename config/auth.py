@@ -9,7 +9,7 @@ from pydantic import Field
 
 from config.cache import FieldName
 from config.pool import Model, Positive
-from config.values import Network
+from config.values import FilePath, KeyHash, Network
 
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"
@@ -26,7 +26,7 @@ Realm = Annotated[str, Field(pattern=r"^[ !#-\[\]-~]{1,64}$", examples=["staff"]
 class ApiKey(Model):
     """One key of an app; only its hash is written down."""
 
-    hash: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256: and 64 hex digits"])]
+    hash: KeyHash
     """As `balancer api-key` prints it."""
     expires: str | None = None
     """The last day on which it is good, in UTC, such as 2027-01-31."""
@@ -96,7 +96,7 @@ class Jwt(Model):
     """How long the issuer's keys are used before it is asked again; the old ones stay while it does not answer."""
     timeout: Positive = 5.0
     """For the issuer's answer."""
-    ca: Annotated[str, Field(min_length=1)] | None = None
+    ca: FilePath | None = None
     """A PEM file of authorities for the issuer's certificate; null: those that the system trusts."""
 
 

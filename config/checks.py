@@ -9,6 +9,7 @@ from typing import get_args
 
 from config.addresses import Address, server_address
 from config.auth_checks import check_auth
+from config.browser_checks import check_browser_fields
 from config.cache_checks import check_cache
 from config.document import document
 from config.field_checks import edited_fields, message_fields, own_field
@@ -44,6 +45,7 @@ def check(config: Config, found: Findings) -> None:
         _check_name(name, ("rate_limits", name), found)
     check_guards(config, found)
     check_auth(config, found)
+    check_browser_fields(config, found)
     _check_admin(config.admin, found)
     for position, item in enumerate(config.logs.access.redact):
         if item != "user" and not item.startswith("query:"):

@@ -9,7 +9,7 @@ from functools import cache
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
 
-from config.schema import AccessLog, Config, Defaults, HeaderEdits, Pool
+from config.schema import AccessLog, Config, Defaults, HeaderEdits, Pool, SecurityHeaders
 from config.shapes import Shape, fields
 from config.values import Address, Duration, Network, Share, Size, StatusSet
 from config.widen import SHORT, SWITCHES
@@ -91,6 +91,9 @@ def _long_form(model: type[BaseModel], part: JsonSchemaValue) -> JsonSchemaValue
             loose["default"] = in_order(default) if isinstance(default, (frozenset, tuple)) else default
         properties[name] = loose
     result = {"type": "object", "properties": properties, "additionalProperties": False}
+    if model is SecurityHeaders:
+        for inner in properties.values():
+            inner["anyOf"].append({"type": "boolean"})
     if model is Pool:
         server = {"$ref": "#/$defs/Server"}
         properties["servers"]["anyOf"] += [{"type": "array", "items": server}, {"type": "string"}]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from config.values import Duration, DurationOrNone, Share, Size, StatusSet
+from config.values import Duration, DurationOrNone, FilePath, Share, Size, StatusSet
 
 StrategyName = Literal["round-robin", "least-connections", "response-time", "two-choices", "random", "hash"]
 RetryReason = Literal["connect", "reset-before-response", "stale-connection"]
@@ -228,9 +228,9 @@ class Sticky(Model):
 class ClientCertificate(Model):
     """What the balancer shows to servers that ask who it is. Relative paths begin at the working directory."""
 
-    cert: Annotated[str, Field(min_length=1, examples=["/etc/balancer/client.pem"])]
+    cert: Annotated[FilePath, Field(examples=["/etc/balancer/client.pem"])]
     """A PEM file: the certificate, and after it those that lead to an authority the servers know."""
-    key: Annotated[str, Field(min_length=1, examples=["/etc/balancer/client.key"])]
+    key: Annotated[FilePath, Field(examples=["/etc/balancer/client.key"])]
     """A PEM file of its private key, without a passphrase."""
 
 
@@ -239,7 +239,7 @@ class ServerTls(Model):
 
     verify: bool = True
     """false: whoever answers is believed to be the server."""
-    ca: Annotated[str, Field(min_length=1, examples=["/etc/balancer/internal-ca.pem"])] | None = None
+    ca: Annotated[FilePath, Field(examples=["/etc/balancer/internal-ca.pem"])] | None = None
     """A PEM file of the authorities, or the very certificates, that are trusted; null: those the system trusts."""
     server_name: Annotated[str, Field(pattern=_SERVER_NAME, examples=["app.internal"])] | None = None
     """The name that servers are asked for, and that their certificates must have; null: the host of their URL."""

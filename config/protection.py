@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from config.pool import Model
+from config.problems import Unfit
 
-FieldText = Annotated[str, Field(pattern=r"^[!-~]([ -~]*[!-~])?$")]
+_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
+
+
+def _one_line(text: str) -> str:
+    if not re.fullmatch(_PATTERN, text):
+        raise Unfit("must be one line of ASCII text, without blanks around it", text)
+    return text
+
+
+FieldText = Annotated[str, AfterValidator(_one_line), Field(json_schema_extra={"pattern": _PATTERN})]
 ScannedPath = Annotated[str, Field(pattern=r"^/[!-)+-~]*(/\*\*)?$", examples=["/actuator/**"])]
 
 

@@ -39,7 +39,7 @@ from config.pool import (
 from config.problems import Unfit
 from config.protection import RequestBody, Scanners, SecurityHeaders
 from config.rates import Rate
-from config.values import Address, Duration, Network, Share
+from config.values import Address, Duration, FilePath, KeyHash, Network, Share
 
 __all__ = [
     "Access",
@@ -110,9 +110,9 @@ __all__ = [
 class CertificateFiles(Model):
     """A certificate and its key, both as PEM files. Relative paths begin at the working directory."""
 
-    cert: Annotated[str, Field(min_length=1, examples=["/etc/balancer/site.pem"])]
+    cert: Annotated[FilePath, Field(examples=["/etc/balancer/site.pem"])]
     """The certificate, and after it those that lead to a known authority. Read again when the file changes."""
-    key: Annotated[str, Field(min_length=1, examples=["/etc/balancer/site.key"])]
+    key: Annotated[FilePath, Field(examples=["/etc/balancer/site.key"])]
     """The private key, without a passphrase."""
 
 
@@ -123,7 +123,7 @@ class ListenerTls(Model):
     """The one that has the name a client asks for is shown, and the first to those that ask for another or none."""
     minimum: Literal["1.2", "1.3"] = "1.2"
     """The oldest version of TLS that is spoken."""
-    client_ca: Annotated[str, Field(min_length=1)] | None = None
+    client_ca: FilePath | None = None
     """A PEM file of authorities: clients must then have a certificate that one of them has issued."""
     client_subject: str = "X-Client-Subject"
     """The field in which servers are told whose certificate it was. Nobody else can send it."""
@@ -251,7 +251,7 @@ class AdminKey(Model):
     """One credential of the admin API; only its hash is written down."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["alice", "deploy-1"])]
-    hash: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", examples=["sha256: and 64 hex digits"])]
+    hash: KeyHash
     role: Literal["viewer", "operator", "admin"] = "viewer"
     expires: str | None = None
     """A date such as 2027-01-31, the last day on which it works, by UTC."""
@@ -281,9 +281,9 @@ class Admin(Model):
     """How many requests one key, or one address without a key, may make. null: as many as it likes."""
     hosts: tuple[str, ...] = ()
     """Further names under which the API may be asked (Host), beside its own address and localhost."""
-    state: str = "var/overlay.yaml"
+    state: FilePath = "var/overlay.yaml"
     """What the API changed; survives a restart. Keys that it made, and when keys were used, are beside it."""
-    audit: Annotated[str, Field(min_length=1)] | None = "audit.jsonl"
+    audit: FilePath | None = "audit.jsonl"
     """The audit trail: who changed what. A name without a slash is in the folder of `state`; null: only the last
     lines, in memory. Changes are refused while it cannot be written."""
     confirm: Annotated[Duration, Field(le=86400)] = 0.0

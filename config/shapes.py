@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from config.problems import Path
+from config.values import OF_A_FILE
 
 Kind = Literal["model", "map", "list", "text", "flag", "whole", "number", "other"]
 _SCALARS: Mapping[object, Kind] = {str: "text", bool: "flag", int: "whole", float: "number"}
@@ -25,9 +26,13 @@ class Shape:
     model: type[BaseModel] | None = None
     inner: Shape | None = None
     """What a map or a list holds."""
+    keys: Shape | None = None
+    """What a map's keys are."""
     optional: bool = False
     """Whether null means something here."""
     examples: tuple[str, ...] = ()
+    file: bool = False
+    """Whether it is the path of a file."""
 
 
 def shape_of(annotation: object, metadata: tuple[object, ...] = ()) -> Shape:
@@ -35,6 +40,9 @@ def shape_of(annotation: object, metadata: tuple[object, ...] = ()) -> Shape:
     if get_origin(annotation) is Annotated:
         annotation, *more = get_args(annotation)
         metadata = (*metadata, *more)
+    if OF_A_FILE in metadata:
+        rest = tuple(part for part in metadata if part is not OF_A_FILE)
+        return replace(shape_of(annotation, rest), file=True)
     if any(isinstance(part, BeforeValidator) for part in metadata):
         return Shape("other")
     for part in metadata:
@@ -46,11 +54,11 @@ def shape_of(annotation: object, metadata: tuple[object, ...] = ()) -> Shape:
         one = shape_of(some[0]) if len(some) == 1 else Shape("other")
         return replace(one, optional=len(some) < len(args))
     if kind is dict:
-        return Shape("map", inner=shape_of(args[1]))
+        return Shape("map", inner=shape_of(args[1]), keys=shape_of(args[0]))
     if kind in (tuple, frozenset):
         return Shape("list", inner=shape_of(args[0]))
     if kind is Literal:
-        return Shape("text" if all(isinstance(arg, str) for arg in args) else "other")
+        return Shape("text", examples=args) if all(isinstance(arg, str) for arg in args) else Shape("other")
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return Shape("model", model=annotation)
     return Shape(_SCALARS.get(annotation, "other"))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 from pydantic_core import core_schema
 
 from config.addresses import Address, Network
@@ -23,16 +23,39 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 __all__ = [
+    "OF_A_FILE",
     "WRITTEN",
     "Address",
     "Duration",
     "DurationOrNone",
+    "FilePath",
+    "KeyHash",
     "Network",
     "Share",
     "Size",
     "StatusSet",
     "Unfit",
 ]
+
+OF_A_FILE = "the path of a file"
+"""Marks text that names a file: true and false are no names, whatever else text may be."""
+
+FilePath = Annotated[str, OF_A_FILE, Field(min_length=1)]
+
+_HASH = r"^sha256:[0-9a-f]{64}$"
+
+
+def _hashed(text: str) -> str:
+    if not re.fullmatch(_HASH, text):
+        raise Unfit(
+            "must be the hash of a key, sha256: and 64 hex digits: `balancer api-key` and `balancer key create` "
+            "print it beside the key. If this is a key itself, make another one: it has been in a file",
+            text,
+        )
+    return text
+
+
+KeyHash = Annotated[str, AfterValidator(_hashed), Field(json_schema_extra={"pattern": _HASH})]
 
 WRITTEN = {"written": True}
 """The validation context of text that an operator wrote, where a bare number is no duration: 30 of what?"""

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from config.addresses import server_address
 from config.masking import came
 from config.nodes import Items, Node, Scalar, Table, variables
-from config.problems import Place, Problem, Unfit
+from config.problems import Place, Problem, Unfit, listed
 from config.schema import (
     AccessLog,
     ActiveChecks,
@@ -32,6 +32,7 @@ from config.schema import (
     Metrics,
     PassiveChecks,
     Pool,
+    RateLimit,
     Redirect,
     Redis,
     Respond,
@@ -57,6 +58,7 @@ SHORT: Mapping[type[BaseModel], str] = {
     Metrics: "listen",
     Pool: "servers",
     Redirect: "to",
+    RateLimit: "rate",
     Redis: "url",
     Respond: "status",
     RouteLimit: "policy",
@@ -89,6 +91,8 @@ class Widening:
             held = {key: self.node(value, shape.inner) for key, value in node.entries.items()}
             return Table(node.place, held, node.keys)
         if shape.kind == "list" and shape.inner is not None:
+            if isinstance(node, Table) and shape.inner.model is not None and _named(node, shape.inner.model):
+                return self._broken(Scalar(node.place, None), f"must be a list, such as [{example(shape.inner.model)}]")
             if isinstance(node, Scalar) or (isinstance(node, Table) and shape.inner.kind == "model"):
                 node = Items(node.place, (node,))
             if isinstance(node, Items):
@@ -120,11 +124,19 @@ class Widening:
                 entries[name] = self.node(self._servers(value), inner)
             elif model is Server and name == "url" and isinstance(value, Scalar):
                 entries[name] = _url(value)
+            elif model is SecurityHeaders and isinstance(value, Scalar) and isinstance(value.value, bool):
+                entries[name] = self._careful(name, value)
             else:
                 entries[name] = self.node(value, inner)
         return Table(node.place, entries, node.keys)
 
     def _scalar(self, node: Scalar, shape: Shape) -> Node:
+        if shape.kind == "text" and isinstance(node.value, bool) and (shape.optional or shape.file):
+            # Text of a switch is what nobody means: false would be the name of a file, or of a field.
+            examples = [f'"{one}"' for one in shape.examples]
+            like = f" such as {listed(examples)}" if examples else ""
+            null = ", or null for none" if shape.optional else ""
+            return self._broken(node, f"must be {'a path' if shape.file else 'text'}{like}{null}{came(node, ())}")
         if shape.kind == "text" and node.plain and not isinstance(node.value, str):
             # As written: 1.10 is a version and no number, and an empty variable is an empty text.
             return node if node.value is None and node.text else _texted(node)
@@ -136,6 +148,15 @@ class Widening:
         if shape.kind in ("whole", "number") and isinstance(node.value, bool):
             return self._broken(node, "must be a number, not true or false")
         return node
+
+    def _careful(self, name: str, node: Scalar) -> Scalar:
+        """A field for browsers that is switched on, which is its default, or off."""
+        if node.value is False:
+            return Scalar(node.place, None)
+        default = SecurityHeaders.model_fields[name].default
+        if default is None:
+            return self._broken(node, "must be the field's value, as it has no default, or null")
+        return Scalar(node.place, default, default)
 
     def _broken(self, node: Scalar, message: str) -> Scalar:
         self.problems.append(Problem.at(node.place, message))
@@ -178,6 +199,16 @@ def _says_nothing(node: Node, shape: Shape) -> bool:
     """Whether a key with nothing after it may as well not be there."""
     empty = isinstance(node, Scalar) and node.value is None and not node.broken
     return empty and not shape.optional and shape.kind in ("model", "map", "list")
+
+
+def _named(node: Table, model: type[BaseModel]) -> bool:
+    """Whether a table in place of a list has names for its keys: it is not one model without its list."""
+    return bool(node.entries) and node.entries.keys().isdisjoint(fields(model))
+
+
+def example(model: type[BaseModel]) -> str:
+    """What a mapping of this kind looks like, by its first keys: `{cert: ..., key: ...}`."""
+    return f"{{{', '.join(f'{name}: ...' for name in list(fields(model))[:2])}}}"
 
 
 def _only_values(node: Table) -> bool:
