@@ -6,7 +6,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from hmac import compare_digest
 from ipaddress import ip_address
@@ -22,6 +22,7 @@ from api.problems import Problem
 from api.sessions import Session
 from balancer.guards.address import client_key
 from balancer.guards.gcra import Gcra
+from config.expiry import over
 from config.schema import AdminKey, Config
 from config.values import Network
 
@@ -132,6 +133,10 @@ class Keyring:
         text, self._fallback = new_key("admin")
         return text
 
+    def has_admin(self) -> bool:
+        """Whether some key may do everything, and has not expired."""
+        return any(key.role == "admin" and not self.expired(key) for key, _ in self.held())
+
     def identify(self, headers: Mapping[str, str], address: str) -> Caller | None:
         """Who presents the key in `headers`; None when there is none. A wrong one: 401 or 429."""
         text = presented(headers)
@@ -175,7 +180,7 @@ class Keyring:
         return None
 
     def expired(self, key: AdminKey) -> bool:
-        return key.expires is not None and self._wall().date() > date.fromisoformat(key.expires)
+        return over(key.expires, self._wall().date())
 
     def held(self) -> Iterator[Held]:
         """Every key that opens the API, or did until it expired.

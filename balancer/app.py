@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -50,6 +51,7 @@ from balancer.tls import credentials
 from balancer.tls.certificates import Unusable
 from balancer.tls.credentials import EXPIRED, KEPT, LOADED
 from balancer.witness import Witness
+from config.expiry import expired_keys, without_admin
 from config.load import Loaded, load
 from config.problems import ConfigError
 from config.schema import Admin, Config, ListenerTls
@@ -150,6 +152,10 @@ class App:
         keyring = Keyring(lambda: self.control.snapshot.config, None, monotonic, store=store, uses=self._uses)
         self._admin_tls: credentials.Watched | None = None
         self._one_time_key = keyring.make_one_if_needed()
+        today = datetime.now(UTC).date()
+        nobody = () if keyring.has_admin() else without_admin(loaded, today)
+        for warning in (*expired_keys(loaded, today), *nobody):
+            log.warning("configuration", problem=str(warning))
         self.trail = AuditTrail(_trail_file(config.admin))
         self.services = Services(
             control=self.control,

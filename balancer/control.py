@@ -34,6 +34,7 @@ from balancer.witness import witnessed
 from config import overlay as overlays
 from config.amend import Basis
 from config.diff import Change, diff
+from config.expiry import expired_keys, without_admin
 from config.load import Loaded, load, parse
 from config.overlay import Overlay
 from config.problems import ConfigError
@@ -265,8 +266,10 @@ class Control:
             await self.revisions.note(before, author, "reload")
             log.info("reloaded", generation=self.snapshot.generation, changes=len(changes))
             # Certificates that cannot be used do not fail a reload, as the old ones stay: it has to be told.
-            wrong, doubtful = await asyncio.to_thread(certificate_problems, loaded, self._wall())
-            warnings = (*loaded.warnings, *wrong, *doubtful)
+            now = self._wall()
+            wrong, doubtful = await asyncio.to_thread(certificate_problems, loaded, now)
+            over = (*expired_keys(loaded, now.date()), *without_admin(loaded, now.date()))
+            warnings = (*loaded.warnings, *wrong, *doubtful, *over)
             return Reloaded(self.snapshot.generation, changes, self.restart_required, warnings)
 
     async def change(self, edit: Edit, author: str = OPERATOR) -> None:

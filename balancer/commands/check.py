@@ -16,6 +16,7 @@ from balancer.commands.places import needed_configuration
 from balancer.server_tls import BadTls, any_secured, build
 from balancer.strategy import StrategyError, load_strategy
 from balancer.tls.inspection import certificate_problems
+from config.expiry import expired_keys, without_admin
 from config.load import Loaded, load
 from config.problems import ConfigError, Problem, in_order, path_text
 from config.problems import Path as Place
@@ -34,7 +35,9 @@ def check(console: Console, file: Path | None, style: Format) -> int:
     try:
         loaded = load(path, console.environ)
         config, warnings = loaded.config, loaded.warnings
-        wrong, doubtful = certificate_problems(loaded, datetime.now(UTC))
+        now = datetime.now(UTC)
+        wrong, doubtful = certificate_problems(loaded, now)
+        doubtful = [*doubtful, *expired_keys(loaded, now.date()), *without_admin(loaded, now.date())]
         problems = in_order([*_plugin_problems(loaded), *_tls_problems(loaded), *_issuer_problems(loaded), *wrong])
         warnings = in_order([*warnings, *doubtful])
     except ConfigError as error:

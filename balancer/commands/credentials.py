@@ -36,11 +36,12 @@ def hash_password(console: Console, source: TextIO | None = None, ask: Callable[
 
 def api_key(console: Console, name: str, expires: str | None, networks: Sequence[str], as_json: bool) -> int:
     """Print a key for a client of a site, and its entry below `auth`."""
-    from datetime import date
+    from datetime import UTC, date, datetime
     from hashlib import sha256
     from secrets import token_urlsafe
 
     from config.addresses import network, network_text
+    from config.expiry import over
     from config.patterns import NAME
     from config.problems import Unfit
 
@@ -54,6 +55,8 @@ def api_key(console: Console, name: str, expires: str | None, networks: Sequence
             entry["expires"] = date.fromisoformat(expires).isoformat()
         except ValueError:
             raise Failure(USAGE, f"--expires must be a date such as 2027-01-31, not {expires!r}") from None
+        if over(expires, datetime.now(UTC).date()):
+            raise Failure(USAGE, f"--expires must be today or a later day, not {expires}: the key would open nothing")
     try:
         if networks:
             entry["networks"] = [network_text(network(given)) for given in networks]

@@ -70,9 +70,10 @@ def create(console: Console, client: Client | None, wanted: Wanted, as_json: boo
 
 def _valid(wanted: Wanted) -> None:
     """Refuse what no balancer would take, in the words of the options."""
-    from datetime import date
+    from datetime import UTC, date, datetime
 
     from config.addresses import network
+    from config.expiry import over
     from config.problems import Unfit
 
     if wanted.expires is not None:
@@ -80,6 +81,9 @@ def _valid(wanted: Wanted) -> None:
             date.fromisoformat(wanted.expires)
         except ValueError:
             raise Failure(USAGE, f"--expires must be a date such as 2027-01-31, not {wanted.expires!r}") from None
+        if over(wanted.expires, datetime.now(UTC).date()):
+            message = f"--expires must be today or a later day, not {wanted.expires}: the key would open nothing"
+            raise Failure(USAGE, message)
     for given in wanted.networks:
         try:
             network(given)

@@ -219,3 +219,12 @@ pools:
     assert code == USAGE
     assert "pools.app.tls.certificate.key: must be the path of a file, and not what is in it" in out
     assert "PRIVATE" not in out + messages
+
+
+def test_keys_whose_time_is_over_are_warned_of(file: Path) -> None:
+    key = '{id: alice, hash: "sha256:%s", role: admin, expires: 2020-01-01}' % ("0" * 64)
+    file.write_text(GOOD + f"admin: {{keys: [{key}]}}\n")
+    code, out, _ = balancer("check", str(file))
+    assert code == OK
+    assert "admin.keys: warning: has no key of role admin that works" in out
+    assert "admin.keys[0].expires: warning: has passed: the key alice opens nothing any more" in out

@@ -79,6 +79,7 @@ def test_a_key_is_shown_once_and_its_entry_can_be_used() -> None:
     [
         (["a b"], "NAME must be"),
         (["a", "--expires", "tomorrow"], "must be a date"),
+        (["a", "--expires", "2020-01-01"], "--expires must be today or a later day, not 2020-01-01"),
         (["a", "--network", "here"], "--network must be"),
     ],
 )

@@ -202,3 +202,15 @@ async def test_promtool_accepts_the_metrics_of_a_busy_process(tmp_path: Path) ->
         )
         _, said = await tool.communicate(metrics.encode())
         assert (tool.returncode, said) == (0, b"")
+
+
+async def test_an_admin_that_is_locked_out_is_told_at_the_start(tmp_path: Path) -> None:
+    over = {"id": "alice", "hash": "sha256:" + "0" * 64, "role": "admin", "expires": "2020-01-01"}
+    balancer = Balancer(tmp_path, {"servers": ["http://127.0.0.1:1"], "admin": {"keys": [over]}})
+    del balancer.env["ADMIN_API_KEY"]
+    await Child.start(balancer)
+    try:
+        await until(lambda: b"no key of role admin that works" in balancer.output, balancer)
+        assert b"the key alice opens nothing any more" in balancer.output
+    finally:
+        await balancer.end()
