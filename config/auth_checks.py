@@ -125,7 +125,10 @@ def _check_url(url: str, path: Path, found: Findings) -> None:
     if not host:
         found.add(path, "must be a URL such as https://id.example/jwks.json", came=True)
     elif parts.scheme != "https" and not Address(host=host, port=0).is_loopback:
-        found.add(path, "must begin with https://: who could change the keys on their way could sign tokens", came=True)
+        message = (
+            "must begin with https://, or be on this machine: who could change keys on their way could sign tokens"
+        )
+        found.add(path, message, came=True)
 
 
 def _key_fault(text: str) -> str | None:
@@ -134,6 +137,8 @@ def _key_fault(text: str) -> str | None:
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+    if "PRIVATE KEY-----" in text:
+        return "must be the public key, not the private one, which only the issuer may have: make another pair"
     try:
         key = load_pem_public_key(text.strip().encode())
     except (ValueError, TypeError, UnicodeError):

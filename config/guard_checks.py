@@ -18,6 +18,10 @@ def check_guards(config: Config, found: Findings) -> None:
     for name, route in config.routes.items():
         _check_route(route, ("routes", name), config, found)
         _check_access(route.access, ("routes", name, "access"), found)
+    used = {limit.policy for route in config.routes.values() for limit in route.rate_limit}
+    for name in config.rate_limits:
+        if name not in used and not found.problems and not found.unseen(("routes",)):
+            found.warn(("rate_limits", name), f"limits nothing: a route chooses it by `rate_limit: {name}`")
 
 
 def _check_policy(policy: RateLimit, path: Path, config: Config, found: Findings) -> None:
@@ -25,9 +29,11 @@ def _check_policy(policy: RateLimit, path: Path, config: Config, found: Findings
     if policy.rate is None and policy.concurrency is None and not lost:
         found.add(path, "must have a rate, such as 100/s, or a concurrency, such as 20, or both")
     if policy.rate is None and not found.lost((*path, "rate")):
-        for key in ("burst", "shared"):
-            if getattr(policy, key):
-                found.add((*path, key), "must go with a rate; the number of requests under way is each balancer's own")
+        if policy.burst is not None:
+            found.add((*path, "burst"), "must go with a rate, such as 100/s: it is what that lets through at once")
+        if policy.shared:
+            message = "must go with a rate: how many requests are under way each balancer counts for itself"
+            found.add((*path, "shared"), message)
     for method, cost in policy.costs.items():
         if policy.rate is not None and cost > policy.most:
             message = f"must be at most the burst, {policy.most}: such a request would never pass"
@@ -70,11 +76,30 @@ def _check_route(route: Route, path: Path, config: Config, found: Findings) -> N
             found.add(place, f"has {limit.policy} a second time")
         seen.add(limit.policy)
         policy = config.rate_limits.get(limit.policy)
+        if policy is not None:
+            _check_identity(policy, limit.policy, route, place, config, found)
         if policy is not None and policy.rate is not None:
             dearest = limit.cost * max([1, *policy.costs.values()])
             if dearest > policy.most:
                 message = f"makes a request take {dearest}, more than the burst of {limit.policy}, {policy.most}"
                 found.add((*place, "cost"), message)
+
+
+def _check_identity(policy: RateLimit, name: str, route: Route, path: Path, config: Config, found: Findings) -> None:
+    """Keys by who it is, on a route where nobody is asked that: they would count by client without a word."""
+    if found.unseen((*path[:-2], "auth")) or found.lost((*path[:-2], "auth")) != bool(route.auth):
+        return
+    ways = [config.auth[auth] for auth in route.auth if auth in config.auth]
+    for part in policy.key:
+        kind = part.partition(":")[0]
+        if kind == "api-key" and not any(way.api_keys is not None for way in ways):
+            needed = "API keys"
+        elif kind == "jwt" and not any(way.jwt is not None for way in ways):
+            needed = "tokens"
+        else:
+            continue
+        how = f"its `auth` takes no {needed}" if route.auth else "it has no `auth`"
+        found.warn(path, f"{name} counts by {part}, which no request of this route has, as {how}: it counts by client")
 
 
 def _check_access(access: Access | None, path: Path, found: Findings) -> None:

@@ -10,7 +10,10 @@ from config.masking import MASK
 from config.problems import Unfit
 
 _TEXT = re.compile(r"scrypt:([0-9]{1,7}):([0-9]{1,2}):([0-9]{1,2}):([A-Za-z0-9_-]{16,86}):([A-Za-z0-9_-]{22,86})")
-_EXPECTED = "must be what `balancer hash-password` prints, such as scrypt:16384:8:5:... with a salt and a key"
+_EXPECTED = (
+    "must be what `balancer hash-password` prints, such as scrypt:16384:8:5:... with a salt and a key; "
+    "hashes of other kinds, such as bcrypt, are not taken"
+)
 LEAST = 2**13
 """Of N: less is guessed at too quickly."""
 MOST_MEMORY = 64 * 1024 * 1024

@@ -165,5 +165,8 @@ def _database(text: str) -> int:
     if not text:
         return 0
     if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise BadUrl("must end with the number of a database: redis://127.0.0.1:6379/0")
+        raise BadUrl(
+            "must end with the number of a database: redis://127.0.0.1:6379/0; "
+            "a / in a password is written as %2F, a ? as %3F, an @ as %40"
+        )
     return int(text)

@@ -21,6 +21,7 @@ from tests.guards.issuer import SECRET, pem, private
 HASH = "sha256:" + "0" * 64
 SCRYPT = "scrypt:16384:8:5:AAAAAAAAAAAAAAAAAAAAAA:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 PEM = json.dumps(pem(private("ES256")))
+PRIVATE = json.dumps("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
 
 
 def loaded(auth: str, route: str = "auth: a", more: str = "") -> tuple[Config, list[str]]:
@@ -43,7 +44,10 @@ def problems(auth: str, route: str = "auth: a") -> list[str]:
             f"api_keys: {{keys: {{k: {HASH}}}}}, basic: {{users: {{u: '{SCRYPT}'}}}}",
             "must have only one of api_keys, basic",
         ),
-        ("api_keys: {keys: {k: secret}}", 'auth.a.api_keys.keys.k: must look like "sha256: and 64 hex digits"'),
+        (
+            "api_keys: {keys: {k: secret}}",
+            "auth.a.api_keys.keys.k: must be the hash of a key, sha256: and 64 hex digits",
+        ),
         (f"api_keys: {{keys: {{k: '{HASH}', l: '{HASH}'}}}}", "must be another one than that of k: they are the same"),
         (f"api_keys: {{keys: {{'a b': '{HASH}'}}}}", "must have a name of at most 128 letters"),
         (
@@ -52,6 +56,7 @@ def problems(auth: str, route: str = "auth: a") -> list[str]:
         ),
         (f"api_keys: {{header: Cookie, keys: {{k: '{HASH}'}}}}", "must be another field than Cookie"),
         (f"api_keys: {{header: Content-Length, keys: {{k: '{HASH}'}}}}", "must be another field than Content-Length"),
+        (f"jwt: {{audience: [x], public_key: {PRIVATE}}}", "must be the public key, not the private one"),
         ("basic: {users: {alice: hunter2}}", "auth.a.basic.users.alice: must be what `balancer hash-password` prints"),
         (f"basic: {{users: {{'a:b': '{SCRYPT}'}}}}", "without a colon"),
         (f"basic: {{users: {{u: '{SCRYPT.replace('16384', '16000')}'}}}}", "must have an N that is a power of 2"),

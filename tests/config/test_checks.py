@@ -385,3 +385,129 @@ def test_a_shared_limit_is_one_that_redis_can_count(policy: str, place: str, sai
     found = problems(f'{SERVERS}redis: {{url: "redis://h"}}\nrate_limits: {{p: {{{policy}}}}}\n')
     assert bool(found) == bool(said), found
     assert all(place in line and said in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hsts: max-age", "must be such as max-age=31536000; includeSubDomains, or true for a year"),
+        ("hsts: 'max-age=1; max-age=2'", "must be such as max-age="),
+        ("hsts: 'true'", "must be such as max-age="),
+        ("content_type_options: sniff", 'must be nosniff, or null for none, not "sniff"'),
+        ("frame_options: MAYBE", "must be DENY or SAMEORIGIN"),
+        ("frame_options: 'ALLOW-FROM https://a.example'", "frame-ancestors in content_security_policy"),
+        ("referrer_policy: never", "must be no-referrer, "),
+        ('referrer_policy: "a\\nb"', "must be one line of ASCII text"),
+        ("permissions_policy: \"camera 'none'\"", "must be such as camera=(), geolocation=(self)"),
+        ("cross_origin_opener_policy: same-site", "must be same-origin, same-origin-allow-popups"),
+        ("content_security_policy: true", "must be the field's value, as it has no default, or null"),
+    ],
+)
+def test_a_field_that_browsers_would_drop_is_refused_where_it_is_written(text: str, said: str) -> None:
+    for whole in (f"{SERVERS}security_headers: {{{text}}}", route(f"pool: default, security_headers: {{{text}}}")):
+        (found,) = problems(whole)
+        assert found.startswith("f:2:")
+        assert "security_headers." in found
+        assert said in found
+
+
+def test_a_field_for_browsers_that_is_true_is_its_default_and_false_is_none() -> None:
+    text = (
+        f"{SERVERS}security_headers: {{hsts: null, frame_options: false, referrer_policy: 'origin, no-referrer'}}\n"
+        "routes: {r: {pool: default, security_headers: {hsts: true, cross_origin_opener_policy: same-origin}}}"
+    )
+    config = parse(text, "f", {}).config
+    assert config.security_headers is not None
+    assert (config.security_headers.hsts, config.security_headers.frame_options) == (None, None)
+    fields = config.routes["r"].security_headers
+    assert fields is not None
+    assert (fields.hsts, fields.frame_options) == ("max-age=31536000", None)
+    assert fields.referrer_policy == "origin, no-referrer"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("admin: {audit: false}", "admin.audit: must be a path, or null for none, not false"),
+        ("admin: {state: true}", "admin.state: must be a path, not true"),
+        ("admin: {tls: {cert: true, key: a}}", 'admin.tls.cert: must be a path such as "/etc/balancer/site.pem", not'),
+        ("errors: {page: false}", "errors.page: must be the path of an HTML file"),
+        ("defaults: {headers: {via: false}}", "defaults.headers.via: must be text, or null for none, not false"),
+        (
+            "listeners: {m: {address: ':1', tls: {certificates: [{cert: a, key: b}], client_ca: false}}}",
+            "listeners.m.tls.client_ca: must be a path, or null for none, not false",
+        ),
+        (
+            "redis: {url: 'rediss://h', tls: {ca: false}}",
+            'redis.tls.ca: must be a path such as "/etc/balancer/internal-ca.pem", or null for none, not false',
+        ),
+    ],
+)
+def test_a_switch_is_no_file_and_no_field(text: str, said: str) -> None:
+    (found,) = problems(SERVERS + text)
+    assert said in found
+
+
+def test_the_same_word_in_quotes_is_a_name() -> None:
+    assert parse(SERVERS + "admin: {audit: 'false'}", "f", {}).config.admin.audit == "false"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rate_limit: a", "each route says that for itself: routes.NAME.rate_limit; policies are written in `rate_lim"),
+        ("defaults: {rate_limit: a}", "each route says that for itself: routes.NAME.rate_limit"),
+        ("defaults: {auth: a}", "each route says that for itself: routes.NAME.auth"),
+        ("defaults: {security_headers: true}", "it is for all routes, and stands at the top of the file"),
+        ("defaults: {access: {deny: 10.0.0.0/8}}", "it is for all routes, and stands at the top of the file"),
+        ("defaults: {strategy: hash}", "each pool says that for itself: pools.NAME.strategy"),
+        ("defaults: {redis: a}", "it stands at the top of the file"),
+        ("sticky: lb", "each route says that for itself"),
+        ("defaults: {helth: {}}", 'did you mean "health"?'),
+    ],
+)
+def test_a_key_of_another_place_is_told_which(text: str, said: str) -> None:
+    (found,) = problems(SERVERS + text)
+    assert "is not a known key: " in found
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("access: [10.0.0.0/8]", "must be a mapping of keys and values, such as {allow: ..., deny: ...}, not a list"),
+        ("security_headers: maybe", "must be true, false or a mapping of keys and values, such as {hsts: ..., "),
+        ("admin: {keys: {alice: 'sha256:0'}}", "admin.keys: must be a list, such as [{id: ..., hash: ...}]"),
+        ("rate_limits: {a: {rate: 1/s, costs: {get: 1}}}", 'rate_limits.a.costs.get: must look like "GET" or "POST"'),
+        ("rate_limits: {a: {rate: 1/s, shared: maybe}}", "must be true or false, or leased or exact, not"),
+        ("rate_limits: {a: {concurrency: 1, burst: 5}}", "burst: must go with a rate, such as 100/s: it is what"),
+        ("rate_limits: {a: {concurrency: 1, shared: true}}", "shared: must go with a rate: how many requests are"),
+        ("redis: 'redis://u:p@ss/w@127.0.0.1:6379/0'", "a / in a password is written as %2F"),
+    ],
+)
+def test_a_value_of_another_form_is_told_one_that_fits(text: str, said: str) -> None:
+    (found,) = problems(SERVERS + text)
+    assert said in found
+
+
+def test_a_rate_stands_for_its_policy() -> None:
+    config = parse(
+        f"{SERVERS}rate_limits: {{a: 10/s}}\nroutes: {{r: {{pool: default, rate_limit: a}}}}", "f", {}
+    ).config
+    assert str(config.rate_limits["a"].rate) == "10/s"
+
+
+def test_limits_that_limit_nothing_or_otherwise_than_they_say_are_warned_of() -> None:
+    keys = "auth: {keys: {api_keys: {keys: {k: '%s'}}}}\n" % ("sha256:" + "0" * 64)
+    policies = f"{SERVERS}{keys}rate_limits: {{a: {{rate: 1/s, key: api-key}}, b: {{rate: 1/s, key: 'jwt:sub'}}}}\n"
+    told = warnings(policies + "routes: {r: {pool: default, auth: keys, rate_limit: a}}")
+    assert told == ["f:3:48: rate_limits.b: limits nothing: a route chooses it by `rate_limit: b`"]
+    told = warnings(policies + "routes: {r: {pool: default, auth: keys, rate_limit: [a, b]}}")
+    assert len(told) == 1
+    assert "routes.r.rate_limit[1]: b counts by jwt:sub, which no request of this route has" in told[0]
+    assert "as its `auth` takes no tokens: it counts by client" in told[0]
+    told = warnings(
+        policies + "routes: {r: {pool: default, rate_limit: [a, b]}, k: {match: /k, pool: default, auth: keys}}"
+    )
+    assert len(told) == 2
+    assert all("as it has no `auth`: it counts by client" in line for line in told)
