@@ -123,6 +123,8 @@ class SharedLimitsStatus(Model):
     since: datetime | None
     instances: int
     """Balancers that are known to share them, this one included."""
+    alone: dict[str, Literal["local", "allow", "deny"]]
+    """What each of the policies does while they are not, by `on_redis_down`: local holds a share of it."""
 
 
 class Provisional(Model):

@@ -76,6 +76,7 @@ class Limits:
             shared=shared,
             mode=report.mode,
             reason=report.reason,
+            on_redis_down=settings.on_redis_down,
             decisions=dict(report.decisions),
             keys=report.keys,
             max_keys=settings.max_keys,

@@ -44,6 +44,8 @@ class LimitAnswer(Model):
     """local; leased or exact while Redis is used; fallback while it should be and is not."""
     reason: str | None
     """Why it is in fallback."""
+    on_redis_down: Literal["local", "allow", "deny"]
+    """What it does in fallback: hold this balancer's share, let all pass, or refuse all."""
     decisions: dict[str, int]
     keys: int
     """That are remembered."""

@@ -175,5 +175,8 @@ def _shared_limits(report: Report) -> SharedLimitsStatus | None:
     for limit in report.limits.values():
         if limit.mode != "local":
             state: Literal["shared", "fallback"] = "fallback" if limit.mode == "fallback" else "shared"
-            return SharedLimitsStatus(state=state, reason=limit.reason, since=limit.since, instances=limit.instances)
+            alone = {name: one.settings.on_redis_down for name, one in report.limits.items() if one.mode != "local"}
+            return SharedLimitsStatus(
+                state=state, reason=limit.reason, since=limit.since, instances=limit.instances, alone=alone
+            )
     return None

@@ -101,13 +101,24 @@ def _policy(name: str, policy: Part) -> Iterator[Line]:
         line.append(Span(f"   {mode}", "red" if mode == "fallback" else "green"))
         if reason := policy.text("reason"):
             line.append(Span(f" ({printable(reason)})"))
-        line.append(Span(f"   shared by {figures.count(policy.number('instances'))}"))
+        line.append(_sharing(policy, mode))
     yield line
     counts = policy.part("decisions")
     told = [f"{word} {figures.count(counts.number(word))}" for word in counts.fields]
     told.append(f"{counted(policy.count('keys'), 'key')} remembered")
     routes = ", ".join(_texts(policy, "routes"))
     yield [Span(f"  {'   '.join(told)}   on {routes or 'no route'}")]
+
+
+def _sharing(policy: Part, mode: str) -> Span:
+    """With how many, or what is done while that can not be."""
+    instances = figures.count(policy.number("instances"))
+    if mode != "fallback":
+        return Span(f"   shared by {instances}")
+    down = policy.text("on_redis_down")
+    if down == "deny":
+        return Span("   refuses all", "red")
+    return Span("   lets all pass" if down == "allow" else f"   1/{instances} of it here", "yellow")
 
 
 def _texts(part: Part, name: str) -> list[str]:

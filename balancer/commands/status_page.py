@@ -99,9 +99,11 @@ def _limits(status: Part) -> str:
         return ""
     age = figures.since(figures.moment(limits.text("since")), figures.moment(status.text("at")))
     lasting = f" for {figures.age(age)}" if age is not None else ""
-    share = f"each balancer 1/{limits.count('instances')} of them"
+    words = {"local": f"1/{limits.count('instances')} of it", "allow": "lets all pass", "deny": "REFUSES ALL"}
+    alone = limits.part("alone")
+    told = [f"{printable(name)} {words.get(alone.text(name) or '', '?')}" for name in alone.fields]
     reason = printable(limits.text("reason") or "Redis is away")
-    return f"shared limits are held alone{lasting}, {share}: {reason}"
+    return f"limits are not shared{lasting} ({reason}): {', '.join(told)}"
 
 
 def _redis(metrics: Part) -> str:

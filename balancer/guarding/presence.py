@@ -11,6 +11,8 @@ from balancer.redis_script import Script
 
 LIFE: Final = 10.0
 """Seconds after which a balancer that has not been heard of counts no longer."""
+MOST: Final = 10_000
+"""Balancers that can be believed to share one Redis: a share of nothing would refuse everybody."""
 
 _HERE: Final = Script(
     """local time = redis.call('TIME')
@@ -42,7 +44,7 @@ class Presence:
     async def tell(self, gateway: Gateway, prefix: str, now: float) -> None:
         """Be there for `LIFE` seconds more. Raises `Unavailable`."""
         found = await _HERE.run(gateway, [_place(prefix)], self._name, int(LIFE * 1000))
-        if not isinstance(found, int) or found < 1:
+        if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= MOST:
             raise Unavailable("nonsense")
         self.heard(found, now)
 

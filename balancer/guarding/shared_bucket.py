@@ -36,14 +36,16 @@ redis-py reads quickest: an array takes it twice as long.
 class Terms:
     """What the script is told of a limit."""
 
-    __slots__ = ("depth", "interval")
+    __slots__ = ("depth", "interval", "longest")
 
     def __init__(self, rate: float, burst: int) -> None:
         """`rate`: tokens a second. A token's time is exact; what is added for several is rounded to microseconds."""
         interval = 1_000_000 / rate
         self.interval = b"%.6f" % interval
         # Rounded up and one more, or a burst that is no whole number of microseconds would lack its last token.
-        self.depth = b"%d" % (ceil(burst * interval) + 1)
+        depth = ceil(burst * interval) + 1
+        self.depth = b"%d" % depth
+        self.longest = depth + 1_000_000  # microseconds that a bucket may take to be full, by any honest account
 
 
 def bucket_key(prefix: str, policy: str, key: str, begun: blake2b) -> str:
@@ -59,10 +61,18 @@ def bucket_key(prefix: str, policy: str, key: str, begun: blake2b) -> str:
 DIGEST: Final = BUCKET.digest.encode()
 
 
-def told(answer: object) -> tuple[int, float]:
-    """The tokens that were granted, and the seconds until the bucket is full. Raises `Unavailable`."""
-    if isinstance(answer, bytes):
+LONGEST_ANSWER: Final = 40
+"""Characters: two numbers, of which neither is beyond what microseconds of centuries take."""
+
+
+def told(answer: object, wanted: int, longest: int) -> tuple[int, float]:
+    """The tokens that were granted, and the seconds until the bucket is full.
+
+    Raises `Unavailable`, also for more tokens than were wanted and for more than `longest` microseconds: who believed
+    that would let everything through, or nothing, for as long as it says.
+    """
+    if isinstance(answer, bytes) and len(answer) <= LONGEST_ANSWER:
         granted, _, debt = answer.partition(b" ")
-        if granted.isdigit() and debt.isdigit():
+        if granted.isdigit() and debt.isdigit() and int(granted) <= wanted and int(debt) <= longest:
             return int(granted), int(debt) / 1_000_000
     raise Unavailable("nonsense")

@@ -187,8 +187,12 @@ class SharedLimits:
         self.shares = False
         self._reason = reason
         self._since = self._wall()
-        instances = self._presence.instances
-        self._on_event(LOCAL, "", f"each of {instances} balancers holds its share of them: {reason}")
+        self._on_event(LOCAL, "", f"{self._alone()}: {reason}")
+
+    def _alone(self) -> str:
+        """What each policy does by itself."""
+        words = {"local": f"1/{self._presence.instances} of it", "allow": "lets all pass", "deny": "refuses all"}
+        return ", ".join(f"{name} {words[policy.down]}" for name, policy in self.policies.items())
 
     # Questions.
 
@@ -233,12 +237,15 @@ class SharedLimits:
             self._unanswered(policy, leases, key, lot, "closed")
             return
         answer = gateway.run(b"EVALSHA", DIGEST, *command, deadline=until - now)
+        whole = False  # the script has been sent as a whole: that is done once
 
         def answered(answer: asyncio.Future[object]) -> None:
+            nonlocal whole
             try:
-                granted, debt = told(answer.result())
+                granted, debt = told(answer.result(), want, terms.longest)
             except Unavailable as error:
-                if error.why == "NOSCRIPT":
+                if error.why == "NOSCRIPT" and not whole:
+                    whole = True
                     again = gateway.run(b"EVAL", BUCKET.text, *command, deadline=max(until - self.clock(), LEAST))
                     again.add_done_callback(answered)
                     return

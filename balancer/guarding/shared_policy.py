@@ -61,6 +61,11 @@ class SharedPolicy:
         self._local = Gcra(1.0, 1, 1)
         self.questions = 0  # to Redis
 
+    @property
+    def down(self) -> str:
+        """What is done without Redis."""
+        return self._down
+
     def configure(self, settings: RateLimit, instances: int) -> None:
         """Take other settings. Tokens that are held lapse where the limit is another."""
         before, self._settings = self._settings, settings

@@ -88,7 +88,7 @@ def test_redis_decides_as_the_arithmetic_does(
         said = client.eval(
             TEST_CLOCK, 1, "k", model.terms.interval, model.terms.depth, want, least, now // 10**6, now % 10**6
         )
-        granted, debt = told(said)
+        granted, debt = told(said, want, model.terms.longest)
         assert (granted, round(debt * 10**6)) == model.take(want, least, now)
 
 
@@ -107,7 +107,8 @@ def test_the_whole_burst_can_be_taken_and_not_more(rate: float, burst: int, want
 
 
 def taken(client: Client, terms: Terms, key: str, want: int, least: int = 1) -> tuple[int, float]:
-    return told(client.eval(BUCKET.text, 1, key, terms.interval, terms.depth, want, least))
+    said = client.eval(BUCKET.text, 1, key, terms.interval, terms.depth, want, least)
+    return told(said, want, terms.longest)
 
 
 def test_less_than_the_least_is_not_taken_at_all(client: Client) -> None:
@@ -142,7 +143,7 @@ async def test_many_that_ask_at_once_get_no_more_than_there_is(redis_server: Red
         asked = [
             BUCKET.run(gateway, ["one"], terms.interval, terms.depth, 1, 1) for _ in range(50) for gateway in gateways
         ]
-        granted = [told(answer)[0] for answer in await asyncio.gather(*asked)]
+        granted = [told(answer, 1, terms.longest)[0] for answer in await asyncio.gather(*asked)]
     finally:
         for gateway in gateways:
             await gateway.close()
@@ -163,7 +164,12 @@ def test_a_key_tells_nothing_of_the_client_and_is_of_one_slot() -> None:
     assert key != bucket_key("balancer:", "per-client", "10.1.2.4", SECRET)
 
 
-@pytest.mark.parametrize("answer", [None, 1, b"", b"1", b"1 x", b"-1 5", [1, 2], b"1 2 3"])
+NONSENSE = [None, 1, b"", b"1", b"1 x", b"-1 5", [1, 2], b"1 2 3", b"6 0", b"0 1001", b"1" * 5000, b"0 " + b"1" * 400]
+"""Where five tokens were asked for, and a bucket is full within 1000 microseconds."""
+
+
+@pytest.mark.parametrize("answer", NONSENSE)
 def test_any_other_answer_is_nonsense(answer: object) -> None:
     with pytest.raises(Unavailable, match="nonsense"):
-        told(answer)
+        told(answer, 5, 1000)
+    assert told(b"5 1000", 5, 1000) == (5, 0.001)
