@@ -49,9 +49,10 @@ def test_every_policy_is_shown_with_what_it_decided_and_whom_it_refused() -> Non
 
 
 def test_a_policy_that_has_lost_redis_says_so() -> None:
-    found = {"shared": policy(mode="fallback", reason="no answer within 50 ms", instances=3)}
-    with stand_in({SHOW: Reply({"policies": found})}) as api:
-        assert "fallback (no answer within 50 ms)   shared by 3" in balancer("limits", "--admin", api.url).out
+    for down, said in (("local", "1/3 of it here"), ("allow", "lets all pass"), ("deny", "refuses all")):
+        away = policy(mode="fallback", reason="no answer within 50 ms", instances=3, on_redis_down=down)
+        with stand_in({SHOW: Reply({"policies": {"shared": away}})}) as api:
+            assert f"fallback (no answer within 50 ms)   {said}" in balancer("limits", "--admin", api.url).out
 
 
 def test_without_limits_it_says_how_to_have_some() -> None:

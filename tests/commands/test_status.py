@@ -59,10 +59,16 @@ def test_the_page_goes_to_stdout_and_nothing_to_stderr() -> None:
 
 
 def test_limits_that_are_not_shared_any_more_are_a_line_of_their_own() -> None:
-    away = SharedLimitsStatus(state="fallback", reason="no answer", since=NOW - timedelta(seconds=90), instances=3)
+    away = SharedLimitsStatus(
+        state="fallback",
+        reason="no answer",
+        since=NOW - timedelta(seconds=90),
+        instances=3,
+        alone={"per-client": "local", "payments": "deny", "search": "allow"},
+    )
     api_says = replies(a=1.5)
     api_says[STATUS] = Reply(status(pool(server("a")), shared_limits=away))
-    said = "shared limits are held alone for 1m, each balancer 1/3 of them: no answer"
+    said = "limits are not shared for 1m (no answer): per-client 1/3 of it, payments REFUSES ALL, search lets all pass"
     with stand_in(api_says) as api:
         assert balancer("status", "--admin", api.url).out.splitlines()[2] == said
     api_says[STATUS] = Reply(

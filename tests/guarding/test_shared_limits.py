@@ -174,7 +174,7 @@ async def test_without_redis_each_balancer_holds_its_share(redis_server: RedisSe
             assert (sharing.state, sharing.instances) == ("local", 3)
             assert sharing.reason
             assert [event for event, _ in one.events] == [LOCAL]
-            assert "each of 3 balancers" in one.events[0][1]
+            assert "p 1/3 of it" in one.events[0][1]
 
 
 async def test_who_has_used_up_the_limit_gets_no_new_burst_by_the_end_of_redis(redis_server: RedisServer) -> None:
