@@ -44,6 +44,7 @@ class Decision:
         "bytes_out",
         "cache",
         "client",
+        "denied",
         "extra",
         "finished",
         "first_byte",
@@ -100,6 +101,7 @@ class Decision:
         self.cache = ""  # what the cache did; empty on routes without one
         self.identity: Identity | None = None  # who it is from, once it has shown it
         self.guarded = ""  # why a guard of the route refused it; empty when none did
+        self.denied = ""  # what each way of `auth` had against it, until one let it in
         self.moment = started  # by which guards judge: when it came, or when its last question was answered
         self.asked = 0  # the step of the guard that has, or had, a question
         self.holds: list[Place] | None = None

@@ -67,7 +67,7 @@ class Entrance:
     def step(self, names: Sequence[str]) -> AuthStep:
         """What a route asks: any of these ways lets a request pass."""
         preflight = any(self._settings[name].preflight for name in names)
-        return AuthStep([self._ways[name].way for name in names], self._wall, preflight=preflight)
+        return AuthStep({name: self._ways[name].way for name in names}, self._wall, preflight=preflight)
 
     def close(self) -> None:
         self._threads.close()

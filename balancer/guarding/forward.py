@@ -85,13 +85,14 @@ class ForwardWay:
             return self._proof(answer)
         if not 300 <= status < 600 or status == 304:  # nothing that could be said to who asked for something else
             return self.away()
-        self.tally.results["denied" if status < 500 else "unavailable"] += 1
+        result = "denied" if status < 500 else "unavailable"
+        self.tally.results[result] += 1
         gone = nominated(answer.names) | NOT_ANSWERED
         lines = [field.line for field in answer.fields if field.kind == PLAIN and field.name not in gone]
         if answer.value(b"cache-control") is None:
             lines.append(b"Cache-Control: no-store\r\n")  # it is about who asks
         kind = answer.value(b"content-type") or b"text/plain; charset=utf-8"
-        return Refusal(status, "", WORD, b"".join(lines), body, kind)
+        return Refusal(status, "", WORD, b"".join(lines), body, kind, result)
 
     def _proof(self, answer: ResponseHead) -> Proof:
         pairs = []
@@ -111,7 +112,7 @@ class ForwardWay:
 
     def away(self) -> Refusal:
         self.tally.results["unavailable"] += 1
-        return Refusal(503, _AWAY, WORD, b"Retry-After: 1\r\n")
+        return Refusal(503, _AWAY, WORD, b"Retry-After: 1\r\n", result="unavailable")
 
 
 def _own(name: bytes, value: bytes) -> Field:

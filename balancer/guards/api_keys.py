@@ -85,7 +85,7 @@ class ApiKeyWay:
 
     def _refused(self, result: str, status: int, reason: str, extra: bytes = b"") -> Refusal:
         self.tally.results[result] += 1
-        return Refusal(status, reason, WORD, extra)
+        return Refusal(status, reason, WORD, extra, result=result)
 
 
 def _end(day: str | None) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import Final, NamedTuple, Protocol
 
@@ -92,15 +92,17 @@ class _Known(NamedTuple):
 class AuthStep:
     """Lets a request pass if one of some ways knows who it is from."""
 
-    __slots__ = ("_challenges", "_credentials", "_others", "_preflight", "_wall", "_ways")
+    __slots__ = ("_challenges", "_credentials", "_names", "_others", "_preflight", "_wall", "_ways")
 
-    def __init__(self, ways: Sequence[Way], wall: Wall, *, preflight: bool) -> None:
-        self._ways = tuple(ways)
+    def __init__(self, ways: Mapping[str, Way], wall: Wall, *, preflight: bool) -> None:
+        """`ways` by their names in the configuration, in the order in which they are asked."""
+        self._names = tuple(ways)
+        self._ways = tuple(ways.values())
         self._wall = wall
         self._preflight = preflight
-        self._challenges = b"".join([way.challenge for way in ways])
-        self._credentials = NO_PREFLIGHT.union(*[map(usual, way.shown_in) for way in ways])
-        self._others = [_others(way, ways) for way in ways]
+        self._challenges = b"".join([way.challenge for way in self._ways])
+        self._credentials = NO_PREFLIGHT.union(*[map(usual, way.shown_in) for way in self._ways])
+        self._others = [_others(way, self._ways) for way in self._ways]
 
     def __call__(self, head: RequestHead, client: Client, decision: Decision) -> Verdict:
         known = head.common.proof
@@ -133,16 +135,19 @@ class AuthStep:
                 return None
             if isinstance(found, Refusal):
                 refused = found
+                self._note(decision, at, found)
             else:
                 return _Question(self, head, client, decision, at, found)
         if refused is not None:
             return refused
         self._ways[0].tally.results["missing"] += 1
+        decision.denied = "missing"
         return Refusal(401, "who asks for this has to show who they are", WORD, self._challenges)
 
     def went(self, head: RequestHead, client: Client, decision: Decision, at: int, found: Proof | Refusal) -> Verdict:
         """What was waited for is there."""
         if isinstance(found, Refusal):
+            self._note(decision, at, found)
             return self.walk(head, client, decision, at + 1, found)
         self.pass_(at, head, decision, found)
         return None
@@ -158,6 +163,10 @@ class AuthStep:
         decision.extra += proof.extra
         if proof.until:
             head.common.proof = _Known(self, way, way.epoch, proof)
+
+    def _note(self, decision: Decision, at: int, refusal: Refusal) -> None:
+        told = f"{self._names[at]} {refusal.result}"
+        decision.denied = f"{decision.denied}, {told}" if decision.denied else told
 
     def _is_preflight(self, head: RequestHead, decision: Decision) -> bool:
         """A browser's question whether a page of another site may send a request (CORS), and no more than that."""
@@ -258,7 +267,9 @@ class Guesses:
 
 def too_many(wait: float) -> Refusal:
     told = b"Retry-After: %d\r\n" % max(1, ceil(wait))
-    return Refusal(429, "too many wrong credentials came from your address: wait before the next one", WORD, told)
+    return Refusal(
+        429, "too many wrong credentials came from your address: wait before the next one", WORD, told, result="limited"
+    )
 
 
 def told_subject(name: str | None, subject: bytes) -> list[tuple[str, bytes]]:

@@ -83,7 +83,7 @@ class BasicWay:
             token = authorization(head, b"basic")
         except Ambiguous as error:
             self.tally.results["malformed"] += 1
-            return Refusal(400, str(error), WORD)
+            return Refusal(400, str(error), WORD, result="malformed")
         if token is None:
             return None
         mark = blake2b(token, key=self._secret, digest_size=32).digest()
@@ -105,7 +105,7 @@ class BasicWay:
     def refused(self, result: str) -> Refusal:
         """One answer for wrong names and wrong passwords."""
         self.tally.results[result] += 1
-        return Refusal(401, "name or password are wrong", WORD, self.challenge)
+        return Refusal(401, "name or password are wrong", WORD, self.challenge, result=result)
 
     def join(self, look: _Look) -> bool:
         """Wait for the look at these credentials; False when there are too many."""
@@ -168,7 +168,8 @@ class _Look:
     def unknown(self) -> None:
         """It cannot be looked at, for now."""
         self.way.tally.results["unavailable"] += 1
-        self.done(Refusal(503, "too many passwords are being looked at: try again", WORD, b"Retry-After: 1\r\n"))
+        reason = "too many passwords are being looked at: try again"
+        self.done(Refusal(503, reason, WORD, b"Retry-After: 1\r\n", result="unavailable"))
 
     def forget(self) -> None:
         self._answered = None

@@ -114,7 +114,7 @@ class TokenWay:
             if not keys:
                 self.tally.results["unavailable"] += 1
                 reason = "the keys of the issuer of tokens are not known at the moment"
-                return Refusal(503, reason, WORD, b"Retry-After: 1\r\n")
+                return Refusal(503, reason, WORD, b"Retry-After: 1\r\n", result="unavailable")
             return self._refused(KEY)
         if isinstance(found, Fault):
             if found.lasting:
@@ -142,7 +142,7 @@ class TokenWay:
             _ERRORS[fault.status],
             fault.reason.encode("ascii"),
         )
-        return Refusal(fault.status, fault.reason, WORD, said)
+        return Refusal(fault.status, fault.reason, WORD, said, result=fault.result)
 
 
 class _Remembered(Generic[T]):

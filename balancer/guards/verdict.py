@@ -23,6 +23,8 @@ class Refusal:
     body: bytes | None = None
     """What is answered as it is; None: `reason`, in the form that the client would rather have."""
     content_type: bytes = canned.TEXT
+    result: str = ""
+    """A word more for the log, of a way of `auth`: as its metric has it."""
 
 
 Answered = Callable[[Refusal | Exception | None], None]

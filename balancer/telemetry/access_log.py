@@ -91,6 +91,8 @@ class AccessLog:
             line["tls"] = decision.tls
         if decision.guarded:
             line["guard"] = decision.guarded
+            if decision.guarded == "auth":
+                line["auth"] = decision.denied
         if decision.identity is not None:
             name = decision.identity.name
             # A token's issuer may have let anybody choose it; names of other scripts stay readable.

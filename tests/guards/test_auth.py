@@ -815,6 +815,16 @@ async def test_any_of_several_ways_lets_in_and_all_of_them_are_offered() -> None
         assert (await ask(peer, b"X-API-Key: wrong", good[1]))[0] == 200
         assert (await ask(peer, b"X-API-Key: wrong", basic("alice", "wrong")))[0] == 401
         assert (await ask(peer, basic("alice", "wrong"), b"X-API-Key: " + KEY.encode()))[0] == 200
+        before = len(site.decisions)
+        late = bearer(token(claims(exp=NOW - 60), "HS256"))
+        for lines in ([], [b"X-API-Key: wrong"], [b"X-API-Key: wrong", basic("alice", "wrong")], [late]):
+            assert (await ask(peer, *lines))[0] == 401
+        assert [one.denied for one in site.decisions[before:]] == [
+            "missing",
+            "partner wrong",
+            "partner wrong, staff wrong",
+            "users expired",
+        ]
 
 
 async def test_the_questions_of_browsers_pass_where_that_is_allowed_and_nothing_else_does() -> None:

@@ -50,7 +50,7 @@ def status(step: AuthStep, request: RequestHead, started: float = 0.0, client: s
 
 
 def step_of(way: Way, wall: Wall) -> AuthStep:
-    return AuthStep([way], wall, preflight=False)
+    return AuthStep({"a": way}, wall, preflight=False)
 
 
 def tokens(wall: Wall, keys: KeySet | None = None) -> TokenWay:

@@ -101,6 +101,12 @@ def test_who_was_let_in_is_told_so_that_it_can_be_read_or_masked(log, tmp_path):
     hiding.log.sink.close()
 
 
+def test_who_was_not_let_in_is_told_by_the_ways_that_were_tried(log):
+    line = log.line(decided(guarded="auth", denied="partners wrong, apps expired"))
+    assert (line["guard"], line["auth"]) == ("auth", "partners wrong, apps expired")
+    assert "auth" not in log.line(decided(guarded="rate-limit", denied="partners wrong"))
+
+
 def test_fields_stay_in_their_order(log):
     assert tuple(log.line(decided())) == FIELDS
 

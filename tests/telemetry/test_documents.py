@@ -105,7 +105,7 @@ def test_the_documentation_lists_every_field_of_a_line():
     table = text.partition("| field |")[2].partition("\n\n")[0]
     names = [line.split("|")[1] for line in table.splitlines() if "`" in line]
     documented = re.findall(r"`(\w+)`", " ".join(names))
-    assert documented == [*FIELDS, "tls", "guard", "user", "reasons", "sample_rate"]
+    assert documented == [*FIELDS, "tls", "guard", "auth", "user", "reasons", "sample_rate"]
     example = json.loads(re.search(r"```json\n(.*)\n```", text)[1])
     assert list(example) == [*FIELDS, "reasons"]
 
