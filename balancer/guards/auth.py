@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Protocol
 from balancer.decision import Decision, Identity
 from balancer.guards.address import client_key, network_key
 from balancer.guards.gcra import Gcra
+from balancer.guards.request_rules import OVERRIDES
 from balancer.guards.verdict import Answered, Refusal, Verdict
 from balancer.http1.fields import parse_line, usual
 from balancer.http1.head import RequestHead
@@ -18,11 +19,7 @@ from balancer.tally import AuthTally
 
 WORD: Final = "auth"
 NEVER: Final = float("inf")
-NO_PREFLIGHT: Final = frozenset(
-    b"""
-    authorization cookie proxy-authorization x-http-method x-http-method-override x-method-override
-    """.split()
-)
+NO_PREFLIGHT: Final = OVERRIDES | {b"authorization", b"cookie", b"proxy-authorization"}
 """What a browser's question never has: credentials, and another method than OPTIONS."""
 
 

@@ -58,14 +58,24 @@ _FILE: Final = re.compile(r"/\.env\.[^/]*")
 _TYPE: Final = re.compile(rb"[\t ]*([!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+)[\t ]*(?:;.*)?", re.DOTALL)
 
 
+OVERRIDES: Final = frozenset((b"x-http-method", b"x-http-method-override", b"x-method-override"))
+"""Fields in which some servers look for another method than that of the request."""
+
+
 def method_step(methods: Iterable[str]) -> Step:
     """Refuse all methods but these (RFC 9110 section 15.5.6)."""
     taken = frozenset(methods)
+    meant = frozenset(method.encode("ascii") for method in taken)
     allow = b"Allow: %b\r\n" % ", ".join(sorted(taken)).encode("ascii")
     refusal = Refusal(405, "this method is not offered here", METHOD, allow)
 
     def step(head: RequestHead, client: Client, decision: Decision) -> Verdict:
-        return None if decision.method in taken else refusal
+        if decision.method not in taken:
+            return refusal
+        for field in head.common.fields:
+            if field[5] in OVERRIDES and field[1].upper() not in meant:
+                return refusal
+        return None
 
     return step
 

@@ -32,6 +32,18 @@ def saying(*lines: bytes) -> Script:
 # Methods and bodies.
 
 
+@pytest.mark.parametrize(
+    "name", [b"X-HTTP-Method-Override", b"x_http_method_override", b"X-Method-Override", b"X-HTTP-Method"]
+)
+async def test_a_method_that_is_not_offered_can_not_be_named_in_a_field_either(name: bytes) -> None:
+    async with guarded("routes: {r: {pool: default, methods: [POST, PATCH]}}") as site:
+        peer = await site.connect()
+        assert (await ask(peer, name + b": patch", b"Content-Length: 0", method=b"POST"))[0] == 200
+        for value in (b"DELETE", b"delete", b"PATCH, DELETE", b""):
+            assert (await ask(peer, name + b": " + value, b"Content-Length: 0", method=b"POST"))[0] == 405
+        assert (await ask(peer, name + b": PATCH", name + b": DELETE", method=b"POST"))[0] == 405
+
+
 async def test_a_method_that_is_not_offered_is_answered_405_with_those_that_are() -> None:
     async with guarded("routes: {r: {pool: default, methods: [GET, HEAD]}}") as site:
         peer = await site.connect()
