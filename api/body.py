@@ -27,15 +27,17 @@ async def read(request: web.Request, limit: int) -> bytes:
     if length is not None and length > limit:
         raise too_large(limit, length)
     body = bytearray()
-    patience = request.app[DOOR].patience.body
+    door = request.app[DOOR]
+    patience = door.patience.body
     try:
-        async with asyncio.timeout(patience):
-            await _ask_for(request)
-            # Not request.read(): it knows only the one limit of the whole application.
-            while piece := await request.content.readany():
-                body += piece
-                if len(body) > limit:
-                    raise too_large(limit)
+        with door.hearing(request.transport):
+            async with asyncio.timeout(patience):
+                await _ask_for(request)
+                # Not request.read(): it knows only the one limit of the whole application.
+                while piece := await request.content.readany():
+                    body += piece
+                    if len(body) > limit:
+                        raise too_large(limit)
     except TimeoutError:
         raise Problem(408, f"the body did not come within {patience:g} seconds", headers=_LAST) from None
     except web.RequestPayloadError as error:
@@ -43,6 +45,10 @@ async def read(request: web.Request, limit: int) -> bytes:
     except OSError:
         # Nobody is left to read this; it is said all the same, as the client's fault and not as ours.
         raise Problem(400, "the body broke off") from None
+    except RuntimeError:
+        if request.transport is not None:
+            raise
+        raise Problem(400, "the body broke off") from None  # the client had left before it was waited for
     return bytes(body)
 
 

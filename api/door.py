@@ -71,9 +71,7 @@ class Door:
     @contextmanager
     def attending(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:
         """Around the work for one request."""
-        visitor = None
-        if transport is not None:
-            visitor = self._visitors.get(transport) or self._layered.get(transport)
+        visitor = self._visitor(transport)
         if visitor is None:  # it came in some other way, or has left
             yield
             return
@@ -82,6 +80,27 @@ class Door:
             yield
         finally:
             visitor.end()
+
+    @contextmanager
+    def hearing(self, transport: asyncio.BaseTransport | None) -> Iterator[None]:
+        """Around the wait for a body, within `attending`: who keeps it back makes room as who says nothing does.
+
+        Otherwise whoever can reach the port could hold every place with bodies that do not come, without a key.
+        """
+        visitor = self._visitor(transport)
+        if visitor is None:
+            yield
+            return
+        visitor.hear()
+        try:
+            yield
+        finally:
+            visitor.begin()
+
+    def _visitor(self, transport: asyncio.BaseTransport | None) -> Visitor | None:
+        if transport is None:
+            return None
+        return self._visitors.get(transport) or self._layered.get(transport)
 
     def admit(self, visitor: Visitor, transport: asyncio.Transport) -> bool:
         """Whether there is room; the connection that has been idle longest makes it."""
@@ -107,6 +126,7 @@ class Visitor(asyncio.Protocol):
 
     def __init__(self, door: Door, inner: asyncio.Protocol, *, speaks_tls: bool = False) -> None:
         self.attended = False  # a request is being worked on
+        self.awaited = False  # by a request that has begun: its body
         self.since = 0.0  # when that last changed, by the loop's clock
         self._door = door
         self.inner = inner
@@ -157,10 +177,16 @@ class Visitor(asyncio.Protocol):
             self.inner.connection_lost(exc)
 
     def begin(self) -> None:
-        """A head is complete."""
+        """A head is complete, or a body."""
         self.attended = self._begun = True
+        self.awaited = False
         self.since = self._loop.time()
         self._give(None)
+
+    def hear(self) -> None:
+        """The client has to go on."""
+        self.attended, self.awaited = False, True
+        self.since = self._loop.time()
 
     def end(self) -> None:
         """The answer is on its way."""

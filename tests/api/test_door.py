@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from api.app import make_app, make_metrics_app
 from api.door import DOOR, Patience, Site
 from config.values import Address
-from tests.api.desk import BALANCER, Desk
+from tests.api.desk import BALANCER, SERVERS, Desk
 
 CHECK = "/api/config/check"
 LONG = 30.0
@@ -183,17 +183,35 @@ async def test_with_too_many_connections_the_one_idle_longest_makes_room(desk: D
 
 
 async def test_a_connection_whose_request_is_being_worked_on_never_makes_room(desk: Desk) -> None:
+    desk.room.fleet.inflight["web", "a"] = 1
     app = make_app(desk.services, Patience(connections=1))
     async with opened(app) as at:
         line = await at.line()
         line.say(
-            f"POST {CHECK} HTTP/1.1\nHost: localhost\nContent-Type: application/yaml\nContent-Length: 1\n"
-            f"X-API-Key: {desk.keys.text['admin']}\n\n"
+            f"POST {SERVERS}/a/drain?wait=10m HTTP/1.1\nHost: localhost\nContent-Length: 0\n"
+            f"X-API-Key: {desk.keys.text['operator']}\n\n"
         )
         await until(lambda: any(visitor.attended for visitor in app[DOOR]))
         assert await (await at.line()).ended()
-        line.say("a")
+        desk.room.fleet.inflight["web", "a"] = 0
         assert await line.answer() == 200
+
+
+async def test_a_connection_whose_body_is_waited_for_makes_room_like_an_idle_one(desk: Desk) -> None:
+    app = make_app(desk.services, Patience(connections=2))
+    async with opened(app) as at:
+        lines = [await at.line() for _ in range(2)]
+        for number, line in enumerate(lines, start=1):
+            line.say(
+                "POST /api/session HTTP/1.1\nHost: localhost\nContent-Type: application/json\nContent-Length: 9\n\n{"
+            )
+            await until(lambda number=number: sum(visitor.awaited for visitor in app[DOOR]) == number)
+        newest = await at.line()
+        newest.say(GET)
+        assert await newest.answer() == 200
+        assert await lines[0].ended()
+        lines[1].say("}       ")
+        assert await lines[1].answer() == 422
 
 
 async def test_a_client_that_breaks_off_its_upload_is_no_fault_of_ours(desk: Desk) -> None:
@@ -205,7 +223,7 @@ async def test_a_client_that_breaks_off_its_upload_is_no_fault_of_ours(desk: Des
                 f"POST {CHECK} HTTP/1.1\nHost: localhost\nContent-Type: application/yaml\nContent-Length: 100\n"
                 f"X-API-Key: {desk.keys.text['admin']}\n\nabc"
             )
-            await until(lambda: any(visitor.attended for visitor in app[DOOR]))
+            await until(lambda: any(visitor.awaited for visitor in app[DOOR]))
             line.writer.transport.abort()
             await until(lambda: sum(desk.services.requests.values()) == 1)
     assert dict(desk.services.requests) == {400: 1}

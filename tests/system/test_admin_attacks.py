@@ -542,11 +542,23 @@ def test_a_key_does_what_its_role_may_and_nothing_more(house: House, stranger: s
 # Crowds and slow ones ----------------------------------------------------------------------------------------------
 
 
-def test_a_crowd_that_holds_every_connection_does_not_keep_the_operator_out(house: House, stranger: str) -> None:
+BODY_DUE = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/%b\r\nContent-Length: 99\r\n\r\n{"
+HELD = {
+    "silence": b"",
+    "half a head": b"GET /livez HTTP/1.1\r\nHost: local",
+    "half a login": BODY_DUE % (b"/api/session", b"json"),
+    "half a body without a key": BODY_DUE % (CHECK.encode(), b"yaml"),
+}
+
+
+@pytest.mark.parametrize("said", HELD.values(), ids=HELD)
+def test_a_crowd_that_holds_every_connection_does_not_keep_the_operator_out(
+    house: House, stranger: str, said: bytes
+) -> None:
     crowd = [house.line(stranger) for _ in range(400)]
     try:
         for line in crowd:
-            line.say(b"GET /livez HTTP/1.1\r\nHost: local")
+            line.say(said)
         for _ in range(10):
             assert house.ask(request("GET", STATUS, house.key("viewer")), "127.0.0.8").status == 200
     finally:
