@@ -16,7 +16,7 @@ from api.translation import as_problems
 from balancer.telemetry.redaction import without_keys
 from config.addresses import network, network_text
 from config.key_file import KeptKey
-from config.problems import Unfit
+from config.problems import Unfit, nearest
 from config.schema import AdminKey
 
 KEYS = "/api/keys"
@@ -226,7 +226,8 @@ class Keys:
         for held in self._keyring.held():
             if held.key.id == id_:
                 return held
-        raise Problem(404, f"there is no key {id_[:64]!r}")
+        close = nearest(id_[:64], [held.key.id for held in self._keyring.held()])
+        raise Problem(404, f"there is no key {id_[:64]!r}" + (f": did you mean {close!r}?" if close else ""))
 
     def _answer(self, held: Held) -> AdminKeyAnswer:
         key, use = held.key, self._keyring.uses.of(held.key)

@@ -114,8 +114,8 @@ def check_token(request: web.Request, session: Session) -> None:
     """403 for a change that does not name the session's token: the cookie alone comes with any request."""
     sent = once(request, TOKEN)
     if sent is None or not compare_digest(sent.encode("utf-8", "surrogateescape"), session.token.encode()):
-        what = "does not have" if sent is None else "has another one than"
-        raise Problem(403, f"the request {what} the session's token in {TOKEN}: GET /api/session tells it")
+        what = "is missing" if sent is None else "is not the one of this session"
+        raise Problem(403, f"the token in {TOKEN} {what}: GET /api/session tells it")
 
 
 def set_cookie(request: web.Request, value: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import balancer
 from balancer.commands.console import Console
@@ -59,9 +60,26 @@ class Command(NamedTuple):
     options: Sequence[Callable[[ArgumentParser], object]] = ()
 
 
+class _Parser(ArgumentParser):
+    """Says of a word that is none which one was probably meant; argparse lists all there are."""
+
+    def error(self, message: str) -> NoReturn:
+        found = _NO_CHOICE.match(message)
+        if found is not None:
+            from config.problems import nearest
+
+            close = nearest(found[1], _WORD.findall(found[2]))
+            message += f"; did you mean {close}?" if close else ""
+        super().error(message)
+
+
+_NO_CHOICE = re.compile(r"argument [^:]*: invalid choice: '([^']*)' \(choose from (.*)\)")
+_WORD = re.compile(r"[\w-]+")
+
+
 def parser() -> ArgumentParser:
     about = "A reverse-proxy load balancer."
-    top = ArgumentParser("balancer", description=about, epilog=AFTER, formatter_class=_formatter, allow_abbrev=False)
+    top = _Parser("balancer", description=about, epilog=AFTER, formatter_class=_formatter, allow_abbrev=False)
     top.add_argument("-V", "--version", action="version", version=f"balancer {balancer.__version__}")
     words = top.add_subparsers(metavar="COMMAND", required=True)
     for command in COMMANDS:

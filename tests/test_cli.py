@@ -247,3 +247,11 @@ def test_no_option_takes_a_key_where_every_user_of_the_machine_can_read_it(
         with pytest.raises(SystemExit):
             main([*words, "--help"])
         assert "--key " not in capsys.readouterr().out
+
+
+def test_a_command_that_is_none_is_told_which_was_probably_meant() -> None:
+    done = run("chekc")
+    assert done.returncode == USAGE
+    assert "did you mean check?" in done.stderr
+    assert "did you mean revoke?" in run("key", "revoek", "x").stderr
+    assert "did you mean" not in run("qqqq").stderr

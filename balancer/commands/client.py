@@ -168,11 +168,13 @@ class Client:
         except http.client.HTTPException:
             raise self._no_balancer("in something else than HTTP") from None
         except OSError as error:
+            stays = ""
+            if self.admin.source.startswith("admin.listen"):
+                stays = ". After a change of admin.listen it stays where it was until it is started again"
             raise Failure(
                 UNREACHABLE,
                 f"no balancer answers at {self.where}: is it running? Start it with `balancer run`, "
-                f"or say where it is with --admin or BALANCER_ADMIN ({error.strerror or error}). After a change of "
-                "admin.listen it stays where it was until it is started again",
+                f"or say where it is with --admin or BALANCER_ADMIN ({error.strerror or error}){stays}",
             ) from None
         finally:
             connection.close()

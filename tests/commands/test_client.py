@@ -62,6 +62,9 @@ def test_where_nobody_listens_the_message_asks_whether_it_is_running(dead_port: 
     assert f"no balancer answers at http://127.0.0.1:{dead_port} (the default): is it running?" in str(found)
     assert "Connection refused" in str(found)
     assert "balancer run" in str(found)
+    assert "admin.listen" not in str(found)
+    named = Admin(f"http://127.0.0.1:{dead_port}", "admin.listen in balancer.yaml")
+    assert "After a change of admin.listen it stays where it was" in str(failure(Client(named, None), "x"))
 
 
 def test_a_socket_that_is_not_there_is_no_balancer(tmp_path: Path) -> None:
