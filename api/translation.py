@@ -40,7 +40,11 @@ def as_problems(places: Mapping[str, str] | None = None) -> Iterator[None]:
         raise Problem(422, "the configuration can not be made so; nothing was changed", faults) from None
     except Unsaved as error:
         faults = [fault_of(problem, places) for problem in error.problems]
-        raise Problem(409, "the file can not be made to say this; nothing was written", faults) from None
+        detail = (
+            "the file can not be made to say this; nothing was written. Write what is named into the file by hand, or "
+            "take it back by PATCH with null, and the rest can be saved"
+        )
+        raise Problem(409, detail, faults) from None
     except Nowhere as error:
         raise Problem(404, str(error)) from None
     except StateError as error:

@@ -123,6 +123,8 @@ def _check_ties(config: Config, found: Findings) -> None:
                     shown = common if not any(map(found.outside, places)) else ()
                     what = f" for {listed(sorted(shown), 'and')}" if shown else ""
                     message = f"must match something else than {found.spot(('routes', other))}{what}: they tie"
+                    if found.place(("routes", other)).path == f"routes.{other}.pool":  # the one that no line says
+                        message += ". It goes without saying as the file has no `routes`, and takes everything"
                     found.add(("routes", name), message)
                     break
             rivals.append((name, match.methods))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from config import overlay as overlays
 from config.amend import Basis, based, folded
-from config.diff import diff
+from config.diff import Change, diff
 from config.document import leaves
 from config.environment import TOP, VARIABLES
 from config.load import Loaded, parse
@@ -19,10 +19,13 @@ from config.masking import masked
 from config.nodes import Table, plain
 from config.overlay import Overlay
 from config.patch import ROOT
-from config.problems import ConfigError, Problem, path_of, path_text
+from config.problems import ConfigError, Path, Problem, path_of, path_text
 from config.schema import Config
 from config.splice import Splicing, Unsaved
 from config.state import StateError
+
+_TOLD = 3
+"""Settings of one pool, route or the like that are told one by one."""
 
 
 def saved(basis: Basis, environ: Mapping[str, str]) -> tuple[str, Loaded, Overlay]:
@@ -82,20 +85,40 @@ def write(path: pathlib.Path, text: str) -> None:
 def _differences(name: str, running: Config, loaded: Loaded) -> list[Problem]:
     """What a text would not say as it is in force; a variable that is over the file is named."""
     told = []
+    parts: dict[Path, list[Change]] = {}
     for change in diff(running, loaded.config):
-        over = _over(loaded, change.path)
-        why = f", as {over} is over the file" if over else ""
-        message = f"would be {change.after} and not {change.before}{why}: write it into the file by hand"
-        told.append(Problem(name, 0, 0, change.path, message))
+        parts.setdefault(path_of(change.path)[:2], []).append(change)
+    for part, found in parts.items():
+        for change in found[:_TOLD]:
+            over = _over(loaded, change.path)
+            why = f", as {over} is over the file" if over else ""
+            before, after = ("nothing" if value is None else value for value in (change.before, change.after))
+            message = f"would be {after} and not {before}{why}: write it into the file by hand"
+            told.append(Problem(name, 0, 0, change.path, message))
+        if len(found) > _TOLD:
+            message = f"would differ in {len(found) - _TOLD} more settings"
+            told.append(Problem(name, 0, 0, path_text(part), message))
     return told
 
 
 def _whole_groups(patch: Mapping[str, object], file: Loaded, base: Loaded) -> Mapping[str, object]:
-    """The patch with the whole of a group that the file leaves out, as it is not what goes without saying any more."""
-    implied = [group for group in ("listeners", "routes") if group in patch and group not in file.source.tree.entries]
-    if "listen" in file.source.tree.entries:
-        implied = [group for group in implied if group != "listeners"]
-    return {**patch, **{group: plain(base.written.table(group)) for group in implied}}
+    """The patch with the whole of a group that the file leaves out, where that does not go without saying any more."""
+    tree, result = file.source.tree, dict(patch)
+    if "listeners" in patch and _unsaid(tree, "listeners") and _unsaid(tree, "listen"):
+        result["listeners"] = plain(base.written.table("listeners"))
+    if _unsaid(tree, "routes"):
+        # The route to the only pool is meant by whoever writes none: a second pool ends that, too.
+        pools, routes = base.written.table("pools").entries, plain(base.written.table("routes"))
+        result.pop("routes", None)
+        if len(pools) != 1 or routes != {"default": {"pool": next(iter(pools))}}:
+            result["routes"] = routes
+    return result
+
+
+def _unsaid(tree: Table, group: str) -> bool:
+    """Whether the file leaves out a group, or has it with nothing in it."""
+    node = tree.entries.get(group)
+    return node is None or plain(node) in (None, {})
 
 
 def _over(loaded: Loaded, path: str) -> str:
@@ -120,14 +143,24 @@ def _short(patch: Mapping[str, object], tree: Table) -> dict[str, object]:
     result = dict(patch)
     for short, (group, name, key) in TOP.items():
         members = result.get(group)
-        member = members.get(name) if isinstance(members, Mapping) else None
-        if short not in tree.entries or not isinstance(member, Mapping) or key not in member:
+        if short not in tree.entries or not isinstance(members, Mapping) or name not in members:
             continue
-        assert isinstance(members, Mapping)  # it has just been looked into
-        result[short] = member[key]
-        rest = {one: value for one, value in member.items() if one != key}
-        left = {**members, name: rest} if rest else {one: value for one, value in members.items() if one != name}
-        result[group] = left
-        if not left:
+        member = members[name]
+        if member is None:  # it goes, and what stands for a part of it has to go with it
+            result[short] = None
+        elif isinstance(member, Mapping) and key in member:
+            result[short] = member[key]
+            rest = {one: value for one, value in member.items() if one != key}
+            left = {**members, name: rest} if rest else {one: value for one, value in members.items() if one != name}
+            result[group] = left
+            if not left:
+                del result[group]
+    for group, members in tuple(result.items()):
+        # What no line of the file says is not to be taken out of it.
+        if (
+            isinstance(members, Mapping)
+            and group not in tree.entries
+            and not any(value is not None for value in members.values())
+        ):
             del result[group]
     return result

@@ -183,6 +183,39 @@ def test_a_file_of_short_forms_is_saved_too(patch: str, line: str | None) -> Non
     assert "# two" in text
 
 
+TINY = "rate_limits: {a: {rate: 5/s}}\nservers: [http://10.0.0.1:80]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "patch", "came"),
+    [
+        (TINY, '{"routes": {"default": {"rate_limit": "a"}}}', ["routes:", "  default:", "    pool: default"]),
+        (
+            TINY,
+            '{"routes": {"api": {"match": "/api/**", "pool": "default"}}}',
+            ["routes:", "  default:", "    pool: default", "  api:"],
+        ),
+        (TINY, '{"pools": {"b": {"servers": {"x": "http://10.0.0.2:80"}}}}', ["routes:", "    pool: default"]),
+        (TINY + "routes:   # none yet\n", '{"routes": {"default": {"rate_limit": "a"}}}', []),
+        (TINY + "routes: {}\n", '{"pools": {"b": {"servers": {"x": "http://10.0.0.2:80"}}}}', []),
+        (TINY + "listen:\n", '{"listeners": {"b": {"address": ":81"}}}', ["listen: ':8080'", "  b:"]),
+        (TINY, '{"listeners": {"b": {"address": ":81"}}}', ["  main:", "    address: :8080", "  b:"]),
+    ],
+)
+def test_what_went_without_saying_is_written_out_once_it_does_not(text: str, patch: str, came: list[str]) -> None:
+    found = after(patch, text)
+    new, loaded, overlay = saved(found, ENVIRON)
+    assert loaded.config == found.running
+    assert overlay == Overlay()
+    assert set(came) <= set(new.splitlines())
+
+
+def test_a_pool_that_the_file_has_by_a_short_form_can_go() -> None:
+    patch = '{"pools": {"default": null, "b": {"servers": {"x": "http://b"}}}, "routes": {"default": {"pool": "b"}}}'
+    text, _, _ = saved(after(patch, "servers: [http://10.0.0.1:80]\n"), ENVIRON)
+    assert text == "pools:\n  b:\n    servers:\n      x:\n        url: http://b\n"
+
+
 def test_an_empty_file_under_variables_is_saved() -> None:
     environ = {"LOAD_BALANCER_SERVERS": "http://10.0.0.1:80"}
     file = parse("", "balancer.yaml", environ, pathlib.Path("balancer.yaml"))
@@ -240,6 +273,18 @@ def test_what_a_variable_is_over_can_not_be_saved_and_it_is_named() -> None:
     base = based(file, overlay)
     with pytest.raises(Unsaved, match=r"logs\.level: would be debug and not error, as LOG_LEVEL is over the file"):
         saved(Basis(file, base, overlay, base.config), environ)
+
+
+def test_what_would_be_lost_is_told_in_few_lines_and_without_words_of_python() -> None:
+    environ = {"LOAD_BALANCER_SERVERS": "http://10.0.0.1:80"}
+    file = parse("", "balancer.yaml", environ, pathlib.Path("balancer.yaml"))
+    body = b'{"pools": {"default": null, "b": {"servers": {"x": "http://b"}}}, "routes": {"default": {"pool": "b"}}}'
+    overlay = amended(Basis(file, file, Overlay(), file.config), json_tree(body, "the body"), json=True).overlay
+    base = based(file, overlay)
+    with pytest.raises(Unsaved) as error:
+        saved(Basis(file, base, overlay, base.config), environ)
+    assert len(error.value.problems) <= 8
+    assert "None" not in str(error.value)
 
 
 # Any file with comments, any changes.
