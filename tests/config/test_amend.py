@@ -184,7 +184,7 @@ def test_a_variable_stays_where_the_file_has_it_and_goes_nowhere_else(text: str,
 
 
 def test_what_ties_with_a_route_that_no_line_says_is_told_of_it() -> None:
-    with pytest.raises(ConfigError, match="goes without saying as the file has no `routes`"):
+    with pytest.raises(ConfigError, match="goes without saying as the file has no"):
         patched({"routes": {"rest": {"pool": "default"}}}, basis("servers: [http://a:1]\n"))
-    with pytest.raises(ConfigError, match="they tie$"):
+    with pytest.raises(ConfigError, match=r"they tie$"):
         patched({"routes": {"rest": {"pool": "app"}}})
