@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 from api.limits_models import LimitAnswer, LimitAnswers, LimitedKey, RulingRequest
@@ -37,6 +38,7 @@ class Limits:
     async def show_limits(self, call: Call) -> LimitAnswers:
         """Every policy with what it decided, and the keys that it refused most."""
         report = await self._control.report()
+        keys = await self._control.limited_keys()
         routes = self._control.snapshot.config.routes
         having: dict[str, list[str]] = {}
         for route, settings in routes.items():
@@ -44,7 +46,10 @@ class Limits:
                 having.setdefault(limit.policy, []).append(route)
         return LimitAnswers(
             at=self._services.wall(),
-            policies={name: self._answer(one, having.get(name, []), report.now) for name, one in report.limits.items()},
+            policies={
+                name: self._answer(one, having.get(name, []), keys.get(name, ()), report.now)
+                for name, one in report.limits.items()
+            },
         )
 
     async def rule_limit(self, call: Call, body: RulingRequest) -> LimitAnswers:
@@ -63,7 +68,7 @@ class Limits:
         call.note(f"rate_limits.{body.policy}", None, f"{body.order} {key.masked} ({key.name}){until}")
         return await self.show_limits(call)
 
-    def _answer(self, report: LimitReport, routes: list[str], now: float) -> LimitAnswer:
+    def _answer(self, report: LimitReport, routes: list[str], keys: Iterable[KeyReport], now: float) -> LimitAnswer:
         settings = report.settings
         shared = "leased" if settings.shared is True else settings.shared or None
         return LimitAnswer(
@@ -85,7 +90,7 @@ class Limits:
             instances=report.instances,
             questions=report.questions,
             held=report.held,
-            top=[self._key(key, now) for key in report.top],
+            top=[self._key(key, now) for key in keys],
         )
 
     def _key(self, key: KeyReport, now: float) -> LimitedKey:

@@ -28,6 +28,7 @@ from balancer.revisions import FILE, Revisions
 from balancer.server import ServerKey
 from balancer.server_tls import BadPools, Contexts
 from balancer.snapshot import Snapshot
+from balancer.telemetry.limit_report import KeyReport
 from balancer.telemetry.report import Report
 from balancer.tls.inspection import certificate_problems
 from balancer.witness import witnessed
@@ -74,6 +75,9 @@ class Fleet(Protocol):
 
     async def contents(self, most: int) -> Contents:
         """The URLs and tags that take most of the caches."""
+
+    async def limited_keys(self) -> dict[str, tuple[KeyReport, ...]]:
+        """By policy, the keys that an operator has said something of, and those that were refused most."""
 
     async def rule(self, ruling: Ruling) -> NamedKey:
         """Lift the limit of a key, block it, or let it be again. UnknownKey, ValueError: there is no such key."""
@@ -333,6 +337,10 @@ class Control:
             reasons = {f"{level.level}: {level.reason}" for one in failed for level in one.levels if not level.ok}
             log.error("cache_not_purged", purges=len(failed), reasons=sorted(reasons))
         return receipts
+
+    async def limited_keys(self) -> dict[str, tuple[KeyReport, ...]]:
+        """By policy, the keys that an operator has said something of, and those that were refused most."""
+        return await self._fleet.limited_keys()
 
     async def rule(self, ruling: Ruling) -> NamedKey:
         """Lift the limit of a key, block it, or let it be again. UnknownKey, ValueError: there is no such key.

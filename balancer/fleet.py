@@ -19,6 +19,7 @@ from balancer.preview import Candidate, Preview, PreviewAnswer
 from balancer.routing.keys import hash_key
 from balancer.snapshot import Snapshot
 from balancer.strategy import STRATEGIES, Strategy, StrategyError, build, figures, preview
+from balancer.telemetry.limit_report import KeyReport
 from balancer.telemetry.report import Report
 
 
@@ -42,6 +43,9 @@ class LocalFleet:
 
     async def contents(self, most: int) -> Contents:
         return await self._plane.contents(most)
+
+    async def limited_keys(self) -> dict[str, tuple[KeyReport, ...]]:
+        return self._plane.limited_keys()
 
     async def rule(self, ruling: Ruling) -> NamedKey:
         return self._plane.rule(ruling)

@@ -41,6 +41,7 @@ from balancer.shared_level import SharedLevel
 from balancer.snapshot import Snapshot
 from balancer.strategy import StrategyError, load_strategy
 from balancer.tally import ListenerTally, RouteTally, ServerTally
+from balancer.telemetry.limit_report import KeyReport, top_keys
 from balancer.telemetry.report import Report, of_certificate, of_pool
 from balancer.telemetry.sums import merge
 from balancer.tls.certificates import Unusable
@@ -371,6 +372,11 @@ class Plane:
         """Put purges in force on every level of the cache."""
         return await self.reception.cache.stock.purge_all(purges)
 
+    def limited_keys(self) -> dict[str, tuple[KeyReport, ...]]:
+        """By policy, the keys that an operator has said something of, and those that were refused most."""
+        now = monotonic()
+        return {name: top_keys(one, self._secret, now) for name, one in self.watch.limiter.policies.items()}
+
     def rule(self, ruling: Ruling) -> NamedKey:
         """Do what an operator says of a key of a limit. UnknownKey, ValueError: there is no such key."""
         return self.watch.limiter.obey(ruling, self._secret, monotonic())
@@ -401,7 +407,7 @@ class Plane:
             ),
             cache=stock.report(self._shared.report()) if self._is_cache_used() else None,
             redis=self._redis.report(),
-            limits=self.watch.report(self._secret, now),
+            limits=self.watch.report(),
             auth=self.entrance.tallies,
             issuers=self.issuers.tallies,
         )

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ import uvloop
 
 from balancer.decision import Decision
 from balancer.guarding.shared_limits import DEADLINE, SharedLimits
+from balancer.guards.gcra import Gcra
 from balancer.guards.leases import PAUSE
 from balancer.guards.limiter import Limiter, Step
 from balancer.guards.verdict import Refusal, Verdict
@@ -82,7 +84,7 @@ class Limited:
     @property
     def report(self) -> LimitReport:
         policy = self.limiter.policies["p"]
-        report = of_policy(policy, b"", monotonic())
+        report = of_policy(policy)
         shared = self.limits.policies.get("p")
         return shared.report(report) if shared is not None else report
 
@@ -300,17 +302,34 @@ def _together(task: str) -> list[dict[str, Any]]:
         return [json.loads(process.stdout.readline()) for process in workers if process.stdout is not None]
 
 
+def memory() -> None:
+    """Ten times as many clients as there is room for, one request of each."""
+    room, strangers = 100_000, 1_000_000
+    tracemalloc.start()
+    buckets = Gcra(1.0, 1, room)
+    for number in range(strangers):
+        buckets.take(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 1, number / 1000)
+    size, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    print(f"{strangers:,} clients, room for {room:,}: {len(buckets):,} are remembered, in {size / 2**20:.1f} MiB")
+    print(f"{size / len(buckets):.0f} bytes each; never more than {most / 2**20:.1f} MiB\n")
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Measure, and print tables; 1 when what passed was not within the bounds."""
     parser = argparse.ArgumentParser(prog="python -m bench.limits", description=__doc__)
     parser.add_argument("--seconds", type=at_least(1), default=3, metavar="N", help="for each cost (3)")
     parser.add_argument("--flood", type=at_least(1), default=10, metavar="N", help="seconds of each flood (10)")
-    parser.add_argument("--only", choices=["costs", "accuracy"], help="only one of the two tables")
+    parser.add_argument("--only", choices=["costs", "accuracy", "memory"], help="only one of the tables")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args(given)
     if arguments.worker:
         worker(arguments.worker)
         return 0
+    if arguments.only in (None, "memory"):
+        memory()
+        if arguments.only is not None:
+            return 0
     machine.warn_if_busy()
     with tempfile.TemporaryDirectory(prefix="balancer-bench-") as name:
         redis = RedisServer(Path(name))

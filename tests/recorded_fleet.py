@@ -21,7 +21,7 @@ from balancer.server import ServerKey
 from balancer.snapshot import Snapshot
 from balancer.tally import CacheTally, ListenerTally, PoolTally, RouteTally, ServerTally
 from balancer.telemetry.cache_report import CacheReport, SecondReport
-from balancer.telemetry.limit_report import of_policy
+from balancer.telemetry.limit_report import KeyReport, of_policy, top_keys
 from balancer.telemetry.redis_report import RedisReport
 from balancer.telemetry.report import CertificateReport, PoolReport, Report, ServerReport
 from config.schema import StrategyName
@@ -102,7 +102,7 @@ class RecordedFleet:
             certificates=tuple(self.certificates),
             cache=CacheReport(self.store.figures(), self.cache_tally, second=self.second) if self.cache_tally else None,
             redis=self.redis,
-            limits={name: of_policy(one, b"secret", self._clock()) for name, one in self.limiter.policies.items()},
+            limits={name: of_policy(one) for name, one in self.limiter.policies.items()},
         )
 
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
@@ -118,6 +118,9 @@ class RecordedFleet:
         for _ in survey.steps(100):
             pass
         return survey.contents(self._clock())
+
+    async def limited_keys(self) -> dict[str, tuple[KeyReport, ...]]:
+        return {name: top_keys(one, b"secret", self._clock()) for name, one in self.limiter.policies.items()}
 
     async def rule(self, ruling: Ruling) -> NamedKey:
         return self.limiter.obey(ruling, b"secret", self._clock())

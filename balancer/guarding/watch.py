@@ -42,9 +42,9 @@ class Watch:
         steps = list(self._steps(name, route))
         return Guard(steps) if steps else None
 
-    def report(self, secret: bytes, now: float) -> dict[str, LimitReport]:
+    def report(self) -> dict[str, LimitReport]:
         """How the limits are doing; `secret` makes names for keys."""
-        reports = {name: of_policy(policy, secret, now) for name, policy in self.limiter.policies.items()}
+        reports = {name: of_policy(policy) for name, policy in self.limiter.policies.items()}
         return reports | {name: shared.report(reports[name]) for name, shared in self.shared.policies.items()}
 
     def _steps(self, name: str, route: Route) -> Iterator[Step]:

@@ -27,7 +27,8 @@ class Gcra:
     def configure(self, interval: float, burst: int, most: int) -> None:
         """Take other settings: seconds between two requests in the long run, how many at once, how many keys.
 
-        What is known of the keys stays: it is a time, and means the same under another rate.
+        What is known of the keys stays. A bucket that was emptied under another rate is empty under this one, too, and
+        no emptier: a limit that is raised is raised for those as well who had used it up.
         """
         self.interval = interval
         self.burst = burst
@@ -48,6 +49,8 @@ class Gcra:
             times.move_to_end(key)
             if time < now:
                 time = now
+            elif time > now + self.tolerance:
+                time = now + self.tolerance
         full = time + cost * self.interval
         wait = full - now - self.tolerance
         if wait > _DUST:
@@ -68,12 +71,11 @@ class Gcra:
 
     def left(self, key: str, now: float) -> int:
         """How many could be taken now."""
-        time = self._times.get(key, now)
-        return max(0, int((self.tolerance - max(time - now, 0.0) + _DUST) / self.interval))
+        return max(0, int((self.tolerance - self.full_in(key, now) + _DUST) / self.interval))
 
     def full_in(self, key: str, now: float) -> float:
         """Seconds until the bucket is full."""
-        return max(0.0, self._times.get(key, now) - now)
+        return min(max(0.0, self._times.get(key, now) - now), self.tolerance)
 
     def forget(self, key: str) -> None:
         """Fill the bucket."""

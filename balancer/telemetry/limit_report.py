@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from heapq import nlargest
 
 from balancer.guards.limiter import Policy
 from balancer.guards.rulings import masked_key, name_of
@@ -38,8 +39,6 @@ class LimitReport:
     """That are remembered."""
     under_way: int
     """Requests that have a place now."""
-    top: Sequence[KeyReport]
-    """Those that were refused most, and those with orders first."""
     mode: str = "local"
     """local; leased or exact while Redis is used; fallback while it should be and is not."""
     reason: str | None = None
@@ -54,16 +53,20 @@ class LimitReport:
     """Tokens of a key that this balancer may have taken and not spent."""
 
 
-def of_policy(policy: Policy, secret: bytes, now: float) -> LimitReport:
-    keys = [_key(policy, key, secret, now) for key in policy.known()]
-    keys.sort(key=lambda key: (key.order is None, -key.refused))
+def of_policy(policy: Policy) -> LimitReport:
     return LimitReport(
         settings=policy.settings,
         decisions=dict(policy.tally.decisions),
         keys=len(policy.buckets),
         under_way=sum(policy.places.values()),
-        top=tuple(keys[:TOP]),
     )
+
+
+def top_keys(policy: Policy, secret: bytes, now: float, most: int = TOP) -> tuple[KeyReport, ...]:
+    """The keys with orders, and those that were refused most. That is no part of a report: those are made each second."""
+    refused = policy.tally.limited
+    found = nlargest(most, policy.known(), key=lambda key: (key in policy.rulings, refused.get(key, 0)))
+    return tuple(_key(policy, key, secret, now) for key in found)
 
 
 def _key(policy: Policy, key: str, secret: bytes, now: float) -> KeyReport:
@@ -81,17 +84,10 @@ def _key(policy: Policy, key: str, secret: bytes, now: float) -> KeyReport:
 def add(reports: Sequence[LimitReport]) -> LimitReport:
     """The sum of one policy over several planes; at least one."""
     first = reports[0]
-    keys: dict[str, KeyReport] = {}
-    for report in reports:
-        for key in report.top:
-            known = keys.get(key.name)
-            keys[key.name] = key if known is None else replace(known, refused=known.refused + key.refused)
-    top = sorted(keys.values(), key=lambda key: (key.order is None, -key.refused))
     return replace(
         first,
         decisions=add_up(dict(report.decisions) for report in reports),
         keys=sum(report.keys for report in reports),
         under_way=sum(report.under_way for report in reports),
         questions=sum(report.questions for report in reports),
-        top=tuple(top[:TOP]),
     )

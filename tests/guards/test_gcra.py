@@ -116,3 +116,16 @@ def test_what_a_key_owes_already_is_kept_and_less_changes_nothing() -> None:
     for n in range(20):
         buckets.owe(str(n), 105.0)
     assert len(buckets) == 10
+
+
+@given(st.integers(1, 1000), st.integers(1, 50), st.integers(1, 1000), st.integers(1, 50), st.integers(1, 60))
+def test_after_a_change_nobody_waits_longer_than_the_new_rate_says(
+    old: int, old_burst: int, new: int, burst: int, spent: int
+) -> None:
+    buckets = Gcra(float(old), old_burst, 10)
+    for _ in range(spent):
+        buckets.take("a", 1, 0.0)
+    buckets.configure(float(new), burst, 10)
+    assert buckets.full_in("a", 0.0) <= burst * new
+    assert 0 <= buckets.left("a", 0.0) <= burst
+    assert buckets.take("a", 1, 0.0) <= new + 1e-6
