@@ -146,15 +146,17 @@ class Revisions:
     async def revise(self, proposal: Proposal, terms: Terms, cause: Cause = "change") -> Revised:
         """Make a change of the whole. Stale, Conflict, ConfigError, StateError, PublishError: nothing has changed."""
         async with self._changing:
-            return await self._revise(proposal, terms, cause)
-
-    async def _revise(self, proposal: Proposal, terms: Terms, cause: Cause) -> Revised:
-        self._check(terms.match)
-        basis = self._held.basis
-        if self.trial is not None and not terms.dry_run:
+            self._check(terms.match)
             trial = self.trial
-            raise Conflict(f"revision {trial.revision} of {trial.author} is on trial: confirm it or roll it back first")
-        amended = await asyncio.to_thread(proposal, basis)
+            if trial is not None and not terms.dry_run:
+                told = f"revision {trial.revision} of {trial.author} is on trial"
+                raise Conflict(f"{told}: confirm it or roll it back first")
+            return await self._revise(proposal, self._held.basis, terms, cause)
+
+    async def _revise(self, proposal: Proposal, origin: Basis, terms: Terms, cause: Cause) -> Revised:
+        """Go from what is in force to what is proposed for `origin`, in one step; that ends what is on trial."""
+        basis, settled, trial = self._held.basis, self._held.settled, self.trial
+        amended = await asyncio.to_thread(proposal, origin)
         running = await asyncio.to_thread(lambda: amended.running)
         changes = await asyncio.to_thread(diff, basis.running, running)
         report = await self._held.report()
@@ -169,8 +171,11 @@ class Revisions:
             return revised(None, None)
         base = await judge(basis.file, amended.overlay, amended.base)
         seconds = running.admin.confirm if terms.confirm is None else terms.confirm
-        on_trial = bool(seconds and changes)
-        await self._held.make(base, amended.overlay, self._held.settled if on_trial else amended.overlay)
+        on_trial = bool(seconds and changes) and amended.overlay != settled
+        await self._held.make(base, amended.overlay, settled if on_trial else amended.overlay)
+        if trial is not None:
+            self._undone(trial, f"rolled back by {terms.author}")
+            self._end()
         if on_trial:
             self._try(terms.author, seconds, report)
         number = await self.note(basis.running, terms.author, cause, provisional=on_trial)
@@ -187,7 +192,10 @@ class Revisions:
         log.warning("configuration on trial", revision=number, author=author, seconds=seconds)
 
     async def rollback(self, number: int, terms: Terms) -> Revised:
-        """Go back to a revision, as far as the file allows; what is on trial ends if it came after that."""
+        """Go back to a revision, as far as the file allows; what is on trial ends if it came after that.
+
+        Unknown, and what `revise` raises: nothing has changed, and what is on trial still is.
+        """
         async with self._changing:
             self._check(terms.match)
             found = self.history.revision(number)
@@ -195,17 +203,18 @@ class Revisions:
                 known = ", ".join(str(one.number) for one in self.history.revisions)
                 raise Unknown(f"there is no revision {number}, but {known}")
             trial = self.trial
-            if trial is not None and not terms.dry_run and number < trial.revision:
-                before = self._held.basis.running
-                await self._undo(trial, f"rolled back by {terms.author}", terms.author)
-                if self._is_in_force(found):
-                    after = self._held.basis.running
-                    report = await self._held.report()
-                    changes = await asyncio.to_thread(diff, before, after)
-                    told = effects(before, after, report)
-                    latest = self.history.latest
-                    return Revised(changes, told, (), (), latest.number if latest else None, None)
-            return await self._revise(partial(self._to, found), terms, "rollback")
+            if trial is None:
+                return await self._revise(partial(self._to, found), self._held.basis, terms, "rollback")
+            if number >= trial.revision:
+                told = f"revision {trial.revision} of {trial.author} is on trial"
+                raise Conflict(f"{told}: confirm it, or go back to one before it")
+            return await self._revise(partial(self._to, found), await self._without_trial(), terms, "rollback")
+
+    async def _without_trial(self) -> Basis:
+        """What would be in force if nothing were on trial."""
+        file, settled = self._held.basis.file, self._held.settled
+        base = await judge(file, settled)
+        return Basis(file, base, settled, overlays.merge(base.config, settled))
 
     def _is_in_force(self, revision: Revision) -> bool:
         basis = self._held.basis
@@ -278,17 +287,20 @@ class Revisions:
                     continue
                 async with self._changing:
                     if self.trial is trial:
-                        await self._undo(trial, reason, BALANCER)
+                        await self._undo(trial, reason)
             except Exception:  # outermost place of this task: what can not be undone now is tried again
                 log.exception("a change on trial could not be undone yet", revision=trial.revision)
 
-    async def _undo(self, trial: Trial, reason: str, author: str) -> None:
+    async def _undo(self, trial: Trial, reason: str) -> None:
         basis, settled = self._held.basis, self._held.settled
         await self._held.make(await judge(basis.file, settled), settled, settled)
+        self._undone(trial, reason)
+        await self.note(basis.running, BALANCER, "undo", reason=reason)
+        self._end()
+
+    def _undone(self, trial: Trial, reason: str) -> None:
         self.results["undone"] += 1
         self.history.mark(trial.revision, provisional=False, note=f"undone: {reason}")
-        await self.note(basis.running, author, "undo", reason=reason)
-        self._end()
         log.error("configuration undone", revision=trial.revision, author=trial.author, reason=reason)
 
     def settle(self, overlay: Overlay) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -357,6 +358,77 @@ async def test_a_rollback_during_a_trial_ends_it(home: Room, clock: Clock) -> No
     noted = control.revisions.history.revision(3)
     assert noted is not None
     assert noted.note == "undone: rolled back by bob"
+
+
+async def test_a_rollback_over_a_trial_is_one_step_from_the_tag_that_was_read(home: Room, clock: Clock) -> None:
+    control = await begin(home, clock)
+    await grace(control, "8s")
+    await grace(control, "9s")
+    await grace(control, "5s", Terms("alice", confirm=30.0))
+    generation = control.snapshot.generation
+    terms = Terms("bob", match=frozenset([control.revisions.etag]))
+    dry = await control.revisions.rollback(2, replace(terms, dry_run=True))
+    back = await control.revisions.rollback(2, terms)
+    assert [(one.before, one.after) for one in back.changes] == [("5s", "8s")]
+    assert dry.changes == back.changes
+    assert control.snapshot.generation == generation + 1
+    assert control.snapshot.config.shutdown.grace == 8.0
+    assert control.revisions.trial is None
+    assert load_overlay(home.state)[0] == control.overlay == control.settled
+    tried, last = control.revisions.history.revisions[-2:]
+    assert (tried.note, tried.provisional) == ("undone: rolled back by bob", False)
+    assert (last.number, last.cause, last.author) == (back.revision, "rollback", "bob")
+
+
+async def test_a_rollback_over_a_trial_that_fails_leaves_it_on_trial(home: Room, clock: Clock) -> None:
+    home.environ["TOKEN"] = "swordfish"
+    home.write('routes: {r: {pool: web, headers: {request: {Authorization: "Bearer ${TOKEN}"}}}}')
+    control = await begin(home, clock)
+    home.write("routes: {r: {pool: web}}")
+    await control.reload()
+    revised = await grace(control, "5s", Terms("alice", confirm=30.0))
+    before = (control.snapshot.generation, control.revisions.etag, control.revisions.history.revisions)
+
+    async def refused(number: int, error: type[Exception]) -> None:
+        with pytest.raises(error):
+            await control.revisions.rollback(number, Terms("bob", match=frozenset([before[1]])))
+        assert (control.snapshot.generation, control.revisions.etag, control.revisions.history.revisions) == before
+        assert control.revisions.trial is revised.trial is not None
+
+    await refused(1, ConfigError)  # what the variable holds would have to be written out
+    del home.environ["TOKEN"]
+    await refused(1, ConfigError)  # and now its file can not even be read
+    with home.fleet.refusing("listeners.main.address: taken"):
+        await refused(2, PublishError)
+    await refused(3, Conflict)
+    await refused(7, Unknown)
+    assert load_overlay(home.state)[0] == Overlay()
+    await clock.move(31.0)
+    await until_over(control)
+    assert control.snapshot.config.shutdown.grace == 30.0
+
+
+async def test_a_rollback_over_a_trial_may_be_on_trial_itself(home: Room, clock: Clock) -> None:
+    control = await begin(home, clock)
+    await grace(control, "8s")
+    await grace(control, "9s")
+    await grace(control, "5s", Terms("alice", confirm=30.0))
+    back = await control.revisions.rollback(2, Terms("bob", confirm=60.0))
+    assert back.trial is control.revisions.trial is not None
+    await clock.move(31.0)
+    assert control.snapshot.config.shutdown.grace == 8.0
+    await clock.move(30.0)
+    await until_over(control)
+    assert control.snapshot.config.shutdown.grace == 9.0
+    assert control.revisions.results["undone"] == 2
+
+
+async def test_a_rollback_to_what_was_before_a_trial_needs_no_confirmation(home: Room, clock: Clock) -> None:
+    home.write("admin: {confirm: 1m}")
+    control = await begin(home, clock)
+    await grace(control, "5s")
+    assert (await control.revisions.rollback(1, Terms("bob"))).trial is None
+    assert control.snapshot.config.shutdown.grace == 30.0
 
 
 SETTINGS = st.sampled_from(
