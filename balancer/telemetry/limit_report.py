@@ -63,7 +63,7 @@ def of_policy(policy: Policy) -> LimitReport:
 
 
 def top_keys(policy: Policy, secret: bytes, now: float, most: int = TOP) -> tuple[KeyReport, ...]:
-    """The keys with orders, and those that were refused most. That is no part of a report: those are made each second."""
+    """The keys with orders, and those that were refused most. Reports are made each second, and so are without them."""
     refused = policy.tally.limited
     found = nlargest(most, policy.known(), key=lambda key: (key in policy.rulings, refused.get(key, 0)))
     return tuple(_key(policy, key, secret, now) for key in found)
