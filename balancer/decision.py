@@ -100,7 +100,7 @@ class Decision:
         self.outcome = ""
         self.cache = ""  # what the cache did; empty on routes without one
         self.identity: Identity | None = None  # who it is from, once it has shown it
-        self.guarded = ""  # why a guard of the route refused it; empty when none did
+        self.guarded = ""  # why a guard of the route refused it, or would have in a dry run; empty when none did
         self.denied = ""  # what each way of `auth` had against it, until one let it in
         self.moment = started  # by which guards judge: when it came, or when its last question was answered
         self.asked = 0  # the step of the guard that has, or had, a question

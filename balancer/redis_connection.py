@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final
@@ -153,9 +154,17 @@ def packed(command: tuple[Part, ...]) -> bytes:
     return b"".join(parts)
 
 
+_NOT_CONNECTED: Final = re.compile(r"Error -?[0-9]+ connecting to (?P<where>.+?)\. (?P<what>.+?)\.?")
+"""What redis-py says of a connection that could not be made; of asyncio's own loop it has no better word."""
+
+
 def reason(error: Exception, url: str) -> str:
     """One line without credentials: servers that do not know a command repeat what it came with."""
     text = " ".join(str(error).split())
+    refused = _NOT_CONNECTED.fullmatch(text)
+    if refused is not None:
+        what = "connection refused" if refused["what"].startswith("Connect call failed") else refused["what"].lower()
+        return without_secrets(f"{what} at {refused['where']}", url)[:200]
     return without_secrets(text if isinstance(error, Unreached) else f"{type(error).__name__}: {text}", url)[:200]
 
 

@@ -224,7 +224,7 @@ async def test_five_refused_connections_open_the_breaker(redis_server: RedisServ
         assert gateway.state.phase == "open"
         assert gateway.state.opened == 1
         assert gateway.state.reason is not None
-        assert "Error 111" in gateway.state.reason
+        assert gateway.state.reason.startswith("connection refused at ")
 
 
 async def test_with_the_breaker_open_everybody_fails_at_once(redis_server: RedisServer) -> None:
@@ -674,7 +674,7 @@ async def test_the_log_is_told_once_when_a_server_goes_and_once_when_it_is_back(
     await gateway.run("PING")
     place = f"127.0.0.1:{redis_server.port}"
     assert [(event, where) for event, where, _ in events] == [("redis_down", place), ("redis_back", place)]
-    assert "Error 111" in events[0][2]
+    assert "connection refused at " in events[0][2]
     await gateway.close()
     assert len(events) == 2, "an end that was wanted is no news"
 

@@ -26,6 +26,7 @@ TOO_MANY: Final = 429
 RATE: Final = "rate-limit"
 CONCURRENCY: Final = "concurrency"
 BLOCKED: Final = "blocked"
+DRY_RUN: Final = "dry-run"
 _LONGEST_WAIT: Final = 86400
 """Seconds that a client is told to wait, at most: what it is told is an integer, and the balancer may be restarted."""
 
@@ -146,7 +147,10 @@ class Policy:
                     return refusal
             if limits and (said := take(key, cost, decision.moment)):
                 if isinstance(said, float):
-                    return self.over(key, said)
+                    refusal = self.over(key, said)
+                    if refusal is None:
+                        decision.guarded = DRY_RUN
+                    return refusal
                 return None if isinstance(said, Counted) else said
             decisions["allowed"] += 1
             if tells:
@@ -188,7 +192,8 @@ class Policy:
             if not self.settings.dry_run:
                 self.tally.refused(CONCURRENCY, key)
                 return self._refusal(1.0, CONCURRENCY, "too many requests are under way at the same time")
-            self.tally.refused("dry-run", key)
+            self.tally.refused(DRY_RUN, key)
+            decision.guarded = DRY_RUN
         places[key] = held + 1
         if decision.holds is None:
             decision.holds = []
@@ -198,7 +203,7 @@ class Policy:
     def over(self, key: str, wait: float, word: str = "limited") -> Refusal | None:
         """The bucket has not enough for the request; it is counted as that word."""
         if self.settings.dry_run:
-            self.tally.refused("dry-run", key)
+            self.tally.refused(DRY_RUN, key)
             return None
         self.tally.refused(word, key)
         return self.limited(wait)

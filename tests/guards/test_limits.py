@@ -232,6 +232,7 @@ async def test_a_dry_run_counts_and_refuses_nothing() -> None:
         assert [(await ask(peer))[0] for _ in range(5)] == [200] * 5
         decisions = site.plane.watch.limiter.policies["slow"].tally.decisions
         assert (decisions["allowed"], decisions["dry-run"]) == (2, 3)
+        assert [one.guarded for one in site.decisions] == ["", "", "dry-run", "dry-run", "dry-run"]  # for the log
 
 
 async def test_no_more_requests_of_a_key_are_under_way_than_may_be() -> None:
