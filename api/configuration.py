@@ -45,7 +45,7 @@ from config.amend import Amended, Basis, amended, read_body, replaced
 from config.diff import Change, diff
 from config.document import document
 from config.nodes import Table
-from config.problems import ConfigError, path_of
+from config.problems import ConfigError
 from config.problems import Problem as Found
 
 MOST_WHY = 500
@@ -306,11 +306,10 @@ class Configuration:
     async def why_config(self, call: Call, query: PathQuery) -> WhyAnswer:
         """Where each setting at or below a path comes from: a default, the file, a variable, or the API."""
         try:
-            path = path_of(query.path)
+            with as_problems():
+                found = await self._control.revisions.why(query.path)
         except ValueError as error:
             raise Problem(422, "1 field is not as expected", [Fault(pointer="?path", message=str(error))]) from None
-        with as_problems():
-            found = await self._control.revisions.why(path)
         file = self._control.loaded.file
         items = [
             WhyItem(

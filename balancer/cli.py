@@ -342,7 +342,9 @@ def _patch_options(own: ArgumentParser) -> None:
         metavar="PATH=VALUE",
         action="append",
         default=[],
-        help="a setting, such as pools.app.servers.a.weight=3; nothing after the = takes it back",
+        help="a setting, such as pools.app.servers.10.0.0.1:80.weight=3; the value as in a file, so a list is [a, b], "
+        "and text that looks like something else goes in quotes; nothing after the = takes it back. A new name with "
+        "dots needs brackets: 'pools.app.servers[\"10.0.0.9:80\"].url=http://10.0.0.9:80'",
     )
 
 
@@ -395,7 +397,9 @@ def _why(options: Namespace, console: Console) -> int:
 
 
 def _path(own: ArgumentParser) -> None:
-    own.add_argument("path", metavar="PATH", help="a setting, such as pools.app.servers.a.weight, or a part: pools.app")
+    own.add_argument(
+        "path", metavar="PATH", help="a setting, such as pools.app.servers.10.0.0.1:80.weight, or a part: pools.app"
+    )
 
 
 def _save(options: Namespace, console: Console) -> int:

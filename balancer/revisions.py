@@ -27,7 +27,7 @@ from config.diff import Change, diff
 from config.load import Loaded, parse
 from config.origin import Origin, origins
 from config.overlay import Overlay
-from config.problems import Path, Problem
+from config.problems import Problem
 from config.save import saved, write
 from config.schema import Config
 from config.state import to_text
@@ -236,7 +236,7 @@ class Revisions:
         async with self._changing:
             trial = self.trial
             if trial is None:
-                raise Conflict("there is nothing to confirm: no change is on trial")
+                raise Conflict(f"there is nothing to confirm: {self._no_trial(number)}")
             if number is not None and number != trial.revision:
                 raise Conflict(f"revision {trial.revision} is on trial, not {number}")
             basis = self._held.basis
@@ -271,12 +271,22 @@ class Revisions:
                 log.info("configuration saved", file=str(path), author=terms.author, changes=len(folding))
             return folding
 
-    async def why(self, path: Path) -> tuple[tuple[Origin, Said | None], ...]:
-        """Where the settings at or below a path come from, with who said so over the API. Nowhere: there is none."""
+    async def why(self, path: str) -> tuple[tuple[Origin, Said | None], ...]:
+        """Where the settings at or below a path come from, with who said so over the API.
+
+        Nowhere: there is none; ValueError: it is no path.
+        """
         found = await asyncio.to_thread(origins, path, self._held.basis)
         return tuple((one, self.history.kept.said.get(one.path) if one.kind == "api" else None) for one in found)
 
     # The trial.
+
+    def _no_trial(self, number: int | None) -> str:
+        """What became of the one that was, as somebody may come too late."""
+        for one in reversed(self.history.revisions):
+            if one.note and one.cause != "undo" and number in (None, one.number):
+                return f"revision {one.number} is on trial no more: {one.note}"
+        return "no change is on trial"
 
     async def _watch(self) -> None:
         while (trial := self.trial) is not None:

@@ -36,10 +36,14 @@ def diff(before: Config, after: Config, unjudged: Collection[Path] = ()) -> tupl
         return ()
     old = dict(leaves(document(before, mask=False)))
     new = dict(leaves(document(after, mask=False)))
+    found = [path for path in {**new, **old} if old.get(path, _ABSENT) != new.get(path, _ABSENT)]
+    filled = {above for path in found for above in (path[:end] for end in range(1, len(path)))}
     return tuple(
         Change(path_text(path), shown(path, old.get(path, _ABSENT)), shown(path, new.get(path, _ABSENT)))
-        for path in {**new, **old}
-        if old.get(path, _ABSENT) != new.get(path, _ABSENT) and not any(_touches(one, path) for one in unjudged)
+        for path in found
+        # A list or a mapping of nothing does not go where something comes into it.
+        if not (path in filled and old.get(path, new.get(path)) in ([], {}))
+        and not any(_touches(one, path) for one in unjudged)
     )
 
 

@@ -12,6 +12,7 @@ from config.diff import shown
 from config.document import document, leaves
 from config.environment import VARIABLES
 from config.load import Loaded
+from config.naming import setting
 from config.nodes import at, variables
 from config.problems import Path, nearest, path_text
 
@@ -49,9 +50,13 @@ class Nowhere(LookupError):
     """A path at which no configuration in force has anything."""
 
 
-def origins(path: Path, basis: Basis) -> tuple[Origin, ...]:
-    """That of each value at or below a path, in the order of the file. Nowhere: there is none."""
+def origins(text: str, basis: Basis) -> tuple[Origin, ...]:
+    """That of each value at or below a path, in the order of the file.
+
+    Nowhere: there is none; ValueError: it is no path.
+    """
     running, file = document(basis.running, mask=False), document(basis.file.config, mask=False)
+    path = setting(text, running)
     now = {found: value for found, value in leaves(running) if found[: len(path)] == path}
     then = {found: value for found, value in leaves(file) if found[: len(path)] == path}
     said = {change.path for change in overlays.describe(basis.file.config, basis.overlay, basis.base.config)}
@@ -59,9 +64,11 @@ def origins(path: Path, basis: Basis) -> tuple[Origin, ...]:
         raise Nowhere(f"nothing is at {path_text(path)}{_hint(path, running)}")
     told = []
     for one in dict.fromkeys((*now, *then)):
-        text, below = path_text(one), _written(one, then, basis.file)
-        kind: Kind = "api" if text in said else below.kind
-        told.append(Origin(text, kind, shown(one, now[one]) if one in now else None, below))
+        if one not in now and then[one] in ([], {}) and any(found[: len(one)] == one for found in now):
+            continue  # something is in it now
+        name, below = path_text(one), _written(one, then, basis.file)
+        kind: Kind = "api" if name in said else below.kind
+        told.append(Origin(name, kind, shown(one, now[one]) if one in now else None, below))
     return tuple(told)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -96,18 +96,35 @@ def path_text(path: Path) -> str:
     return text
 
 
-def path_of(text: str) -> Path:
-    """What `path_text` writes, as pieces again. ValueError when it is not of that form."""
+def path_of(text: str, there: object = None) -> Path:
+    """What `path_text` writes, as pieces again. ValueError when it is not of that form.
+
+    `there` is what the path leads into, if that is known: names in it may have dots and stand without quotes.
+    """
     pieces: list[str | int] = []
     at = 0
     while at < len(text):
         found = _PIECE.match(text, at)
+        names = there if isinstance(there, Mapping) else {}
+        start = at + (text[at] == "." and bool(pieces))
+        if found is None or found["key"] not in names:
+            named = [name for name in names if text.startswith(name, start) and _ends(text, start + len(name))]
+            if named and (start > at or not pieces):
+                pieces.append(name := max(named, key=len))
+                there, at = names[name], start + len(name)
+                continue
         if found is None or (found["dot"] is None) == (bool(pieces) and found["key"] is not None):
             raise ValueError(f'must be such as pools.app.servers["10.0.0.1:80"].weight, not {text[:200]!r}')
         quoted, position = found["quoted"], found["position"]
         pieces.append(int(position) if position else found["key"] if quoted is None else quoted)
+        there = names.get(pieces[-1])
         at = found.end()
     return tuple(pieces)
+
+
+def _ends(text: str, at: int) -> bool:
+    """Whether a piece of a path ends there."""
+    return text[at : at + 1] in ("", ".", "[")
 
 
 def json_pointer(path: Path) -> str:

@@ -109,6 +109,8 @@ async def test_what_nobody_confirms_is_undone_when_its_time_is_over(home: Room, 
     last, tried = control.revisions.history.revisions[-1], control.revisions.history.revisions[-2]
     assert (last.author, last.cause) == ("the balancer", "undo")
     assert tried.note == "undone: nobody confirmed it in time"
+    with pytest.raises(Conflict, match=f"revision {tried.number} is on trial no more: undone: nobody confirmed it"):
+        await control.revisions.confirm(None, "alice")
     assert control.revisions.results["undone"] == 1
 
 
@@ -522,7 +524,7 @@ async def test_each_setting_says_where_it_is_from(home: Room) -> None:
     await grace(control, "5s")
 
     async def why(*path: str) -> tuple[object, ...]:
-        ((one, said),) = await control.revisions.why(path)
+        ((one, said),) = await control.revisions.why(".".join(path))
         below = one.below
         return (one.kind, one.value, said.by if said else None, below.kind, below.line, below.under, below.variables)
 
@@ -531,6 +533,18 @@ async def test_each_setting_says_where_it_is_from(home: Room) -> None:
     assert await why("logs", "level") == ("environment", "debug", None, "environment", None, None, ("LOG_LEVEL",))
     connect = ("file", "2s", None, "file", 3, "defaults.timeouts.connect", ("TIME",))
     assert await why("pools", "web", "timeouts", "connect") == connect
-    assert len(await control.revisions.why(("pools", "web"))) > 20
+    assert len(await control.revisions.why("pools.web")) > 20
     with pytest.raises(LookupError, match=r"did you mean pools\.web\.strategy"):
-        await control.revisions.why(("pools", "web", "stratgy"))
+        await control.revisions.why("pools.web.stratgy")
+    assert await control.revisions.why("strategy") == await control.revisions.why("pools.web.strategy")
+    assert await control.revisions.why("listen") == await control.revisions.why("listeners.main.address")
+
+
+async def test_what_was_empty_is_not_told_as_gone_where_something_has_come_into_it(home: Room) -> None:
+    control = await begin(home)
+    await control.revisions.revise(patch({"rate_limits": {"a": {"rate": "5/s"}}}), ME)
+    revised = await control.revisions.revise(patch({"routes": {"default": {"rate_limit": "a"}}}), ME)
+    assert [str(change) for change in revised.changes if change.after is None] == []
+    found = await control.revisions.why("routes.default.rate_limit")
+    assert [one.path for one, _ in found if one.value is None] == []
+    assert not any(change.path == "rate_limits" for change in control.revisions.history.revisions[1].changes)

@@ -40,6 +40,8 @@ class Content(NamedTuple):
 
     body: bytes
     content_type: str
+    typed: bool = True
+    """Whether whoever is told of mistakes in it has seen it, and so has a use for lines and columns."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -104,7 +106,7 @@ class Client:
     def change(self, method: str, *path: str, tag: str, content: Content | None, query: str = "") -> Part:
         """Change what has this ETag, and nothing else."""
         answer = self.ask(method, *path, query=query, patience=CHANGE_PATIENCE, body=content, match=tag)
-        return self._document(answer)
+        return self._document(answer, typed=content is None or content.typed)
 
     def tagged(self, *path: str, query: str = "") -> tuple[Part, str]:
         """What is there, and its ETag."""
@@ -143,7 +145,7 @@ class Client:
         if match:
             headers["If-Match"] = match
         if isinstance(body, Content):
-            content, headers["Content-Type"] = body
+            content, headers["Content-Type"] = body.body, body.content_type
         elif body is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
@@ -200,7 +202,7 @@ class Client:
             return _TlsConnection(host, port, patience, admin.ca, admin.certificate), parts.path
         return http.client.HTTPConnection(host, port, timeout=patience), parts.path
 
-    def _document(self, answer: Answer, also: Collection[int] = ()) -> Part:
+    def _document(self, answer: Answer, also: Collection[int] = (), *, typed: bool = True) -> Part:
         """The JSON of an answer; Failure when it is a problem, or none of ours."""
         kind = answer.content_type.partition(";")[0].strip().lower()
         if kind not in ("application/json", "application/problem+json"):
@@ -213,7 +215,7 @@ class Client:
             raise self._no_balancer("in broken JSON") from None
         if 200 <= answer.status < 300 or (answer.status in also and kind == "application/json"):
             return document
-        raise self._problem(answer.status, document)
+        raise self._problem(answer.status, document, typed)
 
     def _no_balancer(self, how: str) -> Failure:
         return Failure(
@@ -222,7 +224,7 @@ class Client:
             "say where that is with --admin or BALANCER_ADMIN",
         )
 
-    def _problem(self, status: int, problem: Part) -> Failure:
+    def _problem(self, status: int, problem: Part, typed: bool) -> Failure:
         detail = problem.text("detail") or problem.text("title") or f"status {status}"
         if status == 401 and self._key is None:
             way = (
@@ -232,7 +234,7 @@ class Client:
             return Failure(REFUSED, f"{self.where} needs a key: {way}")
         if status == 401 and self._key is not None:
             return Failure(REFUSED, f"{self.where} does not take the key from {self._key.source}: {detail}")
-        lines = [detail, *(f"  {fault(found)}" for found in problem.items("errors"))]
+        lines = [detail, *(f"  {(fault if typed else meant)(found)}" for found in problem.items("errors"))]
         code = REFUSED if status in _REFUSALS else USAGE if status in _MISTAKES else ERROR
         return Failure(code, "\n".join(lines))
 
@@ -240,5 +242,22 @@ class Client:
 def fault(found: Part) -> str:
     """One thing that is wrong: its place in a file if it has one, what it is about, and what is wrong with it."""
     place = ":".join(str(found.count(name)) for name in ("line", "column") if found.number(name) is not None)
-    about = found.text("pointer") or found.text("path")
-    return ": ".join(part for part in (place, about, found.text("message")) if part)
+    return ": ".join(part for part in (place, _about(found), found.text("message")) if part)
+
+
+def meant(found: Part) -> str:
+    """The same of a body that was made of options: a setting by its path, and no place in what nobody has seen."""
+    from config.problems import path_text
+
+    about = _about(found)
+    if about.startswith("/"):
+        about = path_text(tuple(piece.replace("~1", "/").replace("~0", "~") for piece in about[1:].split("/")))
+    return ": ".join(part for part in (about, found.text("message")) if part)
+
+
+def _about(found: Part) -> str:
+    """What it is about; a parameter of the query by the option that it comes from."""
+    about = found.text("pointer") or found.text("path") or ""
+    if about.startswith("?"):
+        return "PATH" if about == "?path" else f"--{about[1:].replace('_', '-')}"
+    return about

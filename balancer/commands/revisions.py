@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -18,6 +18,8 @@ from balancer.commands.reload import told
 
 CONFIG = ("api", "config")
 YAML = "application/yaml"
+_CLOSED = (("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"))
+"""What a value begins and ends with that is more than plain text. An address such as [::1]:80 is not."""
 
 
 class Terms(NamedTuple):
@@ -50,10 +52,12 @@ def patch(console: Console, client: Client, file: Path | None, settings: Sequenc
             USAGE, "say what to change: a file of YAML or JSON (- for stdin), or one or more --set PATH=VALUE"
         )
     if file is not None:
-        content = Content(_read(file), YAML)
-    else:
-        content = Content(json.dumps(_patch(settings)).encode(), "application/merge-patch+json")
-    return _change(console, client, "PATCH", content, terms)
+        return _change(console, client, "PATCH", Content(_read(file), YAML), terms)
+    values = [_value(setting) for setting in settings]
+    shown, tag = client.tagged(*CONFIG)
+    content = json.dumps(_patch(values, shown.part("config").fields)).encode()
+    body = Content(content, "application/merge-patch+json", typed=False)
+    return _told(console, client.change("PATCH", *CONFIG, tag=tag, content=body, query=terms.query), terms)
 
 
 def put(console: Console, client: Client, file: Path, terms: Terms) -> int:
@@ -208,27 +212,55 @@ def _read(file: Path) -> bytes:
         raise Failure(USAGE, f"{file} cannot be read: {error.strerror or error}") from None
 
 
-def _patch(settings: Sequence[str]) -> dict[str, object]:
-    """`pools.app.strategy=hash` and the like, as one merge patch; nothing after the = takes a setting back."""
-    from config.compose import typed
-    from config.problems import path_of
+def _value(setting: str) -> tuple[str, object]:
+    """PATH=VALUE with the value as a file would have it; nothing after the = takes a setting back."""
+    from config.compose import compose, typed
+    from config.nodes import plain
+    from config.problems import ConfigError, path_of
+
+    path, equals, text = setting.partition("=")
+    if not equals or not path:
+        raise Failure(USAGE, f"--set must be PATH=VALUE, such as pools.app.strategy=hash, not {setting!r}")
+    try:
+        path_of(path)
+    except ValueError as error:
+        raise Failure(USAGE, f"--set {error}") from None
+    text = text.strip()
+    if (text[:1], text[-1:]) not in _CLOSED or len(text) < 2:
+        return path, typed(text)
+    try:
+        tree, problems = compose(f"it: {text}", "")
+    except ConfigError as error:
+        tree, problems = None, list(error.problems)
+    if tree is None or problems:
+        why = problems[0].message
+        raise Failure(USAGE, f"--set {path}: the value {why}; in quotes it is text: '{path}=\"...\"'") from None
+    return path, plain(tree.entries["it"])
+
+
+def _patch(values: Sequence[tuple[str, object]], config: Mapping[str, object]) -> dict[str, object]:
+    """Settings of a configuration as one merge patch."""
+    from config.naming import quoted, setting
+    from config.problems import path_text
 
     patch: dict[str, object] = {}
-    for setting in settings:
-        text, equals, value = setting.partition("=")
+    for text, value in values:
         try:
-            path = path_of(text)
+            path = setting(text, config)
         except ValueError as error:
-            raise Failure(USAGE, f"--set {error}") from None
-        if not equals or not path or not all(isinstance(piece, str) for piece in path):
-            raise Failure(USAGE, f"--set must be PATH=VALUE, such as pools.app.strategy=hash, not {setting!r}")
+            raise Failure(USAGE, f"--set {text}: {error}") from None
+        if (whole := quoted(path, config)) is not None:
+            raise Failure(USAGE, f"--set {text}: a new name with dots needs brackets and quotes: '{whole}=...'")
         inner = patch
+        if not all(isinstance(piece, str) for piece in path):
+            listing = path_text(path[: next(at for at, piece in enumerate(path) if isinstance(piece, int))])
+            raise Failure(USAGE, f"--set {text}: a list is set as a whole: '{listing}=[a, b]'")
         for piece in path[:-1]:
             below = inner.setdefault(str(piece), {})
             if not isinstance(below, dict):
-                raise Failure(USAGE, f"--set {setting!r} is inside of what another --set has said")
+                raise Failure(USAGE, f"--set {text} is inside of what another --set has said")
             inner = below
-        inner[str(path[-1])] = typed(value)
+        inner[str(path[-1])] = value
     return patch
 
 

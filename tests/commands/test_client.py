@@ -174,7 +174,7 @@ def test_each_field_at_fault_is_told_with_its_place() -> None:
     assert str(found).splitlines() == [
         "nothing was changed",
         "  7:13: pools.app.strategy: no such strategy",
-        "  ?wait: must be a duration",
+        "  --wait: must be a duration",
         "  port 80 is taken",
     ]
 

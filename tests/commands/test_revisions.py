@@ -79,9 +79,8 @@ def test_somebody_elses_change_in_between_is_exit_code_4() -> None:
         (["patch"], "say what to change"),
         (["patch", "--set", "a"], "--set must be PATH=VALUE"),
         (["patch", "--set", "=1"], "--set must be PATH=VALUE"),
-        (["patch", "--set", "a[0]=1"], "--set must be PATH=VALUE"),
         (["patch", "--set", "a..b=1"], "--set must be such as"),
-        (["patch", "--set", "a=1", "--set", "a.b=1"], "is inside of what another --set has said"),
+        (["patch", "--set", "a={b: {c}"], "--set a: the value"),
         (["patch", "/nonexistent.yaml"], "cannot be read"),
         (["put", "/nonexistent.yaml"], "cannot be read"),
     ],
@@ -89,6 +88,89 @@ def test_somebody_elses_change_in_between_is_exit_code_4() -> None:
 def test_mistakes_in_the_command_line_are_told(words: list[str], says: str) -> None:
     code, _, messages = balancer("config", *words, "--admin", "http://127.0.0.1:1")
     assert (code, says in messages) == (USAGE, True), messages
+
+
+RUNNING = {
+    "config": {
+        "listeners": {"main": {"address": "127.0.0.1:8080"}},
+        "pools": {"app": {"servers": {"127.0.0.1:3001": {"weight": 1}, "b": {"weight": 1}}}},
+        "routes": {"default": {"rate_limit": []}},
+    }
+}
+
+
+def sent(*settings: str, config: object = RUNNING) -> object:
+    """The patch that these make."""
+    with stand_in({"GET /api/config": Reply(config, fields=TAG), "PATCH /api/config": Reply(REVISED)}) as api:
+        words = [part for setting in settings for part in ("--set", setting)]
+        code, _, messages = balancer("config", "patch", *words, "--admin", api.url)
+    return json.loads(api.asked[-1].body) if code == OK else messages
+
+
+def test_a_server_is_named_as_status_shows_it() -> None:
+    servers = {"127.0.0.1:3001": {"weight": 3}, "b": {"weight": 4}}
+    wanted = {"pools": {"app": {"servers": servers}}}
+    assert sent("pools.app.servers.127.0.0.1:3001.weight=3", "pools.app.servers.b.weight=4") == wanted
+    assert sent("servers.127.0.0.1:3001.weight=3", "servers.b.weight=4") == wanted
+    assert sent("pools.app.servers.127.0.0.1:3001=") == {"pools": {"app": {"servers": {"127.0.0.1:3001": None}}}}
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        (
+            "pools.app.servers.127.0.0.1:3009.url=http://x",
+            """needs brackets and quotes: 'pools.app.servers["127.0.0.1:3009"].url=...'""",
+        ),
+        ("pools.app.servers.127.0.0.1:3009=http://x", """'pools.app.servers["127.0.0.1:3009"]=...'"""),
+        ("routes.default.rate_limit[0]=a", "a list is set as a whole: 'routes.default.rate_limit=[a, b]'"),
+    ],
+)
+def test_what_a_setting_can_not_be_is_told_with_what_would_do(setting: str, says: str) -> None:
+    assert says in str(sent(setting))
+
+
+def test_one_setting_inside_of_another_is_refused() -> None:
+    assert "is inside of what another --set has said" in str(sent("a=1", "a.b=1"))
+
+
+def test_short_forms_of_a_file_stand_for_what_they_stand_for_there() -> None:
+    assert sent("strategy=hash") == {"pools": {"app": {"strategy": "hash"}}}
+    assert sent("listen=:81") == {"listeners": {"main": {"address": ":81"}}}
+    two = {"config": {"pools": {"app": {}, "api": {}}}}
+    assert "there are app and api: say which, such as pools.app.strategy" in str(sent("strategy=hash", config=two))
+
+
+@pytest.mark.parametrize(
+    ("value", "is_sent"),
+    [
+        ("[a, b]", ["a", "b"]),
+        ("[{policy: a, cost: 2}]", [{"policy": "a", "cost": 2}]),
+        ("{a: true}", {"a": True}),
+        ('"5"', "5"),
+        ("'[a]'", "[a]"),
+        ("5", 5),
+        ("[::1]:80", "[::1]:80"),
+        ('"', '"'),
+        ("/a/{id}", "/a/{id}"),
+    ],
+)
+def test_a_value_is_read_as_in_a_file(value: str, is_sent: object) -> None:
+    assert sent(f"a.b={value}") == {"a": {"b": is_sent}}
+
+
+def test_a_mistake_in_a_setting_has_its_path_and_no_line_of_a_text_that_nobody_typed() -> None:
+    faults = (
+        {"pointer": "/pools/app/servers/10.0.0.1:80/wieght", "message": "is no key", "line": 1, "column": 39},
+        {"pointer": "?confirm", "message": "must be a duration"},
+    )
+    with stand_in({"GET /api/config": GET, "PATCH /api/config": problem(422, "not valid", *faults)}) as api:
+        _, _, messages = balancer("config", "patch", "--set", "a=1", "--admin", api.url)
+    assert messages.splitlines() == [
+        "balancer: not valid",
+        '  pools.app.servers["10.0.0.1:80"].wieght: is no key',
+        "  --confirm: must be a duration",
+    ]
 
 
 def test_where_settings_come_from_is_told_in_words() -> None:
