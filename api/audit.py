@@ -17,8 +17,9 @@ from api.trail import Line
 class AuditActor(Model):
     """Who it was."""
 
-    kind: Literal["key", "session", "signal", "none"]
-    """signal: whoever may send one to the process; none: nobody who is known."""
+    kind: Literal["key", "session", "signal", "balancer", "none"]
+    """signal: whoever may send one to the process; balancer: it has undone a change on trial by itself; none: nobody
+    who is known."""
     id: str | None
     """Of the key; a session has that of the key it began with."""
     role: str | None
@@ -51,7 +52,7 @@ class AuditLine(Model):
     status: int | None
     """null: nothing has been done yet."""
     detail: str | None
-    """Why it was refused, or has failed."""
+    """Why it was refused, has failed, or was undone."""
     changes: list[AuditChange]
     more: int
     """Values that were changed beside those in `changes`."""

@@ -49,8 +49,8 @@ class Unwritten(Exception):
 class Actor:
     """Who did it, as far as is known."""
 
-    kind: Literal["key", "session", "signal", "none"] = "none"
-    """signal: whoever may send one to the process; the system does not tell who."""
+    kind: Literal["key", "session", "signal", "balancer", "none"] = "none"
+    """signal: whoever may send one to the process; the system does not tell who. balancer: it has undone a trial."""
     id: str | None = None
     """Of the key; a session's is that of the key it began with."""
     role: str | None = None

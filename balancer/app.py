@@ -9,7 +9,7 @@ import resource
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -51,6 +51,7 @@ from balancer.tls import credentials
 from balancer.tls.certificates import Unusable
 from balancer.tls.credentials import EXPIRED, KEPT, LOADED
 from balancer.witness import Witness
+from config.diff import Change
 from config.expiry import expired_keys, without_admin
 from config.load import Loaded, load
 from config.problems import ConfigError
@@ -157,6 +158,7 @@ class App:
         for warning in (*expired_keys(loaded, today), *nobody):
             log.warning("configuration", problem=str(warning))
         self.trail = AuditTrail(_trail_file(config.admin))
+        self.control.revisions.undone = self._undone
         self.services = Services(
             control=self.control,
             keyring=keyring,
@@ -300,6 +302,12 @@ class App:
             status, detail = 422, str(error)
         matter = Matter("", Actor("signal"), "", "SIGHUP", "reload_config", "")
         await self.trail.done(matter, status, detail, await asyncio.to_thread(witness.changes))
+
+    async def _undone(self, revision: int, author: str, reason: str, changes: Sequence[Change]) -> None:
+        """A trial that nobody has ended. No line beforehand: it must not fail where the trail cannot be written."""
+        matter = Matter("", Actor("balancer"), "", "", None, "")
+        detail = f"revision {revision} of {author} was undone: {reason}"
+        await self.trail.done(matter, 200, detail, changes)
 
     def _reopen_logs(self) -> None:
         if self._access is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,6 +40,9 @@ BALANCER = "the balancer"
 
 Proposal = Callable[[Basis], Amended]
 """Raises ConfigError. It is called in a thread when its turn has come, and so judges by what holds then."""
+
+Undone = Callable[[int, str, str, Sequence[Change]], Awaitable[None]]
+"""Hears of a trial that the balancer has undone by itself: its revision, whose it was, why, and what that changed."""
 
 log: FilteringBoundLogger = structlog.get_logger("balancer.control")
 
@@ -105,6 +108,8 @@ class Revisions:
         self.trend = Trend()
         self.results = {"settled": 0, "provisional": 0, "confirmed": 0, "undone": 0}
         """How changes ended, since the start."""
+        self.undone: Undone | None = None
+        """For the audit trail."""
         self._held = held
         self._changing = changing
         self._environ = environ
@@ -296,8 +301,15 @@ class Revisions:
                 if reason is None:
                     continue
                 async with self._changing:
-                    if self.trial is trial:
-                        await self._undo(trial, reason)
+                    if self.trial is not trial:
+                        return
+                    before = self._held.basis.running
+                    await self._undo(trial, reason)
+                    after = self._held.basis.running
+                if self.undone is not None:
+                    back = await asyncio.to_thread(diff, before, after)
+                    await self.undone(trial.revision, trial.author, reason, back)
+                return
             except Exception:  # outermost place of this task: what can not be undone now is tried again
                 log.exception("a change on trial could not be undone yet", revision=trial.revision)
 
@@ -340,10 +352,12 @@ class Revisions:
         await self.history.recall()
         latest = self.history.latest
         if latest is not None and latest.provisional:
-            self.history.mark(
-                latest.number, provisional=False, note="undone: the process ended before it was confirmed"
-            )
+            reason = "the process ended before it was confirmed"
+            self.history.mark(latest.number, provisional=False, note=f"undone: {reason}")
             log.warning("configuration undone", revision=latest.number, reason="the process ended before")
+            if self.undone is not None:
+                back = [Change(one.path, one.after, one.before) for one in latest.changes]
+                await self.undone(latest.number, latest.author, reason, back)
         self._described = await asyncio.to_thread(self._describe)
         if latest is None or latest.provisional or not self._is_in_force(latest):
             self._add(FILE, "start", ())

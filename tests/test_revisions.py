@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -19,6 +19,7 @@ from balancer.changes import Conflict, Stale, Unknown
 from balancer.control import Control, PublishError
 from balancer.revisions import Revised, Terms
 from config.amend import Amended, Basis, amended
+from config.diff import Change
 from config.document import document
 from config.json_tree import json_tree
 from config.load import load
@@ -112,6 +113,35 @@ async def test_what_nobody_confirms_is_undone_when_its_time_is_over(home: Room, 
     with pytest.raises(Conflict, match=f"revision {tried.number} is on trial no more: undone: nobody confirmed it"):
         await control.revisions.confirm(None, "alice")
     assert control.revisions.results["undone"] == 1
+
+
+async def test_what_undoes_itself_is_told_to_whoever_keeps_the_trail(home: Room, clock: Clock) -> None:
+    told: list[tuple[object, ...]] = []
+
+    async def undone(revision: int, author: str, reason: str, changes: Sequence[Change]) -> None:
+        told.append((revision, author, reason, [str(change) for change in changes]))
+
+    control = home.make(clock.sleep, clock)
+    control.revisions.undone = undone
+    await control.start()
+    await grace(control, "5s", Terms("alice", confirm=30.0))
+    await clock.move(31.0)
+    await until_over(control)
+    await control.revisions.rollback(1, ME)
+    await grace(control, "6s", Terms("alice", confirm=30.0))
+    await control.revisions.rollback(1, ME)  # by somebody whose call has lines of its own
+    await grace(control, "7s", Terms("bob", confirm=30.0))
+    latest = control.revisions.history.latest
+    assert latest is not None
+    await control.close()
+    control = home.make()
+    control.revisions.undone = undone
+    await control.start()
+    ended = "the process ended before it was confirmed"
+    assert told == [
+        (2, "alice", "nobody confirmed it in time", ["shutdown.grace: 5s -> 30s"]),
+        (latest.number, "bob", ended, ["shutdown.grace: 7s -> 30s"]),
+    ]
 
 
 async def test_what_makes_errors_rise_is_undone_before(home: Room, clock: Clock) -> None:

@@ -87,6 +87,10 @@ async def test_a_change_that_breaks_a_route_undoes_itself(tmp_path: Path) -> Non
         _, history, _ = await ask(balancer, "GET", f"{CONFIG}/history")
         assert "undone: errors rose" in history["items"][1]["note"]
         assert b"configuration undone" in balancer.output
+        line = (await balancer.call("GET", "/api/audit"))[1]["items"][0]
+        assert (line["actor"]["kind"], line["phase"]) == ("balancer", "done")
+        assert line["detail"].startswith("revision 2 of ADMIN_API_KEY was undone: errors rose")
+        assert [one["before"] for one in line["changes"] if one["path"].endswith(".url")] == [nobody]
         metrics = (await balancer.call("GET", "/metrics"))[1]
         assert 'balancer_config_changes_total{result="undone"} 1' in metrics
         assert "\nbalancer_config_trial_remaining_seconds " not in metrics
@@ -100,6 +104,8 @@ async def test_a_trial_does_not_outlive_the_process(tmp_path: Path) -> None:
         assert status == 200
         metrics = (await balancer.call("GET", "/metrics"))[1]
         assert "\nbalancer_config_trial_remaining_seconds 5" in metrics
+        kept = tmp_path / "overlay.history.json"  # nobody waits for it
+        await until(lambda: kept.exists() and '"provisional":true' in kept.read_text(), balancer)
         balancer.signal(9)
         await balancer.wait()
         await balancer.end()
@@ -107,6 +113,12 @@ async def test_a_trial_does_not_outlive_the_process(tmp_path: Path) -> None:
         _, found, _ = await ask(balancer, "GET", CONFIG)
         assert found["config"]["shutdown"]["grace"] == "30s"
         assert found["provisional"] is None
+        line = (await balancer.call("GET", "/api/audit"))[1]["items"][0]
+        assert (line["actor"]["kind"], line["detail"].partition(": ")[2]) == (
+            "balancer",
+            "the process ended before it was confirmed",
+        )
+        assert line["changes"] == [{"path": "shutdown.grace", "before": "5s", "after": "30s"}]
 
 
 async def test_no_secret_gets_out_by_any_way_and_what_is_kept_is_private(tmp_path: Path) -> None:
