@@ -412,6 +412,17 @@ def _save_options(own: ArgumentParser) -> None:
     own.add_argument("--dry-run", action="store_true", help="only say whether it is possible, and what would be saved")
 
 
+def _clear(options: Namespace, console: Console) -> int:
+    from balancer.commands.overlay import clear
+
+    return clear(console, _client(options, console), options.pool, options.dry_run)
+
+
+def _clear_options(own: ArgumentParser) -> None:
+    own.add_argument("pool", nargs="?", metavar="POOL", help="only what is about this pool (default: everything)")
+    own.add_argument("--dry-run", action="store_true", help="only say what would be taken back")
+
+
 def _schema(options: Namespace, console: Console) -> int:
     from balancer.commands.config import schema
 
@@ -582,6 +593,18 @@ GROUPS = (
             ),
             Command("schema", "print the JSON Schema of the file, for editors", _schema),
             Command("example", "print a commented file with every key", _example),
+        ),
+    ),
+    (
+        "overlay",
+        "what the API says over the file",
+        (
+            Command(
+                "clear",
+                "take back what the API has changed, states of servers too: the file holds again",
+                _clear,
+                (_clear_options, *CLIENT),
+            ),
         ),
     ),
     (

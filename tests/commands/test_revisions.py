@@ -261,3 +261,33 @@ def test_what_is_running_is_shown_as_a_file_would_say_it() -> None:
     with stand_in({"GET /api/config": GET}) as api:
         _, out, _ = balancer("config", "show", "--running", "--admin", api.url)
     assert out == "shutdown:\n  grace: 30s\nx: a$b $${C}\n"
+
+
+DRAINED = {"path": "pools.app.servers.a.state", "before": "ready", "after": "drained", "stale": False}
+ELSEWHERE = {"path": "pools.app-2.strategy", "before": None, "after": "hash", "stale": False}
+OVER = Reply({"running": [CHANGE, DRAINED, ELSEWHERE], "file": [], "problems": []})
+
+
+def test_what_the_api_has_changed_is_taken_back_and_told() -> None:
+    with stand_in({"GET /api/config/diff": OVER, "DELETE /api/config/overlay?pool=app": Reply(CONFIG)}) as api:
+        code, _, messages = balancer("overlay", "clear", "app", "--admin", api.url)
+    assert code == OK
+    assert messages.splitlines() == [
+        "taken back: 2 changes of the API in pool app; the file holds again",
+        "  pools.app.strategy: hash -> random",
+        "  pools.app.servers.a.state: drained -> ready",
+    ]
+
+
+def test_nothing_is_taken_back_on_a_dry_run_nor_where_nothing_is() -> None:
+    nothing = Reply({"running": [], "file": [], "problems": []})
+    with stand_in({"GET /api/config/diff": OVER}) as api:
+        _, _, messages = balancer("overlay", "clear", "--dry-run", "--admin", api.url)
+    assert [asked.method for asked in api.asked] == ["GET"]
+    assert messages.startswith("this would take back 3 changes of the API:\n")
+    with stand_in({"GET /api/config/diff": nothing, "DELETE /api/config/overlay": Reply(CONFIG)}) as api:
+        _, _, messages = balancer("overlay", "clear", "--admin", api.url)
+    assert messages == "nothing to take back: the API has changed nothing over the file\n"
+    with stand_in({"GET /api/config/diff": OVER, "DELETE /api/config/overlay?pool=x": problem(404, "no x")}) as api:
+        code, _, messages = balancer("overlay", "clear", "x", "--admin", api.url)
+    assert (code, messages) == (USAGE, "balancer: no x\n")
