@@ -1,0 +1,211 @@
+"""What each command takes: its options and arguments. See `balancer.cli`, which says what has which."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS, ArgumentParser
+from pathlib import Path
+
+
+def config(own: ArgumentParser) -> None:
+    own.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration (default: BALANCER_CONFIG, else ./balancer.yaml, "
+        "else /etc/balancer/balancer.yaml, else what LOAD_BALANCER_SERVERS says)",
+    )
+
+
+def admin(own: ArgumentParser) -> None:
+    own.add_argument(
+        "--admin",
+        metavar="URL",
+        help="where the admin API answers, such as http://127.0.0.1:9900 or unix:/run/balancer/admin.sock "
+        "(default: BALANCER_ADMIN, else admin.listen of the configuration)",
+    )
+    own.add_argument(
+        "--ca",
+        type=Path,
+        metavar="FILE",
+        help="the authorities that vouch for an https:// admin API (default: BALANCER_ADMIN_CA, else admin.tls.cert "
+        "itself where the configuration says where to ask, else those of the system)",
+    )
+    config(own)
+
+
+def key_file(own: ArgumentParser) -> None:
+    own.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="a file that holds the key to the admin API (default: BALANCER_ADMIN_KEY or ADMIN_API_KEY)",
+    )
+
+
+def as_json(own: ArgumentParser) -> None:
+    own.add_argument("--json", action="store_true", help="JSON for programs instead of text for people")
+
+
+def server(own: ArgumentParser) -> None:
+    own.add_argument("server", metavar="POOL/SERVER", help="as `balancer status` names them: default/10.0.0.11:8000")
+
+
+CLIENT = (admin, key_file)
+"""What a command that speaks to the admin API takes."""
+
+
+def check(own: ArgumentParser) -> None:
+    which = own.add_mutually_exclusive_group()
+    which.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the configuration (default: as for `run`)")
+    which.add_argument("-c", "--config", type=Path, help=SUPPRESS)  # what every other command calls it
+    own.add_argument(
+        "--format",
+        choices=("text", "json", "github"),
+        default="text",
+        help="text for people, json for programs, github for GitHub's annotations (default: %(default)s)",
+    )
+
+
+def watch(own: ArgumentParser) -> None:
+    own.add_argument("-w", "--watch", action="store_true", help="look again each second, until Ctrl-C")
+
+
+def wait(own: ArgumentParser) -> None:
+    own.add_argument(
+        "--wait",
+        metavar="DURATION",
+        help="return once nothing is left on it, with exit code 5 after this long, such as 30s",
+    )
+
+
+def purge(own: ArgumentParser) -> None:
+    own.add_argument("urls", nargs="*", metavar="URL", help="https://example.com/a, example.com/a, or /a on every host")
+    for name, to, what in (
+        ("prefix", "prefixes", "what URLs begin with, in the same forms"),
+        ("pattern", "patterns", "the same with * and ?, such as '/posts/*'"),
+        ("tag", "tags", "as answers say in Surrogate-Key or Cache-Tag"),
+        ("host", "hosts", "example.com, or '*.example.com'"),
+    ):
+        own.add_argument(f"--{name}", dest=to, metavar=name.upper(), action="append", default=[], help=what)
+    own.add_argument("--all", dest="everything", action="store_true", help="everything there is")
+    own.add_argument("--soft", action="store_true", help="only make it stale: to be served while it is fetched anew")
+
+
+def cache(own: ArgumentParser) -> None:
+    own.add_argument("what", nargs="?", choices=("stats",), default="stats", help="the only thing to show so far")
+    own.add_argument(
+        "--top", type=int, default=10, metavar="N", help="URLs and tags to list, at most 100 (default: %(default)s)"
+    )
+
+
+def limits(own: ArgumentParser) -> None:
+    about = "show (default); lift: no limit for a key; block: no request of it; restore: as all others"
+    own.add_argument("what", nargs="?", default="show", metavar="ORDER", help=about)
+    own.add_argument("policy", nargs="?", metavar="POLICY", help="one of rate_limits")
+    own.add_argument("key", nargs="*", metavar="KEY", help="the values of its key, such as 192.0.2.7")
+    own.add_argument("--name", help="in place of KEY: what the list calls it")
+    own.add_argument("--for", dest="time", default="1h", metavar="TIME", help="for how long (default: %(default)s)")
+
+
+def show(own: ArgumentParser) -> None:
+    own.add_argument("--running", action="store_true", help="what is in force in the running balancer")
+
+
+def terms(own: ArgumentParser) -> None:
+    own.add_argument("--dry-run", action="store_true", help="only say what would change, and what that would do")
+    own.add_argument(
+        "--confirm",
+        metavar="DURATION",
+        help="undo it again unless `balancer config confirm` comes within this time, such as 30s "
+        "(default: as admin.confirm says; 0: keep it at once)",
+    )
+
+
+def patch(own: ArgumentParser) -> None:
+    own.add_argument("file", nargs="?", type=Path, metavar="FILE", help="what to change, as YAML or JSON; - for stdin")
+    own.add_argument(
+        "--set",
+        dest="settings",
+        metavar="PATH=VALUE",
+        action="append",
+        default=[],
+        help="a setting, such as pools.app.servers.10.0.0.1:80.weight=3; the value as in a file, so a list is [a, b], "
+        "and text that looks like something else goes in quotes; nothing after the = takes it back. A new name with "
+        "dots needs brackets: 'pools.app.servers[\"10.0.0.9:80\"].url=http://10.0.0.9:80'",
+    )
+
+
+def put(own: ArgumentParser) -> None:
+    own.add_argument("file", type=Path, metavar="FILE", help="a whole configuration; - for stdin")
+
+
+def revision(own: ArgumentParser) -> None:
+    own.add_argument("revision", type=int, metavar="REVISION", help="as `balancer config history` numbers them")
+
+
+def maybe_revision(own: ArgumentParser) -> None:
+    own.add_argument("revision", nargs="?", type=int, metavar="REVISION", help="(default: the one that is on trial)")
+
+
+def path(own: ArgumentParser) -> None:
+    own.add_argument(
+        "path", metavar="PATH", help="a setting, such as pools.app.servers.10.0.0.1:80.weight, or a part: pools.app"
+    )
+
+
+def save(own: ArgumentParser) -> None:
+    own.add_argument("--dry-run", action="store_true", help="only say whether it is possible, and what would be saved")
+
+
+def clear(own: ArgumentParser) -> None:
+    own.add_argument("pool", nargs="?", metavar="POOL", help="only what is about this pool (default: everything)")
+    own.add_argument("--dry-run", action="store_true", help="only say what would be taken back")
+
+
+def new_key(own: ArgumentParser) -> None:
+    own.add_argument(
+        "--role",
+        choices=("viewer", "operator", "admin"),
+        default="viewer",
+        help="what it allows: reading; draining and probing too; everything (default: %(default)s)",
+    )
+    own.add_argument("--id", help="its name in lists, logs and the audit trail (default: a random one)")
+    own.add_argument("--expires", metavar="DATE", help="the last day on which it works, by UTC, such as 2027-01-31")
+    own.add_argument(
+        "--network",
+        dest="networks",
+        metavar="NETWORK",
+        action="append",
+        default=[],
+        help="where it may be used from, such as 10.0.0.0/8; may be given several times (default: from everywhere)",
+    )
+    own.add_argument(
+        "--offline", action="store_true", help="ask no balancer: print an entry for balancer.yaml, not in force yet"
+    )
+
+
+def revoke(own: ArgumentParser) -> None:
+    own.add_argument("id", metavar="ID", help="as `balancer key list` names it")
+    own.add_argument("--last", action="store_true", help="also when it is the last key of role admin")
+
+
+def ready(own: ArgumentParser) -> None:
+    own.add_argument("--ready", action="store_true", help="ask whether it takes traffic, not only whether it lives")
+
+
+def verbose(own: ArgumentParser) -> None:
+    own.add_argument("-v", "--verbose", action="store_true", help="with Python, the system and the packages used")
+
+
+def api_key(own: ArgumentParser) -> None:
+    own.add_argument("name", metavar="NAME", help="by which logs and servers know it, such as acme")
+    own.add_argument("--expires", metavar="DATE", help="its last day, such as 2027-01-31 (default: never)")
+    own.add_argument(
+        "--network",
+        dest="networks",
+        metavar="NETWORK",
+        action="append",
+        default=[],
+        help="whose clients may use it, such as 192.0.2.0/24; may be given more than once (default: all)",
+    )
