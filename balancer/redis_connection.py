@@ -128,6 +128,14 @@ class Reach:
 
 
 async def disconnect(connection: AbstractConnection) -> None:
+    """Be rid of it at once, with what it was not sent yet.
+
+    A transport that is only closed waits until that is taken, and whoever writes waits with it: for good, where a
+    server reads no more. redis-py has no other way to its transport.
+    """
+    writer = connection._writer
+    if writer is not None:
+        writer.transport.abort()
     try:
         await connection.disconnect(nowait=True)
     except (RedisError, OSError):  # it is gone, which is what was wanted

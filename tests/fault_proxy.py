@@ -29,6 +29,11 @@ class FaultProxy:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    def deafen(self) -> None:
+        """Read no more on connections that are open; new ones are as ever."""
+        for writer in self._open:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # of sockets it is there
+
     def cut(self) -> None:
         """Reset every connection that is open."""
         for writer in self._open:

@@ -409,6 +409,16 @@ async def test_a_black_hole_is_a_deadline_and_then_an_open_breaker(redis_server:
         assert await ask(gateway, "ECHO", "a") == b"a"
 
 
+async def test_a_server_that_reads_no_more_is_left_for_another_connection(redis_server: RedisServer) -> None:
+    async with fault_proxy(redis_server.port) as proxy, gateway_to(proxy.url, SHORT) as gateway:
+        await ask(gateway, "PING")
+        before = proxy.connections
+        proxy.deafen()
+        await asyncio.wait([gateway.run("SET", n, b"x" * 1_000_000) for n in range(20)])  # more than sockets hold
+        assert await ask(gateway, "ECHO", "a") == b"a"
+        assert proxy.connections > before
+
+
 async def test_a_full_server_refuses_writes_and_still_answers(redis_server: RedisServer) -> None:
     async with gateway_to(redis_server.url) as gateway:
         await gateway.run("SET", "a", "1")
