@@ -7,16 +7,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from heapq import merge
 from itertools import islice
 from operator import attrgetter
 from typing import Final, Literal
 
 import orjson
-import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from api.trail_file import TrailFile
+from api.trail_queue import TrailQueue
 from balancer.guards.address import client_key
 from balancer.guards.gcra import Gcra
 from balancer.telemetry.program_log import harmless
@@ -26,19 +25,16 @@ from config.diff import Change
 ACTS: Final = 1000
 """Lines about changes that are in memory; more are in the file."""
 DENIALS: Final = 500
-"""Lines about who was not let in. They have a place of their own: a flood of them pushes out no change."""
+"""Lines about who was not let in. They have a place and a file of their own: a flood of them pushes out no change."""
 CHANGES: Final = 100
 """Values of one change that are told; `more` has the number of the others."""
 LONGEST: Final = 500
 """Characters of one value, path or detail."""
-WAITING: Final = 1000
-"""Lines that wait for the disk; none of them is about a change that is not made yet."""
 BURST, PACE = 20, 10.0
 """Denials of one address that are noted at once, and seconds for each further one; others are counted."""
 BURST_OF_ALL, PACE_OF_ALL = 200, 1.0
 
 Phase = Literal["intent", "done", "denied"]
-log = structlog.get_logger("balancer.api")
 
 
 class Unwritten(Exception):
@@ -102,7 +98,7 @@ class Matter:
 
 
 class AuditTrail:
-    """Lines in memory and, with a file, on disk.
+    """Lines in memory and, with a file, on disk: changes in that one, and who was not let in in another beside it.
 
     `intent` is on disk before anything is done: a change that could not be noted is not made, since whoever can fill a
     disk could else act unseen. What comes after the act, and denials, can be lost with the disk: that is counted and
@@ -115,34 +111,41 @@ class AuditTrail:
         clock: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._file = file
+        self.counts: Counter[str] = Counter(written=0, failed=0, unnoted=0)
+        self._file: TrailQueue | None = None
+        self._denied_file: TrailQueue | None = None
         self._clock = clock
         self._wall = wall
         self._acts: deque[Line] = deque(maxlen=ACTS)
         self._denials: deque[Line] = deque(maxlen=DENIALS)
         self._last = 0
-        self._waiting: deque[bytes] = deque()
-        self._writing = asyncio.Lock()
-        self._reopen = False
         self._per_address = Gcra(PACE, BURST, 4096)
         self._of_all = Gcra(PACE_OF_ALL, BURST_OF_ALL, 1)
         self._unnoted = 0
-        self.counts: Counter[str] = Counter(written=0, failed=0, unnoted=0)
-        self.failing: str | None = None
-        """Why the file can not be written; None while it can."""
         if file is not None:
-            self._recall(file.tail())
+            denied = file.beside("denied")
+            self._recall(file.tail() + denied.tail())
+            self._file = TrailQueue(
+                file, self.counts, "the audit trail cannot be written: changes over the API are refused"
+            )
+            self._denied_file = TrailQueue(denied, self.counts, "who is not let in cannot be noted on disk")
 
     @property
     def name(self) -> str | None:
         """The path of the file."""
-        return str(self._file.path) if self._file is not None else None
+        return str(self._file.file.path) if self._file is not None else None
+
+    @property
+    def failing(self) -> str | None:
+        """Why the file can not be written; None while it can."""
+        return self._file.failing if self._file is not None else None
 
     async def intend(self, matter: Matter) -> None:
         """Note what is about to be done. Unwritten: it can not be noted, and must not be done."""
         line = self._line("intent", matter)
         try:
-            await self._write(_encoded(line), lasting=True)
+            if self._file is not None:
+                await self._file.write(_encoded(line), lasting=True)
         except OSError as error:
             raise Unwritten(
                 f"the audit trail {self.name} cannot be written: {error.strerror or error}; make room, or let "
@@ -154,8 +157,9 @@ class AuditTrail:
         """Note how it ended."""
         line = self._line("done", matter, status, detail, changes)
         self._acts.append(line)
-        self._wait(_encoded(line))
-        await self.flush()
+        if self._file is not None:
+            self._file.wait(_encoded(line))
+            await self._file.flush()
 
     def denied(self, matter: Matter, status: int, detail: str) -> None:
         """Note that somebody was not let in, unless there are too many of them to be noted."""
@@ -166,30 +170,32 @@ class AuditTrail:
             return
         line = self._line("denied", matter, status, detail)
         self._denials.append(line)
-        self._wait(_encoded(line))
+        if self._denied_file is not None:
+            self._denied_file.wait(_encoded(line))
 
     async def flush(self) -> None:
         """Write what waits; it never raises."""
-        if self._file is None or not self._waiting:
-            return
-        try:
-            await self._write(b"", lasting=False)
-        except OSError:
-            pass  # it has been said, and counted
+        for queue in self._queues:
+            await queue.flush()
 
     def reopen(self) -> None:
         """Go on in a new file of the same name; the old one was moved away."""
-        self._reopen = True
+        for queue in self._queues:
+            queue.reopen()
 
     async def close(self) -> None:
-        await self.flush()
-        if self._file is not None:
-            self._file.close()
+        for queue in self._queues:
+            await queue.close()
 
     def lines(self, before: int | None = None) -> Iterator[Line]:
         """What is in memory, the latest first; with `before`, what is older than that."""
-        newest = merge(reversed(self._acts), reversed(self._denials), key=attrgetter("seq"), reverse=True)
+        # Not in their order yet: an intent is there once it is on disk, and others may have come meanwhile.
+        newest = sorted((*self._acts, *self._denials), key=attrgetter("seq"), reverse=True)
         return (line for line in newest if before is None or line.seq < before)
+
+    @property
+    def _queues(self) -> tuple[TrailQueue, ...]:
+        return tuple(queue for queue in (self._file, self._denied_file) if queue is not None)
 
     def _line(
         self,
@@ -218,50 +224,8 @@ class AuditTrail:
             unnoted=unnoted,
         )
 
-    def _wait(self, data: bytes) -> None:
-        if self._file is None:
-            return
-        if len(self._waiting) >= WAITING:
-            self.counts["failed"] += 1
-        else:
-            self._waiting.append(data)
-
-    async def _write(self, data: bytes, *, lasting: bool) -> None:
-        """What waits, and then `data`. OSError: what waited still does, and `data` is not written."""
-        if self._file is None:
-            return
-        async with self._writing:
-            waiting = list(self._waiting)
-            if not waiting and not data:
-                return
-            try:
-                await asyncio.to_thread(self._append, b"".join((*waiting, data)), lasting)
-            except OSError as error:
-                self._complain(error.strerror or str(error))
-                raise
-            for _ in waiting:
-                self._waiting.popleft()
-            self.counts["written"] += len(waiting) + bool(data)
-        if self.failing is not None:
-            self.failing = None
-            log.info("the audit trail is written again", file=self.name)
-
-    def _append(self, lines: bytes, lasting: bool) -> None:
-        """In a thread of its own."""
-        assert self._file is not None
-        if self._reopen:
-            self._reopen = False
-            self._file.close()
-        self._file.write(lines, lasting=lasting)
-
-    def _complain(self, why: str) -> None:
-        self.counts["failed"] += 1
-        if self.failing != why:
-            self.failing = why
-            log.error("the audit trail cannot be written: changes over the API are refused", file=self.name, reason=why)
-
     def _recall(self, tail: bytes) -> None:
-        """Go on after the last lines of the file."""
+        """Go on after the last lines of the files."""
         for raw in tail.splitlines():
             try:
                 line = _LINE.validate_json(raw)

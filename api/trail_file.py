@@ -28,6 +28,10 @@ class TrailFile:
         self._kept = kept
         self._fd: int | None = None
 
+    def beside(self, word: str) -> TrailFile:
+        """Another one, `audit-word.jsonl`, which takes with the one before it no more than one file of this does."""
+        return TrailFile(self.path.with_name(f"{self.path.stem}-{word}{self.path.suffix}"), self._size // 2, 2)
+
     def write(self, lines: bytes, *, lasting: bool) -> None:
         """Append whole lines; OSError: none of them is there. `lasting`: not before the disk has them."""
         fd = self._opened()

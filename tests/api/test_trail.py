@@ -1,5 +1,6 @@
 """Who has changed what, and who was not let in: on disk before it is done, in memory, bounded."""
 
+import asyncio
 import json
 import os
 import stat
@@ -10,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.auth import new_key
-from api.trail import ACTS, BURST, BURST_OF_ALL, DENIALS, LONGEST, PACE, WAITING, Actor, AuditTrail, Matter, Unwritten
-from api.trail_file import TrailFile
+from api.trail import ACTS, BURST, BURST_OF_ALL, DENIALS, LONGEST, PACE, Actor, AuditTrail, Matter, Unwritten
+from api.trail_file import KEPT, TrailFile
+from api.trail_queue import WAITING, TrailQueue
 from config.diff import Change
 from tests.api.desk import SERVERS, Clock, Desk
 from tests.api.raw import ask
@@ -25,6 +27,10 @@ def matter(id_: str = "deploy", address: str = "127.0.0.1", path: str = "/x") ->
 
 def written(file: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
 
 
 def trail(file: Path | None = None, clock: Clock | None = None) -> AuditTrail:
@@ -188,7 +194,8 @@ async def test_the_trail_is_read_page_by_page_and_by_who_it_was(desk: Desk) -> N
 async def test_a_change_that_can_not_be_noted_is_not_made_and_this_is_said_loudly(desk: Desk, tmp_path: Path) -> None:
     folder = tmp_path / "audit.jsonl"
     folder.mkdir()
-    desk.services.trail._file = TrailFile(folder)
+    known = desk.services.trail
+    known._file = TrailQueue(TrailFile(folder), known.counts, "the audit trail cannot be written")
     with capture_logs() as logged:
         answer = await desk.ask("POST", f"{SERVERS}/a/drain")
     assert answer.status == 507
@@ -225,10 +232,10 @@ async def test_what_is_done_stays_done_when_its_end_can_not_be_noted(tmp_path: P
 
 
 async def test_what_waits_for_a_disk_is_bounded(tmp_path: Path) -> None:
-    file = tmp_path / "audit.jsonl"
+    file = tmp_path / "audit-denied.jsonl"
     file.mkdir()
     clock = Clock()
-    found = trail(file, clock)
+    found = trail(tmp_path / "audit.jsonl", clock)
     for number in range(WAITING + 5):
         found.denied(matter(address=f"10.0.{number >> 8}.{number & 255}"), 401, "x")
         clock.now += 1.0
@@ -238,6 +245,20 @@ async def test_what_waits_for_a_disk_is_bounded(tmp_path: Path) -> None:
     file.rmdir()
     await found.close()
     assert len(written(file)) == WAITING
+
+
+async def test_changes_go_on_while_denials_can_not_be_noted(tmp_path: Path) -> None:
+    (tmp_path / "audit-denied.jsonl").mkdir()
+    found = trail(tmp_path / "audit.jsonl")
+    found.denied(matter(), 401, "x")
+    with capture_logs() as logged:
+        await found.flush()
+    assert [entry["event"] for entry in logged] == ["who is not let in cannot be noted on disk"]
+    assert found.failing is None
+    await found.intend(matter("next"))
+    assert [line["actor"]["id"] for line in written(tmp_path / "audit.jsonl")] == ["next"]  # type: ignore[index]
+    with capture_logs():
+        await found.close()
 
 
 # Bounds.
@@ -261,6 +282,45 @@ async def test_a_flood_of_denials_is_counted_and_pushes_no_change_out(tmp_path: 
     found.denied(matter(address="192.0.2.1"), 401, "x")
     assert next(found.lines()).address == "192.0.2.1"
     assert [line.actor.id for line in found.lines() if line.phase == "intent"] == ["first"]
+    await found.close()
+
+
+async def test_no_number_of_denials_takes_a_change_from_the_disk(tmp_path: Path) -> None:
+    size, clock = 64 * 1024, Clock()
+    found = AuditTrail(TrailFile(tmp_path / "audit.jsonl", size), clock)
+    await found.intend(matter("first"))
+    await found.done(matter("first"), 200, None, [])
+    for number in range(KEPT * size // 1000):  # which is less than a line has
+        clock.now += 1.0
+        found.denied(matter(address=f"10.0.{number >> 8}.{number & 255}", path="/" + "\u0800" * 499), 401, "x")
+        await found.flush()
+    await found.close()
+    assert found.counts["failed"] == found.counts["unnoted"] == 0
+    sizes = {path.name: path.stat().st_size for path in files(tmp_path)}
+    assert [line["phase"] for line in written(tmp_path / "audit.jsonl")] == ["intent", "done"]
+    assert sorted(sizes) == ["audit-denied.jsonl", "audit-denied.jsonl.1", "audit.jsonl"]
+    assert sizes["audit-denied.jsonl"] + sizes["audit-denied.jsonl.1"] <= size
+
+
+async def test_a_restart_goes_on_after_the_last_line_of_either_file(tmp_path: Path) -> None:
+    found = trail(tmp_path / "audit.jsonl")
+    await found.intend(matter("first"))
+    found.denied(matter("second"), 401, "x")
+    await found.close()
+    again = trail(tmp_path / "audit.jsonl")
+    assert [(line.seq, line.phase) for line in again.lines()] == [(2, "denied"), (1, "intent")]
+    await again.intend(matter("third"))
+    assert next(again.lines()).seq == 3
+    await again.close()
+
+
+async def test_lines_come_in_their_order_however_long_the_disk_took(tmp_path: Path) -> None:
+    found = trail(tmp_path / "audit.jsonl")
+    slow = asyncio.create_task(found.intend(matter("slow")))
+    await asyncio.sleep(0)  # it has its number, and waits for the disk
+    await asyncio.gather(found.done(matter("other"), 200, None, []), slow)
+    assert [line.seq for line in found.lines()] == [2, 1]
+    assert [line.seq for line in found.lines(before=2)] == [1]
     await found.close()
 
 

@@ -599,7 +599,7 @@ def test_nothing_that_is_sent_makes_a_line_of_a_log_or_steers_a_terminal(house: 
         house.ask(request("POST", f"{LB}/pools/{path}/servers", house.key("admin"), b"{}"), stranger)
         house.ask(request("GET", STATUS, {"X-API-Key": raw}), stranger)
         house.ask(request("GET", STATUS, house.key("viewer"), host=raw), stranger)
-    for file in (house.log, house.folder / "audit.jsonl"):
+    for file in (house.log, house.folder / "audit-denied.jsonl"):
         lines = file.read_text().split("\n")[:-1]
         assert len(lines) > 3
         assert all(line.isprintable() for line in lines)

@@ -415,8 +415,9 @@ def test_what_was_done_has_left_traces_to_be_searched(driven: Drive) -> None:
     for word in ("strategy_failed", "reload refused", "a wrong key", "admin_call"):
         assert word in log, word
     assert "/nobody?token=***&password=***" in house.access.read_text()
+    assert '"denied"' in (house.folder / "audit-denied.jsonl").read_text()
     audit = (house.folder / "audit.jsonl").read_text()
-    for word in ('"denied"', '"begin_session"', '"create_key"', '"reload_config"', '"SIGHUP"'):
+    for word in ('"begin_session"', '"create_key"', '"reload_config"', '"SIGHUP"'):
         assert word in audit, word
     assert (house.folder / "keys.json").exists()
     said = driven.said
@@ -451,7 +452,7 @@ NOT_OURS: Final = ("balancer.yaml", "probe.txt", "plug.py", "program.log", "acce
 
 def test_what_is_kept_has_no_secret_and_is_for_its_owner_alone(driven: Drive) -> None:
     kept = [path for path in driven.house.folder.iterdir() if path.is_file() and path.name not in NOT_OURS]
-    assert {"audit.jsonl", "keys.json"} <= {path.name for path in kept}
+    assert {"audit.jsonl", "audit-denied.jsonl", "keys.json"} <= {path.name for path in kept}
     for path in kept:
         assert path.stat().st_mode & 0o077 == 0, path
         found = driven.planted.found(path.read_text(errors="replace"))
