@@ -328,6 +328,7 @@ class Plane:
     def _second(self, now: float) -> None:
         self.reception.refresh_date()
         self.reception.cache.second_passed(now)
+        self.watch.limiter.second_passed(now)
         self.entrance.second_passed(now)
         self.issuers.second_passed(now)
         self._look_at_certificates()

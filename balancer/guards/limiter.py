@@ -127,6 +127,7 @@ class Policy:
         exempts = bool(settings.exempt)
         counts = settings.concurrency is not None
         limits = settings.rate is not None
+        dry_run = settings.dry_run
         tells = limits and settings.fields == "always"
 
         def step(head: RequestHead, client: Client, decision: Decision) -> Verdict:
@@ -141,18 +142,24 @@ class Policy:
                 stands_out = self._stands_out(key, decision)
                 if stands_out is not False:
                     return stands_out
+            within = True
             if counts and cost:
                 refusal = self._enter(key, decision)
                 if refusal is not None:
-                    return refusal
+                    if not dry_run:
+                        return refusal
+                    within = False
             if limits and (said := take(key, cost, decision.moment)):
                 if isinstance(said, float):
+                    if not within:
+                        return None  # it has been counted
                     refusal = self.over(key, said)
                     if refusal is None:
                         decision.guarded = DRY_RUN
                     return refusal
                 return None if isinstance(said, Counted) else said
-            decisions["allowed"] += 1
+            if within:
+                decisions["allowed"] += 1
             if tells:
                 decision.extra += self._told(key, decision.moment)
             return None
@@ -184,21 +191,23 @@ class Policy:
         return False
 
     def _enter(self, key: str, decision: Decision) -> Refusal | None:
-        """Give the request a place, until it is over; or say that there is none."""
+        """Give the request a place, until it is over; or say that there is none, and in a dry run give one all the same."""
         places = self.places
         held = places.get(key, 0)
         assert self.settings.concurrency is not None  # else nobody asks
+        refusal = None
         if held >= self.settings.concurrency:
+            refusal = self._refusal(1.0, CONCURRENCY, "too many requests are under way at the same time")
             if not self.settings.dry_run:
                 self.tally.refused(CONCURRENCY, key)
-                return self._refusal(1.0, CONCURRENCY, "too many requests are under way at the same time")
+                return refusal
             self.tally.refused(DRY_RUN, key)
             decision.guarded = DRY_RUN
         places[key] = held + 1
         if decision.holds is None:
             decision.holds = []
         decision.holds.append(Hold(self, key))
-        return None
+        return refusal
 
     def over(self, key: str, wait: float, word: str = "limited") -> Refusal | None:
         """The bucket has not enough for the request; it is counted as that word."""
@@ -243,10 +252,16 @@ class Policy:
             if self.shared is not None:
                 self.shared.forget(key)
             return named_key
+        self.expire(now)
         if len(self.rulings) >= MOST_ORDERS:
-            self.rulings.pop(next(iter(self.rulings)))
+            raise ValueError(f"is one too many: {MOST_ORDERS} exceptions from {self.name} hold already")
         self.rulings[key] = Standing(ruling.order, now + ruling.seconds)
         return named_key
+
+    def expire(self, now: float) -> None:
+        """Drop the orders that have ended."""
+        for key in [key for key, standing in self.rulings.items() if standing.until <= now]:
+            del self.rulings[key]
 
     def known(self) -> Iterator[str]:
         """Keys that an operator may see: those with orders, and those that were refused."""
@@ -269,6 +284,12 @@ class Limiter:
             else:
                 policy.configure(one)
             self.policies[name] = policy
+
+    def second_passed(self, now: float) -> None:
+        """Once a second: orders end by themselves."""
+        for policy in self.policies.values():
+            if policy.rulings:
+                policy.expire(now)
 
     def obey(self, ruling: Ruling, secret: bytes, now: float) -> NamedKey:
         """See `Policy.obey`."""

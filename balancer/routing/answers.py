@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from balancer.guards.address import Networks
 from balancer.http1.canned import TEXT
 from balancer.http1.head import RequestHead
 from balancer.http1.paths import match_path
 from config.schema import Maintenance, Rewrite
 from config.schema import Route as RouteSettings
-from config.values import Network
 
 _NAME: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MANY_SLASHES: Final = re.compile(rb"\A/{2,}")
@@ -28,7 +28,7 @@ class FixedAnswer:
         self.body = body
         self.content_type = content_type
         self.extra = extra  # complete field lines
-        self.allow: tuple[Network, ...] = ()  # clients that are let through all the same
+        self.allow = Networks(())  # of clients that are let through all the same
         self._location: str | None = None
         self._captures: re.Pattern[bytes] | None = None
 
@@ -49,7 +49,7 @@ class FixedAnswer:
     def for_maintenance(cls, maintenance: Maintenance) -> FixedAnswer:
         extra = b"Retry-After: %d\r\n" % round(maintenance.retry_after)
         answer = cls(maintenance.status, maintenance.body.encode(), maintenance.content_type.encode(), extra)
-        answer.allow = maintenance.allow
+        answer.allow = Networks(maintenance.allow)
         return answer
 
     def fields(self, head: RequestHead) -> bytes:

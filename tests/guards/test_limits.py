@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import pytest
 
+from balancer.decision import Decision
+from balancer.guards import limiter
 from balancer.guards.keys import short
+from balancer.guards.limiter import Policy
+from balancer.guards.rulings import Ruling
+from config.schema import RateLimit, RouteLimit
 from tests.guards.sites import ask, from_trusted, guarded, written
 from tests.proxy.wire import Peer, ok, replies
 
@@ -341,3 +347,35 @@ async def test_a_request_that_goes_round_in_circles_is_not_counted_again_and_aga
         vias = b"Via: " + b", ".join([b"1.1 balancer"] * 6)
         assert [(await ask(peer, vias))[0] for _ in range(3)] == [508] * 3
         assert [(await ask(peer))[0] for _ in range(3)] == [200, 200, 429]
+
+
+def step_of(settings: dict[str, object], address: str = "192.0.2.1") -> tuple[Policy, Callable[[float], Decision]]:
+    """A policy, and a way to have it asked about a request of this client at a time."""
+    policy = Policy("one", RateLimit.model_validate(settings))
+    step = policy.step(RouteLimit(policy="one"), "all")
+
+    def ask_at(now: float) -> Decision:
+        decision = Decision("main", address, now)
+        step(None, None, decision)  # type: ignore[arg-type]  # it looks at the address alone
+        return decision
+
+    return policy, ask_at
+
+
+def test_a_dry_run_counts_each_request_once() -> None:
+    policy, ask_at = step_of({"rate": "1/h", "concurrency": 1, "dry_run": True})
+    told = [ask_at(1.0).guarded for _ in range(4)]
+    assert told == ["", "dry-run", "dry-run", "dry-run"]
+    assert dict(policy.tally.decisions) == {"allowed": 1, "dry-run": 3}
+
+
+def test_orders_end_by_themselves_and_a_standing_one_makes_room_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, _ = step_of({"rate": "1/h"})
+    monkeypatch.setattr(limiter, "MOST_ORDERS", 2)
+    for address, seconds in (("192.0.2.1", 10.0), ("192.0.2.2", 100.0)):
+        policy.obey(Ruling("one", "block", seconds, (address,)), b"secret", 0.0)
+    with pytest.raises(ValueError, match="one too many"):
+        policy.obey(Ruling("one", "block", 5.0, ("192.0.2.3",)), b"secret", 5.0)
+    policy.obey(Ruling("one", "block", 5.0, ("192.0.2.3",)), b"secret", 11.0)
+    policy.expire(50.0)
+    assert list(policy.rulings) == ["192.0.2.2"]
