@@ -96,13 +96,16 @@ def sums(report: Report) -> Sums:
 
 
 def change(before: Sums, after: Sums) -> Sums:
-    """What has come in between; what began anew counts from zero."""
+    """What has come in between; what began anew counts from zero.
+
+    What was under way before may end badly without having been counted in between: no more end badly than end.
+    """
     nothing = Sum()
     found: dict[Key, Sum] = {}
     for key, now in after.items():
         old = before.get(key, nothing)
         total, bad = now.total - old.total, now.bad - old.bad
-        found[key] = Sum(total, bad) if 0 <= bad <= total else now
+        found[key] = Sum(max(total, bad), bad) if min(total, bad) >= 0 else now
     return found
 
 

@@ -93,7 +93,15 @@ def test_what_is_before_any_traffic_is_no_excuse() -> None:
 def test_counts_that_began_anew_count_from_zero(old: Sum, new: Sum) -> None:
     found = change({WHOLE: old}, {WHOLE: new})[WHOLE]
     assert 0 <= found.bad <= found.total
-    assert found in (new, Sum(new.total - old.total, new.bad - old.bad))
+    total, bad = new.total - old.total, new.bad - old.bad
+    assert found == (new if min(total, bad) < 0 else Sum(max(total, bad), bad))
+
+
+def test_what_was_under_way_and_ends_badly_is_not_held_against_a_whole_life() -> None:
+    began = sums(report(attempts=100_000, lost=20_000))  # with attempts that are still open
+    since = change(began, sums(report(attempts=100_001, lost=20_003)))
+    assert since["pool", "p"] == Sum(3, 3)
+    assert risen({("pool", "p"): Sum(1000, 0)}, since) is None, "three are a handful"
 
 
 def test_a_change_is_held_against_the_last_minutes_and_not_against_years() -> None:
