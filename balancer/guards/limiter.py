@@ -191,7 +191,7 @@ class Policy:
         return False
 
     def _enter(self, key: str, decision: Decision) -> Refusal | None:
-        """Give the request a place, until it is over; say that there is none, and in a dry run give one all the same."""
+        """Give the request a place, until it is over; or say that there is none (in a dry run it has one then, too)."""
         places = self.places
         held = places.get(key, 0)
         assert self.settings.concurrency is not None  # else nobody asks
