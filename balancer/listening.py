@@ -7,11 +7,11 @@ import errno
 import os
 import socket
 import stat
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
+from balancer.guards.address import Networks
 from balancer.http1.fields import usual
 from balancer.http1.head import RequestHead
 from balancer.limits.crowd import Crowd, client_network
@@ -110,7 +110,7 @@ class Listener:
         self.body_idle = timeouts.request_body_idle
         self.body_rate = float(limits.body_rate) or NO_RATE
         self.write_idle = timeouts.idle
-        self._trusted = config.trusted_proxies
+        self._trusted = Networks(config.trusted_proxies)
 
     def reserve(self, config: Config) -> None:
         """Keep all clients from speaking in the fields that tell whose certificate one has, or who has been let in.
@@ -237,13 +237,7 @@ class Listener:
             self._crowd.leave(connection.network)
 
     def trusts(self, address: str) -> bool:
-        if not self._trusted:
-            return False
-        try:
-            ip = ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        return any(ip in network for network in self._trusted)
+        return address in self._trusted
 
     def open(self, client: ClientConnection, head: RequestHead) -> Serving | None:
         return self._desk.open(self, client, head)

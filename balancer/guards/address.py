@@ -50,6 +50,8 @@ class Networks:
         self._known: dict[str, bool] = {}
 
     def __contains__(self, address: str) -> bool:
+        if not self._networks:
+            return False
         known = self._known.get(address)
         if known is None:
             ip = parsed(address)

@@ -379,3 +379,11 @@ def test_orders_end_by_themselves_and_a_standing_one_makes_room_for_no_other(mon
     policy.obey(Ruling("one", "block", 5.0, ("192.0.2.3",)), b"secret", 11.0)
     policy.expire(50.0)
     assert list(policy.rulings) == ["192.0.2.2"]
+
+
+async def test_a_trusted_proxy_is_one_in_the_clothes_of_ipv6_too() -> None:
+    async with guarded(BY_CLIENT.replace("[127.0.0.1]", "[127.0.0.1, 10.0.0.0/8]")) as site:
+        peer = await site.connect()
+        assert (await from_trusted(peer, b"192.0.2.1, 10.1.1.1"))[0] == 200
+        assert (await from_trusted(peer, b"192.0.2.1, ::ffff:10.1.1.1"))[0] == 429
+        assert {decision.client for decision in site.decisions} == {"192.0.2.1"}
