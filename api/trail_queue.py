@@ -38,7 +38,13 @@ class TrailQueue:
             self._waiting.append(line)
 
     async def write(self, line: bytes, *, lasting: bool) -> None:
-        """Write what waits, and then `line`. OSError: what waited still does, and `line` is not written."""
+        """Write what waits, and then `line`. OSError: what waited still does, and `line` is not written.
+
+        It goes on to its end when whoever waits is cancelled: so does the thread, and what it wrote has to be known.
+        """
+        await asyncio.shield(self._write(line, lasting))
+
+    async def _write(self, line: bytes, lasting: bool) -> None:
         async with self._writing:
             waiting = list(self._waiting)
             if not waiting and not line:
@@ -69,7 +75,8 @@ class TrailQueue:
 
     async def close(self) -> None:
         await self.flush()
-        self.file.close()
+        async with self._writing:
+            self.file.close()
 
     def _append(self, lines: bytes, lasting: bool) -> None:
         """In a thread of its own."""

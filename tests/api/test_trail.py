@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import stat
+import threading
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -312,6 +314,30 @@ async def test_a_restart_goes_on_after_the_last_line_of_either_file(tmp_path: Pa
     await again.intend(matter("third"))
     assert next(again.lines()).seq == 3
     await again.close()
+
+
+async def test_a_line_is_written_once_although_whoever_waited_for_it_was_cancelled(tmp_path: Path) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    class Slow(TrailFile):
+        def write(self, lines: bytes, *, lasting: bool) -> None:
+            begun.set()
+            assert go.wait(10)
+            super().write(lines, lasting=lasting)
+
+    counts: Counter[str] = Counter()
+    queue = TrailQueue(Slow(tmp_path / "audit.jsonl"), counts, "x")
+    queue.wait(LINE)
+    flushing = asyncio.create_task(queue.flush())
+    assert await asyncio.to_thread(begun.wait, 10)
+    flushing.cancel()
+    await asyncio.wait([flushing])
+    closing = asyncio.create_task(queue.close())
+    await asyncio.sleep(0)
+    go.set()
+    await closing
+    assert (tmp_path / "audit.jsonl").read_bytes() == LINE
+    assert counts["written"] == 1
 
 
 async def test_lines_come_in_their_order_however_long_the_disk_took(tmp_path: Path) -> None:
