@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from balancer.redis_breaker import FAILURES
 from balancer.redis_cluster import Cluster
-from balancer.redis_connection import Part, Reach, Unreached, packed
+from balancer.redis_connection import Part, Reach, Unreached, ended, packed
 from balancer.redis_deadlines import Ask
 from balancer.redis_listener import Listener
 from balancer.redis_node import MOST, Node, Surroundings
@@ -147,8 +147,7 @@ class Gateway:
         if self._watch is not None:
             await self._watch.close()
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+            await ended(self._looking)
         if self._node is not None:
             await self._node.close()
         if self._cluster is not None:
