@@ -38,10 +38,11 @@ class Issuer:
         self._fetching: asyncio.Task[None] | None = None
         self._asked = float("-inf")
         self._fails = False
+        tally.keys = 0  # whoever had the name before may have had some
 
     def second_passed(self, now: float) -> None:
         """Fetch the keys when it is time: when there are none, or when they are old."""
-        due = self.settings.refresh if self.tally.fetched and not self._fails else SOON
+        due = self.settings.refresh if self.keys and not self._fails else SOON
         if now - self._asked >= due:
             self._begin(now)
 
@@ -68,7 +69,7 @@ class Issuer:
     async def _fetch(self) -> None:
         try:
             keys = parse(await self._answer())
-        except (BadKeys, aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError, ValueError) as error:
+        except Exception as error:  # outermost place of this task: what comes from elsewhere may make anything fail
             self.tally.failures += 1
             if not self._fails:
                 self._fails = True
@@ -138,6 +139,8 @@ class Issuers:
                 del old[name]
                 issuer.settings = settings.jwt
             self.of[name] = issuer
+        for name in self.tallies.keys() - self.of.keys():
+            del self.tallies[name]
         for issuer in old.values():
             leaving = asyncio.get_running_loop().create_task(issuer.close())
             self._leaving.add(leaving)

@@ -63,6 +63,8 @@ class Entrance:
             if known is None or known.settings != one or known.issuer is not issuer or one.forward is not None:
                 known = _Kept(one, issuer, self._way(name, one, pools, issuer))
             self._ways[name] = known
+        for name in self.tallies.keys() - settings.keys():
+            del self.tallies[name]
 
     def step(self, names: Sequence[str]) -> AuthStep:
         """What a route asks: any of these ways lets a request pass."""

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from balancer.guards.keyset import LARGEST, BadKeys, KeySet, parse
 from balancer.guards.token_way import TokenWay
 from balancer.guards.tokens import Fault, UnknownKey, Verified, Verifier
-from balancer.issuers import SOON
+from balancer.issuers import SOON, Issuer
+from balancer.tally import IssuerTally
+from config.auth import Jwt
 from tests.guards.issuer import Shown, claims, issuing, jwk, private, token
 from tests.guards.sites import ask, guarded
 from tests.guards.test_auth import bearer
@@ -265,6 +267,53 @@ async def test_a_reload_keeps_the_keys_of_an_issuer_that_stays() -> None:
         assert (await ask(peer, bearer(one(kid="a"))))[0] == 200
         await site.apply(config.model_copy(update={"auth": {}, "routes": {}}))
         assert site.plane.issuers.of == {}
+
+
+async def test_another_issuer_of_the_same_name_begins_without_keys() -> None:
+    async with issuing(jwk(private("ES256"), kid="a")) as shown, issuing() as other, guarded(users(shown)) as site:
+        await fetched(site, 1)
+        tally = site.plane.issuers.tallies["users"]
+        assert tally.keys == 1
+        other.status = 503
+        assert site.plane.snapshot is not None
+        auth = site.plane.snapshot.config.auth["users"]
+        assert auth.jwt is not None
+        elsewhere = auth.model_copy(update={"jwt": auth.jwt.model_copy(update={"jwks": other.url})})
+        await site.apply(site.plane.snapshot.config.model_copy(update={"auth": {"users": elsewhere}}))
+        await site.until(lambda: tally.failures)
+        assert tally.keys == 0
+        other.status, other.keys = 200, [jwk(private("ES256", 1), kid="b")]
+        let_time_pass(site, SOON)
+        site.plane.issuers.second_passed(time.monotonic())
+        await fetched(site, 2)
+        assert (await ask(await site.connect(), bearer(one(1, "b"))))[0] == 200
+
+
+async def test_what_is_counted_of_names_that_have_left_is_forgotten() -> None:
+    async with issuing(jwk(private("ES256"), kid="a")) as shown, guarded(users(shown)) as site:
+        await fetched(site, 1)
+        assert site.plane.snapshot is not None
+        await site.apply(site.plane.snapshot.config.model_copy(update={"auth": {}, "routes": {}}))
+        assert site.plane.issuers.tallies == site.plane.entrance.tallies == {}
+
+
+async def test_whatever_fails_is_asked_again_soon_and_told() -> None:
+    told: list[tuple[str, str, str]] = []
+
+    class Broken(Issuer):
+        async def _answer(self) -> bytes:
+            raise RuntimeError("not foreseen")
+
+    settings = Jwt.model_validate({"jwks": "http://127.0.0.1:9", "audience": ["shop"]})
+    issuer = Broken("users", settings, IssuerTally(), lambda *event: told.append(event))
+    issuer.second_passed(1000.0)
+    done = asyncio.Event()
+    assert issuer.ask_anew(done.set)
+    await done.wait()
+    assert told == [("issuer_unreachable", "users", "not foreseen; no token can be checked")]
+    issuer.second_passed(1000.0 + SOON)
+    assert issuer.ask_anew(lambda: None), "it is being asked again"
+    await issuer.close()
 
 
 # Sets of keys.
