@@ -8,8 +8,6 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from pydantic import JsonValue, TypeAdapter
-
 from api.config_models import (
     ChangeQuery,
     CheckAnswer,
@@ -37,13 +35,13 @@ from api.operation import Call, Operation, Reply, if_match, matches
 from api.problems import Fault, Problem
 from api.requests import PoolQuery
 from api.services import Services
+from api.shown_config import ShownConfig, changes_of
 from api.status import provisional
 from api.translation import as_problems, fault_of
 from balancer import changes
 from balancer.revisions import Revised, Terms
 from config.amend import Amended, Basis, amended, read_body, replaced
-from config.diff import Change, diff
-from config.document import document
+from config.diff import diff
 from config.nodes import Table
 from config.problems import ConfigError
 from config.problems import Problem as Found
@@ -56,7 +54,6 @@ PATCH = ("application/merge-patch+json", "application/json", *YAML)
 WHOLE = ("application/json", *YAML)
 TOLD = 1000
 """Warnings and problems of one answer: it must not be many times as large as what it is about."""
-_DOCUMENT = TypeAdapter(dict[str, JsonValue])
 
 
 class Making(Protocol):
@@ -70,6 +67,7 @@ class Configuration:
 
     def __init__(self, services: Services) -> None:
         self._control = services.control
+        self._shown = ShownConfig(services.control)
 
     def operations(self) -> tuple[Operation, ...]:
         unkept = {507: "The change could not be kept on disk, and so was not made."}
@@ -164,27 +162,27 @@ class Configuration:
 
         The ETag stays the same until something changes that is not the state of a server. `***` stands for a secret.
         """
-        return self._shown(query.source)
+        return await self._show(query.source)
 
-    def _shown(self, source: Source = "running") -> Reply[ConfigAnswer]:
+    async def _show(self, source: Source = "running") -> Reply[ConfigAnswer]:
         control = self._control
         loaded = control.loaded
         running = source == "running"
         latest = control.revisions.history.latest
-        config = control.snapshot.config if running else loaded.config
+        tag = control.revisions.etag if running else control.revisions.file_etag
         answer = ConfigAnswer(
             generation=control.snapshot.generation,
             revision=latest.number if latest is not None else None,
             source=source,
             file=str(loaded.file) if loaded.file is not None else None,
-            config=_DOCUMENT.validate_python(document(config)),
-            overlay=_changes(control.overlay_changes()),
+            config={},  # these two take their time, and are of the same moment as the rest
+            overlay=[],
             provisional=provisional(self._control.revisions),
             restart_required=list(control.restart_required),
             warnings=_warnings(control.base.warnings if running else loaded.warnings),
         )
-        tag = control.revisions.etag if running else control.revisions.file_etag
-        return Reply(answer, headers={"ETag": tag})
+        told = await self._shown.told(source)
+        return Reply(answer.model_copy(update=told._asdict()), headers={"ETag": tag})
 
     async def patch_config(self, call: Call, query: ChangeQuery, body: bytes) -> Reply[RevisedAnswer]:
         """Change some settings, by a merge patch (RFC 7396) over the configuration in force.
@@ -227,14 +225,14 @@ class Configuration:
         """Keep the change that is on trial: it stays in force, and survives a restart."""
         with as_problems():
             await self._control.revisions.confirm(body.revision if body is not None else None, call.author)
-        return self._shown()
+        return await self._show()
 
     def _revised(self, revised: Revised, dry_run: bool) -> Reply[RevisedAnswer]:
         answer = RevisedAnswer(
             dry_run=dry_run,
             revision=revised.revision,
             generation=self._control.snapshot.generation,
-            changes=_changes(revised.changes),
+            changes=changes_of(revised.changes),
             effects=list(revised.effects),
             provisional=provisional(self._control.revisions),
             restart_required=list(revised.restart_required),
@@ -252,9 +250,9 @@ class Configuration:
         except ConfigError as error:
             problems = _warnings(error.problems)
         else:
-            disk = _changes(found)
+            disk = changes_of(found)
         overlay = await asyncio.to_thread(control.overlay_changes)
-        return DiffAnswer(running=_changes(overlay), file=disk, problems=problems)
+        return DiffAnswer(running=changes_of(overlay), file=disk, problems=problems)
 
     async def config_history(self, call: Call) -> HistoryAnswer:
         """The last ten configurations, the latest first: who made each, when, and what it changed."""
@@ -265,7 +263,7 @@ class Configuration:
                 at=one.at,
                 author=one.author,
                 cause=one.cause,
-                changes=_changes(one.changes),
+                changes=changes_of(one.changes),
                 more=one.more,
                 provisional=one.provisional,
                 note=one.note or None,
@@ -283,7 +281,7 @@ class Configuration:
             reloaded = await self._control.reload(call.author)
         return ReloadAnswer(
             generation=reloaded.generation,
-            changes=_changes(reloaded.changes),
+            changes=changes_of(reloaded.changes),
             restart_required=list(reloaded.restart_required),
             warnings=_warnings(reloaded.warnings),
         )
@@ -340,24 +338,18 @@ class Configuration:
         terms = Terms(call.author, matches(call), query.dry_run)
         with as_problems():
             changes_ = await self._control.revisions.save(terms)
-        answer = SavedAnswer(dry_run=query.dry_run, file=str(self._control.loaded.file), changes=_changes(changes_))
+        answer = SavedAnswer(dry_run=query.dry_run, file=str(self._control.loaded.file), changes=changes_of(changes_))
         return Reply(answer, headers={"ETag": self._control.revisions.etag})
 
     async def clear_overlay(self, call: Call, query: PoolQuery) -> Reply[ConfigAnswer]:
         """Take back what the API has changed, in one pool or everywhere."""
         with as_problems():
             await self._control.change(changes.clear(query.pool), call.author)
-        return self._shown()
+        return await self._show()
 
 
 def _terms(call: Call, query: ChangeQuery) -> Terms:
     return Terms(call.author, matches(call), query.dry_run, query.confirm)
-
-
-def _changes(found: Iterable[Change]) -> list[ConfigChange]:
-    return [
-        ConfigChange(path=change.path, before=change.before, after=change.after, stale=change.stale) for change in found
-    ]
 
 
 def _warnings(found: Iterable[Found]) -> list[ConfigWarning]:

@@ -263,7 +263,7 @@ class Revisions:
                 raise Conflict("there is no file to save to: the environment says everything")
             if self.trial is not None:
                 raise Conflict(f"revision {self.trial.revision} is on trial: confirm it or roll it back first")
-            folding = self._describe()
+            folding = await asyncio.to_thread(self._describe)
             if not overlays.stateless(basis.overlay).is_empty:
                 text, loaded, overlay = await asyncio.to_thread(saved, basis, self._environ)
                 if terms.dry_run:
