@@ -308,25 +308,35 @@ class Control:
         """Put an overlay in force over the file, or over another one that has been written, with `settled` as what
         the next start begins with.
 
-        StateError, PublishError: nothing has changed. The caller's turn to change things must have come.
+        StateError, PublishError: nothing has changed, or where the disk fails just then, the log says that it has not
+        been taken back from there. The caller's turn to change things must have come.
         """
         # Kept first: a change in force that the next start forgets is worse than one that is only kept.
         kept, self.settled = self.settled, settled
+        becoming = overlay != self.overlay or base is not self.base
         try:
             if settled != kept:
                 await self._memory.keep(settled)
-        except StateError:
+            if becoming:
+                await self._become(base, overlay, file=file)
+        except BaseException as error:  # a cancellation, too: what is settled and not in force passes for a trial
+            if becoming and self.overlay is overlay and self.base is base:
+                raise  # it is in force, and what failed came after
             self.settled = kept
+            if settled != kept and not isinstance(error, StateError):
+                await self._keep_again(kept)
             raise
-        if overlay == self.overlay and base is self.base:
-            return
+
+    async def _keep_again(self, kept: Overlay) -> None:
+        """Take back from the disk what has not come into force. It never raises: why that did not is what is told."""
         try:
-            await self._become(base, overlay, file=file)
-        except PublishError:
-            self.settled = kept
-            if settled != kept:
-                await self._memory.keep(kept)
-            raise
+            await self._memory.keep(kept)
+        except Exception as error:  # whatever it is, it must not hide why the change was refused
+            log.error(
+                "a change that was refused is still kept",
+                problem=str(error),
+                effect="the next start begins with it, unless another change is kept before",
+            )
 
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
         """Put purges in force. There is nothing of them in a snapshot: what is gone is gone."""

@@ -11,9 +11,10 @@ from balancer.control import PublishError
 from balancer.memory import Memory
 from balancer.preview import Preview
 from balancer.server import ServerKey
+from balancer.snapshot import Snapshot
 from config.overlay import Overlay
 from config.problems import ConfigError
-from config.schema import Health, Server
+from config.schema import Config, Health, Server
 from config.state import StateError, load_overlay
 from tests.control_room import Room, room
 
@@ -396,6 +397,53 @@ async def test_a_change_that_planes_refuse_is_not_kept_either(home: Room) -> Non
     with home.fleet.refusing("pools.web.strategy: can not be built"), pytest.raises(PublishError):
         await control.change(changes.initialize("web", {"x": Server(url="http://127.0.0.1:9")}, "hash"))
     assert (control.snapshot, home.state.read_bytes()) == (before, kept)
+
+
+async def test_a_disk_that_fails_while_a_refusal_is_taken_back_does_not_hide_the_refusal(home: Room) -> None:
+    control = await home.begin()
+
+    def refuse(_: Snapshot) -> tuple[str, ...]:
+        home.state.unlink()
+        home.state.mkdir()  # a folder where the file should be
+        return ("pools.web.strategy: can not be built",)
+
+    home.fleet.refuses = refuse
+    with capture_logs() as logged, pytest.raises(PublishError, match="can not be built"):
+        await control.change(changes.set_state("web", "a", "drained"))
+    assert control.settled == control.overlay == Overlay()
+    told = [entry for entry in logged if entry["event"] == "a change that was refused is still kept"]
+    assert [str(home.state) in entry["problem"] for entry in told] == [True]
+
+
+async def test_a_change_that_is_cancelled_on_its_way_is_neither_kept_nor_taken_for_one_on_trial(home: Room) -> None:
+    control = await home.begin()
+    home.fleet.open.clear()
+    home.fleet.arrived.clear()
+    change = asyncio.create_task(control.change(changes.set_state("web", "a", "drained")))
+    await home.fleet.arrived.wait()
+    change.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await change
+    home.fleet.open.set()
+    assert control.settled == control.overlay == load_overlay(home.state)[0] == Overlay()
+
+
+async def test_a_change_that_is_cancelled_once_it_is_in_force_stays_and_is_kept(home: Room) -> None:
+    control = await home.begin()
+    told = asyncio.Event()
+
+    async def applied(_: Config) -> None:
+        told.set()
+        await asyncio.Event().wait()
+
+    control._applied = applied
+    change = asyncio.create_task(control.change(changes.add_server("web", "c", Server(url="http://127.0.0.1:9"))))
+    await told.wait()
+    change.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await change
+    assert "c" in home.fleet.snapshot.config.pools["web"].servers
+    assert control.settled == control.overlay == load_overlay(home.state)[0] != Overlay()
 
 
 async def test_a_change_that_can_not_be_kept_is_not_made(home: Room) -> None:
