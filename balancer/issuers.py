@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Final
 
@@ -17,22 +17,44 @@ from config.auth import Auth, Jwt
 SOON: Final = 10.0
 """Seconds between two attempts, at least: tokens with made-up keys must not become requests to the issuer."""
 Tell = Callable[[str, str, str], None]
+Fetch = Callable[[Jwt], Awaitable[bytes]]
 UNREACHABLE: Final = "issuer_unreachable"
 REACHABLE: Final = "issuer_reachable"
 OF_ISSUERS: Final = frozenset((UNREACHABLE, REACHABLE))
 
 
+async def fetch(settings: Jwt) -> bytes:
+    """What is at the address of the keys, up to a little more than may be."""
+    assert settings.jwks is not None
+    timeout = aiohttp.ClientTimeout(total=settings.timeout)
+    context: ssl.SSLContext | bool = True
+    if settings.ca is not None:
+        context = await asyncio.to_thread(ssl.create_default_context, cafile=settings.ca)
+    headers = {"Accept": "application/jwk-set+json, application/json"}
+    jar = aiohttp.DummyCookieJar()
+    async with (
+        aiohttp.ClientSession(timeout=timeout, headers=headers, cookie_jar=jar) as session,
+        session.get(settings.jwks, ssl=context, allow_redirects=False) as answer,  # elsewhere could be anywhere
+    ):
+        if answer.status != 200:
+            raise BadKeys(f"it answered {answer.status}")
+        data = b""
+        while len(data) <= LARGEST and (more := await answer.content.read(LARGEST + 1 - len(data))):
+            data += more
+        return data
+
+
 class Issuer:
     """One of them. The keys are there as soon as it has answered once; after that the last good ones stay."""
 
-    def __init__(self, name: str, settings: Jwt, tally: IssuerTally, tell: Tell) -> None:
+    def __init__(self, name: str, settings: Jwt, tally: IssuerTally, tell: Tell, fetch: Fetch = fetch) -> None:
         """`tell` hears when it cannot be asked, and when it can again: event, where, detail."""
         assert settings.jwks is not None  # others have their keys in the configuration
         self.name = name
         self.settings = settings
         self.keys = KeySet()
         self.tally = tally
-        self._url = settings.jwks
+        self._ask = fetch
         self._tell = tell
         self._waiting: list[Callable[[], None]] = []
         self._fetching: asyncio.Task[None] | None = None
@@ -68,7 +90,7 @@ class Issuer:
 
     async def _fetch(self) -> None:
         try:
-            keys = parse(await self._answer())
+            keys = parse(await self._ask(self.settings))
         except Exception as error:  # outermost place of this task: what comes from elsewhere may make anything fail
             self.tally.failures += 1
             if not self._fails:
@@ -84,25 +106,6 @@ class Issuer:
             self._tell(REACHABLE, self.name, f"{len(keys)} keys")
         if keys != self.keys:  # the same ones are no news, and what was known of tokens stays
             self.keys = keys
-
-    async def _answer(self) -> bytes:
-        settings = self.settings
-        timeout = aiohttp.ClientTimeout(total=settings.timeout)
-        context: ssl.SSLContext | bool = True
-        if settings.ca is not None:
-            context = await asyncio.to_thread(ssl.create_default_context, cafile=settings.ca)
-        headers = {"Accept": "application/jwk-set+json, application/json"}
-        jar = aiohttp.DummyCookieJar()
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=headers, cookie_jar=jar) as session,
-            session.get(self._url, ssl=context, allow_redirects=False) as answer,  # elsewhere could be anywhere
-        ):
-            if answer.status != 200:
-                raise BadKeys(f"it answered {answer.status}")
-            data = b""
-            while len(data) <= LARGEST and (more := await answer.content.read(LARGEST + 1 - len(data))):
-                data += more
-            return data
 
     def _fetched(self, fetching: asyncio.Task[None]) -> None:
         self._fetching = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import time
@@ -89,6 +90,9 @@ class Shown:
         self.port = 0
         self.headers: dict[str, str] = {}
         self.start = "http://127.0.0.1"
+        self.ready = asyncio.Event()
+        """Nothing is answered before."""
+        self.ready.set()
 
     @property
     def url(self) -> str:
@@ -96,6 +100,7 @@ class Shown:
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked += 1
+        await self.ready.wait()
         body = json.dumps({"keys": self.keys}).encode() if self.body is None else self.body
         return web.Response(status=self.status, body=body, headers=self.headers)
 

@@ -114,13 +114,7 @@ async def test_a_client_that_resets_while_it_waits_for_a_key_keeps_nobody_waitin
         shown.keys.append(jwk(private("ES256", 1), kid="b"))
         let_time_pass(site, SOON)
         issuer = site.plane.issuers.of["users"]
-        come, answer = asyncio.Event(), issuer._answer
-
-        async def slow() -> bytes:
-            await come.wait()
-            return await answer()
-
-        issuer._answer = slow  # type: ignore[method-assign]
+        shown.ready.clear()
         gone, *others = [await site.connect() for _ in range(4)]
         await gone.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n%b\r\n\r\nabc" % bearer(one(2, "none")))
         await site.until(lambda: len(issuer._waiting) == 1)
@@ -128,7 +122,7 @@ async def test_a_client_that_resets_while_it_waits_for_a_key_keeps_nobody_waitin
             await peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % bearer(one(1, "b")))
         await site.until(lambda: len(issuer._waiting) == 4)
         gone.cut()
-        come.set()
+        shown.ready.set()
         assert [(await peer.answer())[0] for peer in others] == [200] * 3
 
 
@@ -300,12 +294,11 @@ async def test_what_is_counted_of_names_that_have_left_is_forgotten() -> None:
 async def test_whatever_fails_is_asked_again_soon_and_told() -> None:
     told: list[tuple[str, str, str]] = []
 
-    class Broken(Issuer):
-        async def _answer(self) -> bytes:
-            raise RuntimeError("not foreseen")
+    async def broken(settings: Jwt) -> bytes:
+        raise RuntimeError("not foreseen")
 
     settings = Jwt.model_validate({"jwks": "http://127.0.0.1:9", "audience": ["shop"]})
-    issuer = Broken("users", settings, IssuerTally(), lambda *event: told.append(event))
+    issuer = Issuer("users", settings, IssuerTally(), lambda *event: told.append(event), broken)
     issuer.second_passed(1000.0)
     done = asyncio.Event()
     assert issuer.ask_anew(done.set)
