@@ -87,11 +87,6 @@ def new_key(
     return text, AdminKey(id=id_ or tag, hash=_hash(text), role=role, expires=expires, networks=networks)
 
 
-def known_key(text: str, id_: str = ENVIRONMENT, role: Role = "admin") -> AdminKey:
-    """The record of a key that the operator chose; for the environment's one."""
-    return AdminKey(id=id_, hash=_hash(text), role=role)
-
-
 def _hash(text: str) -> str:
     # A fast hash is right: it protects 256 random bits, and a slow one would let strangers burn our time.
     return "sha256:" + sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

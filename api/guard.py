@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import ip_address
 from urllib.parse import unquote
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from api.body import too_large
 from api.problems import NOWHERE, Problem
+from balancer.guards.address import parsed
 
 LIMIT = 1024 * 1024
 """Bytes of a body; the largest configuration file anybody has is far below."""
@@ -104,11 +104,8 @@ def bare(host: str) -> str | None:
 
 def plain_address(text: str) -> str | None:
     """An address in its one spelling, an IPv4 address in IPv6's clothes as itself; None when it is none."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    address = parsed(text)
+    return str(address) if address is not None else None
 
 
 def _named(name: str) -> str | None:

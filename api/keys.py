@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from api.auth import Held, new_key
+from api.auth import Held, Role, new_key
 from api.key_store import MOST
 from api.operation import Call, Model, Operation, Reply
 from api.problems import Problem
@@ -60,7 +60,6 @@ def _name(text: str) -> str:
 
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", examples=["alice", "deploy-1"]), AfterValidator(_name)]
-RoleName = Literal["viewer", "operator", "admin"]
 
 
 class NewKey(Model):
@@ -68,7 +67,7 @@ class NewKey(Model):
 
     id: Id | None = None
     """Its name in lists, logs and the audit trail; by default a random one."""
-    role: RoleName = "viewer"
+    role: Role = "viewer"
     """What it allows; not more than one's own."""
     expires: Day | None = None
     """The last day on which it works, by UTC; null: it works until it is taken back."""
@@ -88,7 +87,7 @@ class AdminKeyAnswer(Model):
     """What is known of a key; its text is nowhere."""
 
     id: str
-    role: RoleName
+    role: Role
     source: Literal["file", "environment", "api", "process"]
     """file: `admin.keys`; environment: ADMIN_API_KEY; api: made here; process: printed at the start."""
     expires: str | None

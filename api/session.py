@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import Field
 
-from api.auth import CALLER, Caller
+from api.auth import CALLER, Caller, Role
 from api.guard import own_address
-from api.keys import RoleName
 from api.operation import Call, Model, Operation, Reply
 from api.problems import Problem
 from api.services import Services
@@ -32,7 +31,7 @@ class SessionAnswer(Model):
     kind: Literal["key", "session"]
     key: str
     """The id of the key, or of the one that the session began with."""
-    role: RoleName
+    role: Role
     csrf_token: str | None
     """What every change in this session must have in X-CSRF-Token; null: it is not needed with a key."""
     ends: datetime | None

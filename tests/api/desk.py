@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import cast
 
 from aiohttp import ClientResponse, web
@@ -16,12 +17,17 @@ from balancer.redis_link import RedisLink
 from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import LoopLag, Process
 from balancer.telemetry.rates import Recent
-from config.schema import Redis
+from config.schema import AdminKey, Redis
 from tests.control_room import Room
 
 Client = TestClient[web.Request, web.Application]
 BALANCER = "/api/infrastructure/load-balancer"
 SERVERS = f"{BALANCER}/pools/web/servers"
+
+
+def known_key(text: str, id_: str = "known") -> AdminKey:
+    """The record of a key of role admin with this text."""
+    return AdminKey(id=id_, hash=f"sha256:{sha256(text.encode()).hexdigest()}", role="admin")
 
 
 class Clock:

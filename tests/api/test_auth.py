@@ -2,9 +2,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.auth import ADDRESSES, BURST, PACE, ROLES, Caller, Guesses, Keyring, known_key, new_key, presented
+from api.auth import ADDRESSES, BURST, PACE, ROLES, Caller, Guesses, Keyring, new_key, presented
 from api.problems import Problem
 from config.schema import Admin, AdminKey, Config
+from tests.api.desk import known_key
 
 
 class Clock:
@@ -54,7 +55,7 @@ def test_a_new_key_opens_and_its_text_is_nowhere_in_what_is_kept() -> None:
 )
 def test_a_key_may_come_in_either_header(headers: dict[str, str]) -> None:
     caller = ring(fallback=known_key("abc")).identify(headers, "127.0.0.1")
-    assert caller == Caller("ADMIN_API_KEY", "admin")
+    assert caller == Caller("known", "admin")
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic YWJjOmRlZg==", "abc"])

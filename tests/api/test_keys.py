@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from api.auth import BURST_OF_ALL, PACE_OF_ALL, Keyring, known_key, new_key
+from api.auth import BURST_OF_ALL, PACE_OF_ALL, Keyring, new_key
 from api.key_store import KeyStore, LastUse
 from api.problems import Problem
 from config.addresses import network
 from config.key_file import KeptKey, load_keys, save_keys
 from config.schema import Admin, AdminKey, Config
 from config.state import StateError
-from tests.api.desk import BALANCER, Answer, Desk
+from tests.api.desk import BALANCER, Answer, Desk, known_key
 
 STATUS = f"{BALANCER}/status"
 
