@@ -76,7 +76,7 @@ class SharedLimits:
         self._presence = Presence()
         self._reason: str | None = "not asked yet"
         self._since = wall()
-        self._missed = 0  # answers in a row
+        self._missed = 0  # answers in a row, to questions and to signs of life
         self._pause = PAUSE
         self._risen = 0.0  # when it was last well again
         self._due: list[tuple[SharedPolicy, str, Lot[Asking]]] = []
@@ -165,10 +165,10 @@ class SharedLimits:
         instances = self._presence.instances
         for policy in self.policies.values():
             policy.share(instances)
+        self._missed = 0
         if self.shares:
             return
         self.shares = True
-        self._missed = 0
         if self._first.is_set():
             self._risen = self.clock()
             self._on_event(SHARED, "", f"by {instances} balancers, as Redis answers again")

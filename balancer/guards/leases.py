@@ -182,11 +182,6 @@ class Leases(Generic[W]):
         lot.owed = 0
         return waiting
 
-    def remaining(self, lot: Lot[W], now: float) -> int:
-        """Tokens that are left, here and as far as is known in Redis."""
-        left = lot.left if now < lot.until else 0
-        return left + int((self._depth - max(lot.full - now, 0.0)) * self.rate + 1e-9)
-
     def _wait(self, lot: Lot[W], needed: int, now: float) -> float:
         """Seconds until so many can be there; zero or less: they may be there now."""
         return max(lot.full + needed * self.interval - self._depth, lot.quiet) - now

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
+from time import monotonic
 from typing import Any
 
 from balancer.decision import Decision
@@ -46,16 +47,31 @@ class Naps:
             self._go.notify_all()
 
 
+class Clock:
+    """One that goes on by `step` each time that somebody looks at it."""
+
+    def __init__(self) -> None:
+        self.step = 0.0
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        self._now += self.step
+        return self._now
+
+
 class Balancer:
     """Policies by name, in the words of a file."""
 
-    def __init__(self, gateway: Gateway, policies: dict[str, dict[str, Any]], deadline: float) -> None:
+    def __init__(
+        self, gateway: Gateway, policies: dict[str, dict[str, Any]], deadline: float, clock: Callable[[], float]
+    ) -> None:
         self.gateway = gateway
         self.events: list[tuple[str, str]] = []
         self.naps = Naps()
         self.limiter = Limiter()
         self.limits = SharedLimits(
             lambda event, where, detail: self.events.append((event, detail)),
+            clock=clock,
             sleep=self.naps.sleep,
             rng=Random(1),
             deadline=deadline,
@@ -97,6 +113,14 @@ class Balancer:
         """What Redis was asked."""
         return sum(self.gateway.state.results.values())
 
+    async def beat(self) -> None:
+        """Let one sign of life be given, and wait for what comes of it."""
+        before = len(self.naps.asked)
+        async with asyncio.timeout(10):
+            await self.naps.wake()
+            while len(self.naps.asked) == before:
+                await asyncio.sleep(0.001)
+
     async def until(self, state: str) -> None:
         """Let signs of life be given until it is so."""
         async with asyncio.timeout(10):
@@ -137,11 +161,16 @@ class Answer:
 
 @asynccontextmanager
 async def balancer(
-    url: str, *, patience: float = PATIENT, deadline: float = PATIENT, **policy: Any
+    url: str,
+    *,
+    patience: float = PATIENT,
+    deadline: float = PATIENT,
+    clock: Callable[[], float] = monotonic,
+    **policy: Any,
 ) -> AsyncIterator[Balancer]:
     """One with a policy `p`."""
     gateway = Gateway(Redis(url=url, timeout=patience), sleep=brisk)
-    one = Balancer(gateway, {"p": policy}, deadline)
+    one = Balancer(gateway, {"p": policy}, deadline, clock)
     try:
         await one.limits.use(gateway)
         yield one

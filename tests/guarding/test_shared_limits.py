@@ -21,7 +21,7 @@ from balancer.redis_gateway import Gateway
 from balancer.redis_slots import slot_of
 from config.schema import Redis
 from tests.fault_proxy import fault_proxy
-from tests.guarding.shared import PATIENT, Balancer, balancer
+from tests.guarding.shared import PATIENT, Balancer, Clock, balancer
 from tests.redis_server import RedisCluster, RedisServer, redis_cluster, redis_server
 from tests.tree import ROOT
 
@@ -240,6 +240,21 @@ async def test_one_late_answer_makes_nobody_do_without_redis(redis_server: Redis
             await asyncio.sleep(2 * DEADLINE)  # what was late is here
         assert one.counted() == {"allowed": 3, "fallback": 3}
         assert one.events == []
+
+
+async def test_late_signs_of_life_with_good_ones_between_make_nobody_do_without_redis(redis_server: RedisServer) -> None:
+    clock = Clock()
+    async with balancer(redis_server.url, clock=clock, rate="9/h", burst=9, shared="exact") as one:
+        for _ in range(2 * MISSES):
+            clock.step = 2 * PATIENT  # between the sign and its answer
+            await one.beat()
+            clock.step = 0.0
+            await one.beat()
+        assert one.events == []
+        clock.step = 2 * PATIENT
+        for _ in range(MISSES):
+            await one.beat()
+        assert [event for event, _ in one.events] == [LOCAL], "these came one after the other"
 
 
 async def test_limits_are_shared_again_when_redis_is_back_and_it_is_said(redis_server: RedisServer) -> None:
