@@ -159,9 +159,10 @@ class Plane:
     async def _change_redis(self, config: Config) -> None:
         caches = self.reception.table.caches
         limits = self.watch.shared
-        if not limits.policies:
-            await limits.use(None)  # it takes leave while Redis can be asked
-        await self._redis.change(config, wanted=(caches and config.cache.redis) or bool(limits.policies))
+        wanted = (caches and config.cache.redis) or bool(limits.policies)
+        if not limits.policies or not self._redis.keeps(config, wanted=wanted):
+            await limits.use(None)  # it takes leave while this Redis can be asked
+        await self._redis.change(config, wanted=wanted)
         await self._shared.change(config, self._redis.gateway, caches=caches)
         await limits.use(self._redis.gateway)
 

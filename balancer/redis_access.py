@@ -34,6 +34,11 @@ class RedisAccess:
         if known is None or known[:2] != (config.redis.tls, reads):
             self._prepared = config.redis.tls, reads, await asyncio.to_thread(build, config.redis.tls, ())
 
+    def keeps(self, config: Config, *, wanted: bool) -> bool:
+        """Whether `change` would leave the gateway that there is; if not, last words over it come before that."""
+        before = self.gateway
+        return before is None or (wanted and bool(config.redis.url) and before.serves(config.redis))
+
     async def change(self, config: Config, *, wanted: bool) -> None:
         """Take a configuration; `wanted` says whether anything in it uses Redis."""
         settings = config.redis if wanted and config.redis.url else None

@@ -34,6 +34,7 @@ class Presence:
 
     def __init__(self) -> None:
         self._name = token_hex(8)
+        self._place = ""  # where it has said that it is there
         self._counts: deque[tuple[float, int]] = deque()  # of the last seconds, falling
 
     @property
@@ -43,7 +44,11 @@ class Presence:
 
     async def tell(self, gateway: Gateway, prefix: str, now: float) -> None:
         """Be there for `LIFE` seconds more. Raises `Unavailable`."""
-        found = await _HERE.run(gateway, [_place(prefix)], self._name, int(LIFE * 1000))
+        place = f"{prefix}rl:instances"
+        if place != self._place:
+            await self.leave(gateway)
+        self._place = place
+        found = await _HERE.run(gateway, [self._place], self._name, int(LIFE * 1000))
         if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= MOST:
             raise Unavailable("nonsense")
         self.heard(found, now)
@@ -57,13 +62,12 @@ class Presence:
         while len(counts) > 1 and counts[0][0] + LIFE <= now:
             counts.popleft()
 
-    async def leave(self, gateway: Gateway, prefix: str) -> None:
+    async def leave(self, gateway: Gateway) -> None:
         """Not be there any more; if that can not be said, it shows within `LIFE` seconds."""
+        place, self._place = self._place, ""
+        if not place:
+            return
         try:
-            await gateway.run("ZREM", _place(prefix), self._name)
+            await gateway.run("ZREM", place, self._name)
         except Unavailable:
             return
-
-
-def _place(prefix: str) -> str:
-    return f"{prefix}rl:instances"

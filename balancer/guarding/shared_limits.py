@@ -126,7 +126,7 @@ class SharedLimits:
             beating.cancel()
             await asyncio.wait([beating])
         if gateway is not None and gateway.up:
-            await self._presence.leave(gateway, self.prefix)
+            await self._presence.leave(gateway)
 
     @property
     def sharing(self) -> Sharing | None:

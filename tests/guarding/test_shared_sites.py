@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +114,30 @@ async def test_what_a_reload_makes_shared_is_shared(redis_server: RedisServer) -
         await other.apply(written(alone, number))
         assert (await ask(peers[1]))[0] == 200
         assert redis_server.do("ZCARD", "balancer:rl:instances") == "1", "it has taken leave"
+
+
+async def test_a_reload_to_another_redis_takes_leave_of_the_first_and_is_no_failure(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = RedisServer(tmp_path / "other")
+    other.start()
+    try:
+        async with sharing(shared(redis_server.url, "rate: 2/h, shared: exact")) as site:
+            snapshot = site.plane.snapshot
+            assert snapshot is not None
+            (server,) = snapshot.config.pools["default"].servers.values()
+            peer = await site.connect()
+            assert [(await ask(peer))[0] for _ in range(3)] == [200, 200, 429]
+            text = shared(other.url, "rate: 2/h, shared: exact").replace("timeout: 5s", "timeout: 5s, prefix: 'new:'")
+            await site.apply(written(text, int(server.url.rpartition(":")[2])))
+            assert site.events == []
+            assert redis_server.do("ZCARD", "balancer:rl:instances") == "0", "it is still counted there"
+            await site.until(lambda: site.plane.report().limits["p"].mode == "exact")
+            assert other.do("ZCARD", "new:rl:instances") == "1"
+            assert site.events == []
+    finally:
+        other.kill()
 
 
 async def test_a_report_tells_whether_a_limit_is_shared_and_why_not(redis_server: RedisServer) -> None:
