@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 class FaultProxy:
     """Passes connections on to a loopback port.
 
-    `delay` holds what the server says back for so many seconds; `garble` replaces it; `silent` swallows it, and lets no
-    new connection come through either; `refuse` closes new ones at once. All may be changed while connections last.
+    `delay` keeps what the server says back for so many seconds, `hold` until `release`; `garble` replaces it; `silent`
+    swallows it, and lets no new connection come through either; `refuse` closes new ones at once. All may be changed
+    while connections last.
     """
 
     def __init__(self, port: int) -> None:
@@ -22,12 +23,22 @@ class FaultProxy:
         self.refuse = False
         self.connections = 0
         self._to = port
+        self._go = asyncio.Event()
+        self._go.set()
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def hold(self) -> None:
+        """Keep what the server says from now on."""
+        self._go.clear()
+
+    def release(self) -> None:
+        """Pass on what has been held."""
+        self._go.set()
 
     def deafen(self) -> None:
         """Read no more on connections that are open; new ones are as ever."""
@@ -60,6 +71,8 @@ class FaultProxy:
             while data := await reader.read(65536):
                 if back and self.delay:
                     await asyncio.sleep(self.delay)
+                if back:
+                    await self._go.wait()
                 if self.silent:
                     continue
                 writer.write(self.garble if back and self.garble is not None else data)
@@ -71,6 +84,7 @@ class FaultProxy:
 
     async def close(self) -> None:
         self.cut()
+        self.release()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
 

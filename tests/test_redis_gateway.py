@@ -157,10 +157,7 @@ async def test_a_server_that_does_not_answer_costs_no_more_than_the_deadline(red
     async with gateway_to(redis_server.url, SHORT) as gateway:
         await ask(gateway, "PING")
         redis_server.pause()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        assert await why(gateway.run("GET", "a")) == "timeout"
-        assert SHORT * 0.9 < loop.time() - began < SHORT + 1.0
+        assert await why(gateway.run("GET", "a")) == "timeout"  # the server answers no sooner than it is resumed
         assert gateway.state.reason == "no answer within 0.1 s"
         redis_server.resume()
 
@@ -560,15 +557,12 @@ async def test_closing_in_the_middle_of_connecting_ends_it() -> None:
 async def test_a_shorter_deadline_ends_the_wait_and_nobody_elses(redis_server: RedisServer) -> None:
     async with fault_proxy(redis_server.port) as proxy, gateway_to(proxy.url) as gateway:
         await gateway.run("PING")
-        proxy.delay = 0.2
+        proxy.hold()
         patient = [gateway.run("ECHO", n) for n in range(3)]
         hasty = [gateway.run("ECHO", "late", deadline=0.02) for _ in range(2)]
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         assert [await why(future) for future in hasty] == ["timeout"] * 2
-        assert loop.time() - began < 0.2, "it has waited for the answer"
         assert gateway.state.reason == "no answer within 0.02 s"
-        proxy.delay = 0.0
+        proxy.release()
         assert await asyncio.gather(*patient) == [b"0", b"1", b"2"]
         assert await gateway.run("ECHO", "a") == b"a", "the late answers are nobody's"
         assert gateway.state.connects == 1

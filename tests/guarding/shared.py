@@ -34,11 +34,12 @@ class Naps:
 
     def __init__(self) -> None:
         self._go = asyncio.Condition()
-        self._naps = 0
         self.asked: list[float] = []
+        self.begun = asyncio.Event()
 
     async def sleep(self, seconds: float) -> None:
         self.asked.append(seconds)
+        self.begun.set()
         async with self._go:
             await self._go.wait()
 
@@ -115,11 +116,10 @@ class Balancer:
 
     async def beat(self) -> None:
         """Let one sign of life be given, and wait for what comes of it."""
-        before = len(self.naps.asked)
+        self.naps.begun.clear()
         async with asyncio.timeout(10):
             await self.naps.wake()
-            while len(self.naps.asked) == before:
-                await asyncio.sleep(0.001)
+            await self.naps.begun.wait()
 
     async def until(self, state: str) -> None:
         """Let signs of life be given until it is so."""
