@@ -144,7 +144,10 @@ class Configuration:
                 "admin",
                 self.save_config,
                 {200: "The file says it now, or with `dry_run` could."},
-                {409: "The file can not be made to say it, or is another one by now.", **unkept},
+                {
+                    409: "The file can not be made to say it, or is another one by now.",
+                    507: "The file could not be written; or it was, and what it says now is still kept beside it, too.",
+                },
                 precondition=if_match,
             ),
             Operation(

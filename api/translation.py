@@ -13,6 +13,7 @@ from config.file_only import FileOnly
 from config.origin import Nowhere
 from config.problems import ConfigError, json_pointer, path_of
 from config.problems import Problem as Found
+from config.save import HalfSaved
 from config.splice import Unsaved
 from config.state import StateError
 
@@ -47,6 +48,8 @@ def as_problems(places: Mapping[str, str] | None = None) -> Iterator[None]:
         raise Problem(409, detail, faults) from None
     except Nowhere as error:
         raise Problem(404, str(error)) from None
+    except HalfSaved as error:
+        raise Problem(507, str(error)) from None
     except StateError as error:
         raise Problem(507, f"{error}; nothing was changed") from None
 

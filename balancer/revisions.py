@@ -28,7 +28,7 @@ from config.load import Loaded, parse
 from config.origin import Origin, origins
 from config.overlay import Overlay
 from config.problems import Problem
-from config.save import saved, write
+from config.save import HalfSaved, saved, write
 from config.schema import Config
 from config.state import to_text
 
@@ -254,7 +254,10 @@ class Revisions:
             return trial.revision
 
     async def save(self, terms: Terms) -> tuple[Change, ...]:
-        """Fold what the API has changed into the file; what of it. Unsaved: the file can not be made to say so."""
+        """Fold what the API has changed into the file; what of it.
+
+        Unsaved: the file can not be made to say so. HalfSaved: the file says so, and the overlay still does.
+        """
         async with self._changing:
             self._check(terms.match)
             basis = self._held.basis
@@ -271,7 +274,14 @@ class Revisions:
                 if await asyncio.to_thread(path.read_bytes) != basis.file.source.content:
                     raise Conflict(f"{path} has been changed since it was read: reload it first")
                 await asyncio.to_thread(write, path, text)
-                await self._held.make(loaded, overlay, overlay, loaded)
+                try:
+                    await self._held.make(loaded, overlay, overlay, loaded)
+                except Exception as error:  # whatever it is, the file has been written, and whoever asked must know
+                    log.exception("configuration saved by half", file=str(path), author=terms.author)
+                    raise HalfSaved(
+                        f"{path} has been written and says what is in force, but the same is still kept as changes "
+                        f"over it: {error}. Mend that, reload, and save again; the file as it was is {path.name}.bak"
+                    ) from error
                 await self.note(basis.running, terms.author, "save")
                 log.info("configuration saved", file=str(path), author=terms.author, changes=len(folding))
             return folding

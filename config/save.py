@@ -28,6 +28,13 @@ _TOLD = 3
 """Settings of one pool, route or the like that are told one by one."""
 
 
+class HalfSaved(Exception):
+    """The file has been written, but what it says now could not be taken out of what is kept beside it.
+
+    What is in force is the same all the same. Its text says what to do, and may be answered by the API.
+    """
+
+
 def saved(basis: Basis, environ: Mapping[str, str]) -> tuple[str, Loaded, Overlay]:
     """The text with which the file alone says what is in force; what it is read as; and the overlay that is left.
 

@@ -25,6 +25,7 @@ from config.json_tree import json_tree
 from config.load import load
 from config.overlay import Overlay
 from config.problems import ConfigError
+from config.save import HalfSaved
 from config.schema import Server
 from config.splice import Unsaved
 from config.state import StateError, load_overlay
@@ -524,6 +525,23 @@ async def test_what_is_saved_is_in_the_file_and_no_more_in_the_overlay(home: Roo
     reloaded = await control.reload()
     assert reloaded.changes == ()
     assert await control.revisions.save(ME) == control.overlay_changes()
+
+
+async def test_a_disk_that_fails_after_the_file_was_written_is_told_and_can_be_mended(home: Room) -> None:
+    control = await begin(home)
+    await grace(control, "5s")
+    home.state.unlink()
+    home.state.mkdir()  # a folder where the file should be
+    with pytest.raises(HalfSaved, match=r"has been written and says what is in force, .* still kept .*Is a directory"):
+        await control.revisions.save(ME)
+    assert load(home.file, home.environ).config == control.snapshot.config
+    assert control.overlay == control.settled != Overlay()
+    home.state.rmdir()
+    assert (await control.reload()).changes == ()
+    await control.revisions.save(ME)
+    assert control.overlay == control.settled == load_overlay(home.state)[0] == Overlay()
+    assert load(home.file, home.environ).config == control.snapshot.config
+    assert control.snapshot.config.shutdown.grace == 5.0
 
 
 async def test_nothing_is_saved_over_a_file_that_somebody_else_has_changed(home: Room) -> None:

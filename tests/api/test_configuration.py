@@ -348,3 +348,14 @@ async def test_of_very_many_faults_the_first_are_told(desk: Desk) -> None:
     problems = checked.at("problems")
     assert isinstance(problems, list)
     assert len(problems) == 1000
+
+
+async def test_a_save_that_ends_half_way_does_not_say_that_nothing_was_changed(desk: Desk) -> None:
+    assert (await desk.ask("PATCH", CONFIG, {"shutdown": {"grace": "5s"}}, headers=ANY)).status == 200
+    desk.room.state.unlink()
+    desk.room.state.mkdir()  # a folder where the file should be
+    answer = await desk.ask("POST", f"{CONFIG}/save", headers=ANY)
+    assert answer.status == 507
+    assert "has been written" in answer.json["detail"]
+    assert "nothing was changed" not in answer.json["detail"]
+    assert "grace: 5s" in desk.room.file.read_text()
