@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -116,6 +117,35 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+class Beside:
+    """What runs beside the rest: each task is held until it has ended, and none fails unheard."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._named: dict[str, asyncio.Task[None]] = {}
+
+    def run(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def run_once(self, name: str, work: Callable[[], Coroutine[object, object, None]]) -> None:
+        """The same, unless the last of this name has not ended: a disk that hangs is not asked again and again."""
+        last = self._named.get(name)
+        if last is None or last.done():
+            self._named[name] = self.run(work())
+
+    def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("something beside the rest has failed", exc_info=error)
+
+
 class App:
     """The parts of one process. To be made on the loop that it will run on."""
 
@@ -175,7 +205,7 @@ class App:
         self._config = config
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._beside = Beside()
 
     async def main(self) -> int:
         """Start, serve until a signal, drain, leave."""
@@ -200,7 +230,7 @@ class App:
                 return 1
             self.redis.start()
             self._handle_signals()
-            self._keep(self._beat())
+            self._beside.run(self._beat())
             self._announce()
             gc.collect()
             gc.freeze()  # what is here now stays: the collector need not look at it again
@@ -209,8 +239,7 @@ class App:
             await self._drain()
             return 0
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self._beside.cancel()
             await self._keep_uses()
             await self.control.close()
             await self.plane.close()
@@ -269,11 +298,11 @@ class App:
                 report = self.plane.report()
                 self.recent.sample(now, report)
                 self.control.revisions.trend.sample(now, report)
-                self._keep(self.trail.flush())
+                self._beside.run_once("trail", self.trail.flush)
             if count % round(LOOK / BEAT) == 0 and self._admin_tls is not None:
-                self._keep(self._look_at_certificate(self._admin_tls))
+                self._beside.run_once("certificate", partial(self._look_at_certificate, self._admin_tls))
             if count % round(USES_KEPT / BEAT) == 0:
-                self._keep(self._keep_uses())
+                self._beside.run_once("uses", self._keep_uses)
 
     async def _keep_uses(self) -> None:
         await self._uses.keep([held.key for held in self.services.keyring.held()])
@@ -282,7 +311,7 @@ class App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._keep(self._reload()))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._beside.run(self._reload()))
         loop.add_signal_handler(signal.SIGUSR1, self._reopen_logs)
 
     def _on_stop(self) -> None:
@@ -300,6 +329,9 @@ class App:
                 await self.control.reload()
         except (ConfigError, PublishError) as error:  # control has logged every problem, and nothing has changed
             status, detail = 422, str(error)
+        except Exception as error:  # outermost place of this task: the trail has a line of whatever came of it
+            log.exception("reload failed")
+            status, detail = 500, f"{type(error).__name__}, see the log"
         matter = Matter("", Actor("signal"), "", "SIGHUP", "reload_config", "")
         await self.trail.done(matter, status, detail, await asyncio.to_thread(witness.changes))
 
@@ -338,12 +370,6 @@ class App:
     def _dropped(self) -> Mapping[str, int]:
         access = self._access.sink.dropped if self._access is not None else 0
         return {"access": self._dropped_before + access, "program": self._sink.dropped}
-
-    def _keep(self, work: Coroutine[object, object, None]) -> None:
-        """Run it beside the rest, and hold it until it is done."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # The end.
 
