@@ -49,6 +49,16 @@ def status(step: AuthStep, request: RequestHead, started: float = 0.0, client: s
     return found[0]
 
 
+def answers(step: AuthStep, request: RequestHead) -> list[Refusal | Exception | None]:
+    """What is said to a request that has to wait for it, as it comes."""
+    verdict = step(request, None, decision())  # type: ignore[arg-type]  # no way here asks for it
+    assert verdict is not None
+    assert not isinstance(verdict, Refusal)
+    said: list[Refusal | Exception | None] = []
+    verdict.ask(said.append)
+    return said
+
+
 def step_of(way: Way, wall: Wall) -> AuthStep:
     return AuthStep({"a": way}, wall, preflight=False)
 
@@ -108,15 +118,28 @@ def test_tokens_are_remembered_up_to_a_number_and_up_to_a_size() -> None:
 
 
 class AtOnce:
-    """Looks at passwords when it is asked to."""
+    """Looks at passwords when it is asked to, or, while it is `held`, when that is over."""
 
     def __init__(self) -> None:
         self.looked = 0
+        self.held = False
+        self.has_room = True
+        self.has_memory = True
+        self._later: list[Callable[[], None]] = []
 
     def begin(self, kept: PasswordHash, given: bytes, network: str, done: Callable[[bool | None], None]) -> bool:
+        if not self.has_room:
+            return False
         self.looked += 1
-        done(matches(kept, given))
+        self._later.append(lambda: done(matches(kept, given) if self.has_memory else None))
+        if not self.held:
+            self.go_on()
         return True
+
+    def go_on(self) -> None:
+        self.held = False
+        while self._later:
+            self._later.pop(0)()
 
     def call_soon(self, callback: Callable[..., object], *given: object) -> object:
         return callback(*given)
@@ -142,6 +165,55 @@ def test_a_password_is_looked_at_again_after_some_minutes() -> None:
     assert looks.looked == 1
     assert status(step, request, REMEMBERED) == 200
     assert looks.looked == 2
+
+
+def test_each_password_is_looked_at_once_right_or_wrong() -> None:
+    wall = Wall(NOW)
+    way, looks = staff(wall)
+    step = step_of(way, wall)
+    assert [status(step, basic("alice", "open sesame")) for _ in range(9)] == [200] * 9
+    assert looks.looked == 1
+    assert [status(step, basic("alice", "an old one")) for _ in range(20)] == [401] * 20
+    assert looks.looked == 2
+
+
+def test_a_password_that_cannot_be_looked_at_is_not_taken_for_a_wrong_one() -> None:
+    wall = Wall(NOW)
+    way, looks = staff(wall)
+    step = step_of(way, wall)
+    request = basic("alice", "open sesame")
+    looks.has_room = False
+    (refusal,) = answers(step, request)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.status, refusal.extra) == (503, b"Retry-After: 1\r\n")
+    looks.has_room, looks.has_memory = True, False
+    assert status(step, request) == 503
+    looks.has_memory = True
+    assert status(step, request) == 200
+    assert way.tally.results == {"unavailable": 2, "passed": 1}
+
+
+def test_a_fault_after_a_password_was_looked_at_is_told_to_each_who_waits() -> None:
+    wall = Wall(NOW)
+    way, looks = staff(wall)
+
+    class Faulty:
+        tally = AuthTally()
+        challenge = b""
+        shown_in: tuple[bytes, ...] = ()
+        cookies: tuple[bytes, ...] = ()
+        epoch = object()
+
+        def look(self, *_: object) -> Proof:
+            raise RuntimeError("a fault of ours")
+
+    step = AuthStep({"staff": way, "partner": Faulty()}, wall, preflight=False)
+    looks.held = True
+    told = [answers(step, basic("alice", "wrong")) for _ in range(3)]
+    assert told == [[], [], []]
+    looks.go_on()
+    assert looks.looked == 1
+    assert [[type(said) for said in one] for one in told] == [[RuntimeError]] * 3
 
 
 def test_wrong_passwords_are_remembered_up_to_a_number() -> None:
