@@ -115,12 +115,8 @@ class Configuration:
                 "admin",
                 self.rollback_config,
                 {200: "It is in force, or with `dry_run` this is what would be."},
-                {
-                    404: "No such revision.",
-                    412: "The configuration is another one by now.",
-                    **unkept,
-                    **waiting,
-                },
+                {404: "No such revision.", **unkept, **waiting},
+                precondition=if_match,
             ),
             Operation(
                 "POST",
@@ -157,6 +153,7 @@ class Configuration:
                 self.clear_overlay,
                 {200: "The file holds again."},
                 {404: "No such pool.", **unkept},
+                precondition=if_match,
             ),
         )
 
@@ -347,7 +344,7 @@ class Configuration:
     async def clear_overlay(self, call: Call, query: PoolQuery) -> Reply[ConfigAnswer]:
         """Take back what the API has changed, in one pool or everywhere."""
         with as_problems():
-            await self._control.change(changes.clear(query.pool), call.author)
+            await self._control.change(changes.clear(query.pool), call.author, matches(call))
         return await self._show()
 
 

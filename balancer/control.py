@@ -276,12 +276,14 @@ class Control:
             warnings = (*loaded.warnings, *wrong, *doubtful, *over)
             return Reloaded(self.snapshot.generation, changes, self.restart_required, warnings)
 
-    async def change(self, edit: Edit, author: str = OPERATOR) -> None:
+    async def change(self, edit: Edit, author: str = OPERATOR, match: frozenset[str] | None = None) -> None:
         """The one way of an operator's change to servers: edit the overlay, validate, keep, publish.
 
-        Unknown, Conflict, ConfigError, StateError, PublishError: nothing has changed.
+        `match` are entity tags of which one must be that of the configuration in force. Stale, Unknown, Conflict,
+        ConfigError, StateError, PublishError: nothing has changed.
         """
         async with self._changing:
+            self.revisions.check(match)
             overlay = edit(self.standing)
             if overlay == self.overlay:
                 return

@@ -151,7 +151,7 @@ class Revisions:
     async def revise(self, proposal: Proposal, terms: Terms, cause: Cause = "change") -> Revised:
         """Make a change of the whole. Stale, Conflict, ConfigError, StateError, PublishError: nothing has changed."""
         async with self._changing:
-            self._check(terms.match)
+            self.check(terms.match)
             trial = self.trial
             if trial is not None and not terms.dry_run:
                 told = f"revision {trial.revision} of {trial.author} is on trial"
@@ -202,7 +202,7 @@ class Revisions:
         Unknown, and what `revise` raises: nothing has changed, and what is on trial still is.
         """
         async with self._changing:
-            self._check(terms.match)
+            self.check(terms.match)
             found = self.history.revision(number)
             if found is None:
                 known = ", ".join(str(one.number) for one in self.history.revisions)
@@ -259,7 +259,7 @@ class Revisions:
         Unsaved: the file can not be made to say so. HalfSaved: the file says so, and the overlay still does.
         """
         async with self._changing:
-            self._check(terms.match)
+            self.check(terms.match)
             basis = self._held.basis
             path = basis.file.file
             if path is None:
@@ -417,7 +417,8 @@ class Revisions:
         basis = self._held.basis
         return overlays.describe(basis.file.config, basis.overlay, basis.base.config)
 
-    def _check(self, match: frozenset[str] | None) -> None:
+    def check(self, match: frozenset[str] | None) -> None:
+        """Stale: what is in force has none of these entity tags."""
         if match is not None and "*" not in match and self.etag not in match:
             raise Stale(
                 f"the configuration has changed: it is {self.etag} now; get it again, and make the change to that"

@@ -113,8 +113,8 @@ class Client:
         answer = self.ask("GET", *path, query=query)
         return self._document(answer), answer.tag
 
-    def delete(self, *path: str, query: str = "", patience: float = PATIENCE) -> None:
-        answer = self.ask("DELETE", *path, query=query, patience=patience)
+    def delete(self, *path: str, query: str = "", patience: float = PATIENCE, tag: str = "") -> None:
+        answer = self.ask("DELETE", *path, query=query, patience=patience, match=tag)
         if answer.status != 204:
             self._document(answer)
 

@@ -14,10 +14,11 @@ from config.problems import path_text
 
 def clear(console: Console, client: Client, pool: str | None, dry_run: bool) -> int:
     """Let the file alone hold, of one pool or everywhere; states of servers, such as drained, go with the rest."""
+    tag = "" if dry_run else client.tagged("api", "config")[1]  # before what is told: nothing else is to be taken back
     found = [one for one in client.get("api", "config", "diff").items("running") if _is_in(one, pool)]
     if not dry_run:
         query = "" if pool is None else f"pool={quote(pool, safe='')}"
-        client.delete("api", "config", "overlay", query=query, patience=CHANGE_PATIENCE)
+        client.delete("api", "config", "overlay", query=query, patience=CHANGE_PATIENCE, tag=tag)
     where = "" if pool is None else f" in pool {printable(pool)}"
     if not found:
         console.say(f"nothing to take back: the API has changed nothing over the file{where}")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from balancer.commands import figures
-from balancer.commands.client import CHANGE_PATIENCE, Client, Content, fault
+from balancer.commands.client import Client, Content, fault
 from balancer.commands.console import Console, counted, printable
 from balancer.commands.document import Part
 from balancer.commands.outcome import OK, USAGE, Failure
@@ -66,7 +66,9 @@ def put(console: Console, client: Client, file: Path, terms: Terms) -> int:
 
 
 def rollback(console: Console, client: Client, revision: int, terms: Terms) -> int:
-    found = client.post(*CONFIG, "rollback", query=terms.query, patience=CHANGE_PATIENCE, body={"revision": revision})
+    _, tag = client.tagged(*CONFIG)
+    body = Content(json.dumps({"revision": revision}).encode(), "application/json", typed=False)
+    found = client.change("POST", *CONFIG, "rollback", tag=tag, content=body, query=terms.query)
     return _told(console, found, terms)
 
 

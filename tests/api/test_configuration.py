@@ -28,12 +28,12 @@ async def test_what_the_api_changed_is_told_apart_and_can_be_taken_back(desk: De
         {"path": "pools.web.servers.a.weight", "before": "1", "after": "7", "stale": False},
         {"path": "pools.web.servers.b.state", "before": "ready", "after": "drained", "stale": False},
     ]
-    cleared = await desk.ask("DELETE", f"{OVERLAY}?pool=web")
+    cleared = await desk.ask("DELETE", f"{OVERLAY}?pool=web", headers=ANY)
     assert (cleared.status, cleared.json["overlay"]) == (200, [])
     assert desk.room.fleet.snapshot.config.pools["web"].servers["a"].weight == 1
     assert desk.room.fleet.snapshot.drained == frozenset()
-    assert (await desk.ask("DELETE", OVERLAY)).status == 200
-    assert (await desk.ask("DELETE", f"{OVERLAY}?pool=nix")).status == 404
+    assert (await desk.ask("DELETE", OVERLAY, headers=ANY)).status == 200
+    assert (await desk.ask("DELETE", f"{OVERLAY}?pool=nix", headers=ANY)).status == 404
 
 
 async def test_a_reload_answers_with_changes_and_what_needs_a_restart(desk: Desk) -> None:
@@ -301,7 +301,7 @@ async def test_a_change_survives_a_restart_and_a_reload_and_can_be_taken_back(de
     await desk.room.control.close()
     control = await desk.room.begin()
     assert control.snapshot.config.shutdown.grace == 5.0
-    assert (await desk.ask("DELETE", OVERLAY)).status == 200
+    assert (await desk.ask("DELETE", OVERLAY, headers=ANY)).status == 200
 
 
 async def test_the_history_says_who_changed_what_and_a_rollback_goes_back_to_it(desk: Desk) -> None:
@@ -316,11 +316,11 @@ async def test_the_history_says_who_changed_what_and_a_rollback_goes_back_to_it(
         (2, "admin", "change"),
         (1, "the file", "start"),
     ]
-    back = await desk.ask("POST", ROLLBACK, {"revision": 1})
+    back = await desk.ask("POST", ROLLBACK, {"revision": 1}, headers=ANY)
     assert back.status == 200, back.content
     assert (await desk.ask("GET", CONFIG)).json["config"] == first
     assert desk.room.fleet.snapshot.drained == {("web", "b")}
-    assert (await desk.ask("POST", ROLLBACK, {"revision": 99})).status == 404
+    assert (await desk.ask("POST", ROLLBACK, {"revision": 99}, headers=ANY)).status == 404
 
 
 async def test_a_change_on_trial_is_in_force_and_kept_only_when_it_is_confirmed(desk: Desk) -> None:
@@ -359,3 +359,17 @@ async def test_a_save_that_ends_half_way_does_not_say_that_nothing_was_changed(d
     assert "has been written" in answer.json["detail"]
     assert "nothing was changed" not in answer.json["detail"]
     assert "grace: 5s" in desk.room.file.read_text()
+
+
+async def test_who_goes_back_or_takes_back_says_from_which_configuration(desk: Desk) -> None:
+    calls: list[tuple[str, str, object]] = [("POST", ROLLBACK, {"revision": 1}), ("DELETE", OVERLAY, None)]
+    for method, path, body in calls:
+        patched = await desk.ask("PATCH", CONFIG, {"shutdown": {"grace": "5s"}}, headers=ANY)
+        seen = patched.headers["ETag"]
+        assert (await desk.ask(method, path, body)).status == 428
+        other = await desk.ask("PATCH", CONFIG, {"shutdown": {"delay": "1s"}}, headers=ANY)
+        assert (await desk.ask(method, path, body, headers={"If-Match": seen})).status == 412
+        assert desk.room.control.snapshot.config.shutdown.delay == 1.0, "what somebody else did is not undone unseen"
+        answer = await desk.ask(method, path, body, headers={"If-Match": other.headers["ETag"]})
+        assert answer.status == 200
+        assert desk.room.control.snapshot.config.shutdown.grace == 30.0

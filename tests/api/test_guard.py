@@ -234,4 +234,6 @@ async def test_each_check_comes_before_the_next_one(desk: Desk) -> None:
         assert answer.status == faults[first][1], (left, answer)
     answer = await ask(desk, "/api/config/overlay?nix=1", key(desk, "viewer"), method="DELETE")
     assert answer.status == 403  # the role, before the query is looked at
-    assert (await ask(desk, "/api/config/overlay?nix=1", key(desk), method="DELETE")).status == 422
+    assert (await ask(desk, "/api/config/overlay?nix=1", key(desk), method="DELETE")).status == 428
+    sure = (key(desk), "If-Match: *")
+    assert (await ask(desk, "/api/config/overlay?nix=1", *sure, method="DELETE")).status == 422

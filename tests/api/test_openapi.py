@@ -149,9 +149,12 @@ def wrong(case: Case) -> Iterator[Case]:
     yield case._replace(body=b'{"servers": [], "weight": 0, "url": 7}', content_type="application/json")
 
 
+CONDITIONAL = {f"/api/config{rest}" for rest in ("", "/save", "/rollback", "/overlay")}
+
+
 async def call(desk: Desk, case: Case) -> Answer:
     headers = {"Content-Type": case.content_type} if case.body is not None else {}
-    if case.path in ("/api/config", "/api/config/save") and case.method != "GET":
+    if case.path in CONDITIONAL and case.method != "GET":
         headers["If-Match"] = "*"
     if case.session:
         headers |= await desk.session()

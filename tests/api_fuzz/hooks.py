@@ -67,6 +67,7 @@ CHANGES: Final[tuple[dict[str, Any], ...]] = (
 )
 """Changes of the configuration that can be made: what comes of a schema that allows anything never is one."""
 _WHOLE: Final = ("patch_config", "replace_config")
+_CONDITIONAL: Final = (*_WHOLE, "rollback_config", "clear_overlay")
 
 
 def _pick(value: object) -> int:
@@ -93,7 +94,7 @@ def map_body(context: schemathesis.HookContext, body: Any) -> Any:
 @schemathesis.hook
 def map_headers(context: schemathesis.HookContext, headers: Any) -> Any:
     """Of two preconditions, one holds."""
-    if _operation(context) in _WHOLE and headers and _pick(headers) % 2 == 0:
+    if _operation(context) in _CONDITIONAL and headers and _pick(headers) % 2 == 0:
         return {**headers, "If-Match": "*"}
     return headers
 

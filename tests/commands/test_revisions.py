@@ -251,6 +251,7 @@ def test_it_is_rolled_back_confirmed_and_saved() -> None:
     with stand_in(replies) as api:
         assert balancer("config", "rollback", "2", "--admin", api.url).code == OK
         assert json.loads(api.asked[-1].body) == {"revision": 2}
+        assert api.asked[-1].headers["If-Match"] == '"abc"'
         assert "revision 2 stays" in balancer("config", "confirm", "--admin", api.url).messages
         messages = balancer("config", "save", "--admin", api.url).messages
     assert messages.startswith("saved 1 change to b.yaml; the old one is b.yaml.bak\n")
@@ -269,9 +270,12 @@ OVER = Reply({"running": [CHANGE, DRAINED, ELSEWHERE], "file": [], "problems": [
 
 
 def test_what_the_api_has_changed_is_taken_back_and_told() -> None:
-    with stand_in({"GET /api/config/diff": OVER, "DELETE /api/config/overlay?pool=app": Reply(CONFIG)}) as api:
+    replies = {"GET /api/config": GET, "GET /api/config/diff": OVER}
+    with stand_in({**replies, "DELETE /api/config/overlay?pool=app": Reply(CONFIG)}) as api:
         code, _, messages = balancer("overlay", "clear", "app", "--admin", api.url)
     assert code == OK
+    assert [asked.path for asked in api.asked[:2]] == ["/api/config", "/api/config/diff"], "what is told is no older"
+    assert api.asked[-1].headers["If-Match"] == '"abc"'
     assert messages.splitlines() == [
         "taken back: 2 changes of the API in pool app; the file holds again",
         "  pools.app.strategy: hash -> random",
@@ -285,9 +289,11 @@ def test_nothing_is_taken_back_on_a_dry_run_nor_where_nothing_is() -> None:
         _, _, messages = balancer("overlay", "clear", "--dry-run", "--admin", api.url)
     assert [asked.method for asked in api.asked] == ["GET"]
     assert messages.startswith("this would take back 3 changes of the API:\n")
-    with stand_in({"GET /api/config/diff": nothing, "DELETE /api/config/overlay": Reply(CONFIG)}) as api:
+    replies = {"GET /api/config": GET, "GET /api/config/diff": nothing, "DELETE /api/config/overlay": Reply(CONFIG)}
+    with stand_in(replies) as api:
         _, _, messages = balancer("overlay", "clear", "--admin", api.url)
     assert messages == "nothing to take back: the API has changed nothing over the file\n"
-    with stand_in({"GET /api/config/diff": OVER, "DELETE /api/config/overlay?pool=x": problem(404, "no x")}) as api:
+    replies = {"GET /api/config": GET, "GET /api/config/diff": OVER}
+    with stand_in({**replies, "DELETE /api/config/overlay?pool=x": problem(404, "no x")}) as api:
         code, _, messages = balancer("overlay", "clear", "x", "--admin", api.url)
     assert (code, messages) == (USAGE, "balancer: no x\n")

@@ -302,6 +302,8 @@ def test_a_change_that_does_not_know_what_it_changes_is_not_made(house: House) -
     refused(house.ask(request("PATCH", "/api/config", fields, body), OWNER), 428)
     refused(house.ask(request("PATCH", "/api/config", {**fields, "If-Match": '"made-up"'}, body), OWNER), 412)
     refused(house.ask(request("PUT", "/api/config", fields, body), OWNER), 428)
+    refused(house.ask(request("POST", "/api/config/rollback", fields, b'{"revision": 1}'), OWNER), 428)
+    refused(house.ask(request("DELETE", "/api/config/overlay", house.key("admin")), OWNER), 428)
 
 
 @pytest.mark.usefixtures("untouched")
@@ -356,7 +358,7 @@ def test_a_key_that_the_file_took_back_does_not_come_back_with_an_older_revision
         assert house.ask(request("POST", "/api/config/reload", owner), OWNER).status == 200
         refused(house.ask(request("GET", STATUS, house.key("viewer")), OWNER), 401)
         body = json.dumps({"revision": latest}).encode()
-        rolled = house.ask(request("POST", "/api/config/rollback", owner, body), OWNER)
+        rolled = house.ask(request("POST", "/api/config/rollback", {**owner, "If-Match": "*"}, body), OWNER)
         assert rolled.status in (200, 409, 422), rolled.body
         refused(house.ask(request("GET", STATUS, house.key("viewer")), OWNER), 401)
     finally:
