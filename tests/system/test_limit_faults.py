@@ -122,7 +122,7 @@ async def test_two_processes_hold_one_limit_and_tell_when_they_can_not(
         )
         await status_page.start()
         assert await status_page.wait() == OK, status_page.output
-        assert b"each balancer 1/2 of them" in status_page.output
+        assert b"1/2 of it" in status_page.output
         redis_server.start()
         for balancer in balancers:
             await until(lambda one=balancer: _is(one, "exact", 2), balancer)
