@@ -14,13 +14,13 @@ from api.cache import Cache
 from api.configuration import Configuration
 from api.door import DOOR, PATIENCE, Door, Patience
 from api.gate import FIELDS, REQUEST_ID, Gate
-from api.guard import LIMIT
 from api.infrastructure import Infrastructure
 from api.keys import Keys
 from api.limits import Limits
 from api.monitoring import Monitoring
 from api.openapi import document
 from api.operation import Operation, Text
+from api.request_checks import LIMIT
 from api.servers import Servers
 from api.services import Services
 from api.session import SessionEnds

@@ -16,9 +16,9 @@ from typing import Literal, NamedTuple
 import structlog
 from aiohttp import web
 
-from api.guard import plain_address
 from api.key_store import KeyStore, LastUse
 from api.problems import Problem
+from api.request_checks import plain_address
 from api.sessions import Session
 from balancer.guards.address import client_key
 from balancer.guards.gcra import Gcra
@@ -112,7 +112,7 @@ class Keyring:
         self._clock = clock
         self.store = store or KeyStore(None)
         self.uses = uses or LastUse(None, wall)
-        self.guesses = Guesses()
+        self.guesses = KeyGuesses()
         self._guesses_of_all = Gcra(PACE_OF_ALL, BURST_OF_ALL, 1)
 
     def make_one_if_needed(self) -> str | None:
@@ -242,7 +242,7 @@ class _Record:
     wrong: list[str] = field(default_factory=list)
 
 
-class Guesses:
+class KeyGuesses:
     """Limits how fast an address may try wrong keys.
 
     The same wrong key again is no new guess: a scraper left with an old key must not lock out an operator who

@@ -17,9 +17,9 @@ from api.cache_models import (
     StatsQuery,
     TagAnswer,
 )
-from api.guard import LIMIT
 from api.operation import Call, Operation, Reply
 from api.problems import Fault, Problem
+from api.request_checks import LIMIT
 from api.services import Services
 from balancer.cache.contents import StoredUrl
 from balancer.cache.memory import MemoryFigures

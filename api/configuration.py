@@ -30,9 +30,9 @@ from api.config_models import (
     WhyItem,
     WrittenAnswer,
 )
-from api.guard import LIMIT
 from api.operation import Call, Operation, Reply, if_match, matches
 from api.problems import Fault, Problem
+from api.request_checks import LIMIT
 from api.requests import PoolQuery
 from api.services import Services
 from api.shown_config import ShownConfig, changes_of

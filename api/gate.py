@@ -13,9 +13,9 @@ from aiohttp import web
 
 from api.auth import CALLER, CHALLENGE, Caller, Role
 from api.door import DOOR
-from api.guard import SAFE, check_browser, check_host, check_path, check_size, plain_address
 from api.operation import Operation
 from api.problems import Problem, of_http
+from api.request_checks import SAFE, check_browser, check_host, check_path, check_size, plain_address
 from api.services import Services
 from api.sessions import check_token, presented_cookie, set_cookie
 from api.trail import Actor, Matter, Unwritten

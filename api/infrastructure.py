@@ -18,10 +18,10 @@ from api.answers import (
     StrategyAnswer,
 )
 from api.figures import figures_now, redis_figures
-from api.guard import LIMIT
 from api.operation import Call, Operation
 from api.overview import AdminFigures, ReloadFigures, Stats
 from api.problems import Fault, Problem
+from api.request_checks import LIMIT
 from api.requests import CheckRequest, Initialize, NextQuery
 from api.services import Services
 from api.status import View

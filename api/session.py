@@ -10,9 +10,9 @@ from aiohttp import web
 from pydantic import Field
 
 from api.auth import CALLER, Caller, Role
-from api.guard import own_address
 from api.operation import Call, Model, Operation, Reply
 from api.problems import Problem
+from api.request_checks import own_address
 from api.services import Services
 from api.sessions import WHOLE, presented_cookie, set_cookie
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from aiohttp import web
 
-from api.guard import once
 from api.problems import Problem
+from api.request_checks import once
 from config.schema import AdminKey
 
 IDLE: Final = 30 * 60.0

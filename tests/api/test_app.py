@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from api.app import make_app, make_metrics_app
 from api.auth import BURST, PACE
-from api.guard import bare
 from api.operation import parse
 from api.problems import Problem
+from api.request_checks import bare
 from api.requests import CheckRequest
 from tests.api.desk import BALANCER, SERVERS, Desk
 

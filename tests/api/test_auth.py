@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.auth import ADDRESSES, BURST, PACE, ROLES, Caller, Guesses, Keyring, new_key, presented
+from api.auth import ADDRESSES, BURST, PACE, ROLES, Caller, KeyGuesses, Keyring, new_key, presented
 from api.problems import Problem
 from config.schema import Admin, AdminKey, Config
 from tests.api.desk import known_key
@@ -151,7 +151,7 @@ def test_a_host_can_not_guess_faster_by_its_many_addresses() -> None:
 
 
 def test_the_table_of_addresses_is_bounded_and_forgets_the_quietest_first() -> None:
-    guesses = Guesses()
+    guesses = KeyGuesses()
     for n in range(BURST):
         guesses.count("192.0.2.1", f"hash{n}", 0.0)
     for n in range(ADDRESSES - 1):

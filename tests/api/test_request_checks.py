@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.guard import bare, plain_address
+from api.request_checks import bare, plain_address
 from tests.api.desk import BALANCER, SERVERS, Desk
 from tests.api.raw import ask
 
