@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from balancer.redis_connection import Part, Reach, Unreached, asked, disconnect, ended, packed
 from balancer.redis_deadlines import Ask
-from balancer.redis_node import CONNECT, Node, Surroundings
+from balancer.redis_node import CONNECT, Node, NodeSurroundings
 from balancer.redis_slots import SLOTS, SlotMap, redirection, slot_of
 from balancer.redis_state import GatewayCounts, GatewayState, Phase, Unavailable
 from config.redis_url import RedisPlace, RedisUrl
@@ -45,7 +45,7 @@ class Cluster:
         url: RedisUrl,
         timeout: float,
         counts: GatewayCounts,
-        around: Surroundings,
+        around: NodeSurroundings,
     ) -> None:
         self.nodes: dict[RedisPlace, Node] = {}
         self.known = False

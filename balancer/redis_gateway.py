@@ -16,8 +16,8 @@ from balancer.redis_breaker import FAILURES
 from balancer.redis_cluster import Cluster
 from balancer.redis_connection import Part, Reach, Unreached, ended, packed
 from balancer.redis_deadlines import Ask
-from balancer.redis_listener import Listener
-from balancer.redis_node import MOST, Node, Surroundings
+from balancer.redis_listener import RedisListener
+from balancer.redis_node import MOST, Node, NodeSurroundings
 from balancer.redis_sentinel import SWITCH, Sentinels
 from balancer.redis_state import GatewayCounts, GatewayState, Unavailable
 from config.redis_url import RedisPlace
@@ -71,9 +71,9 @@ class Gateway:
         self._node: Node | None = None
         self._cluster: Cluster | None = None
         self._sentinels: Sentinels | None = None
-        self._watch: Listener | None = None
+        self._watch: RedisListener | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._around = Surroundings(clock, sleep, rng or Random(), self.reach.reason, self._turned, self._refused)
+        self._around = NodeSurroundings(clock, sleep, rng or Random(), self.reach.reason, self._turned, self._refused)
         self.state = GatewayState("up", None, counts)
         url = self.reach.url
         if url is not None and url.kind == "cluster":
@@ -83,7 +83,7 @@ class Gateway:
             self.state.phase, self.state.reason = "off", NOT_CONFIGURED
         if url is not None and url.kind == "sentinel":
             sentinels = self._sentinels = Sentinels(self.reach, url, self._moved)
-            self._watch = Listener(
+            self._watch = RedisListener(
                 sentinels.open_sentinel, self.reach.reason, SWITCH, self._switched, self._look, sleep=sleep, rng=rng
             )
         place = url.nodes[0] if url is not None else _NOWHERE

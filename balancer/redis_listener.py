@@ -19,7 +19,7 @@ QUIET: Final = 10.0
 """Seconds of silence after which the server is asked whether it is there; as long again, and it is not."""
 
 
-class Listener:
+class RedisListener:
     """A subscription in a task of its own.
 
     `message` gets what is published, `subscribed` is called after each time that hearing has begun: what was published

@@ -44,7 +44,7 @@ def _nobody(*_: object) -> bool:
 
 
 @dataclass(slots=True)
-class Surroundings:
+class NodeSurroundings:
     """What nodes find around them."""
 
     clock: Callable[[], float] = monotonic
@@ -88,7 +88,7 @@ class Node:
         timeout: float,
         state: GatewayState,
         open_: Callable[[float], Awaitable[AbstractConnection]],
-        around: Surroundings,
+        around: NodeSurroundings,
     ) -> None:
         """`open_` opens a connection, each step within so many seconds."""
         self.place = place

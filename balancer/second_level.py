@@ -21,7 +21,7 @@ from balancer.cache.record import BadRecord, pack, unpack
 from balancer.cache.variants import MOST_VARY, matches, selecting
 from balancer.http1.head import RequestHead
 from balancer.redis_gateway import Gateway, Unavailable
-from balancer.redis_listener import Listener
+from balancer.redis_listener import RedisListener
 from balancer.redis_script import Script
 from balancer.shared_purges import ID, Mark, SharedPurges
 from config.schema import Redis
@@ -145,7 +145,7 @@ class SecondLevel:
         self.largest = largest
         self.counts: defaultdict[str, int] = defaultdict(int)
         self.purges = SharedPurges(gateway, settings.prefix, on_purge, on_gap)
-        self.listener = Listener(
+        self.listener = RedisListener(
             gateway.open,
             gateway.reach.reason,
             self.purges.channel,

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from balancer.redis_gateway import FAILURES, Gateway, Unavailable
-from balancer.redis_listener import Listener
+from balancer.redis_listener import RedisListener
 from balancer.redis_script import Script
 from balancer.redis_slots import SLOTS, slot_of
 from config.schema import Redis
@@ -123,7 +123,7 @@ async def test_what_is_published_anywhere_is_heard_everywhere(redis_cluster: Red
     async with gateway_to(redis_cluster.url) as gateway:
         heard: asyncio.Queue[bytes] = asyncio.Queue()
         begun = asyncio.Event()
-        listeners = [Listener(gateway.open, str, b"news", heard.put_nowait, begun.set) for _ in range(3)]
+        listeners = [RedisListener(gateway.open, str, b"news", heard.put_nowait, begun.set) for _ in range(3)]
         for listener in listeners:
             listener.start()
         await until(lambda: all(listener.hears for listener in listeners))

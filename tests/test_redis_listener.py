@@ -11,7 +11,7 @@ from redis.asyncio import Redis as Client
 from redis.asyncio.connection import AbstractConnection
 
 from balancer.redis_connection import Reach
-from balancer.redis_listener import Listener
+from balancer.redis_listener import RedisListener
 from config.schema import Redis
 from tests.fault_proxy import fault_proxy
 from tests.redis_server import RedisServer, redis_server
@@ -33,9 +33,9 @@ def way_to(url: str) -> tuple[Callable[[float], Awaitable[AbstractConnection]], 
 
 
 @asynccontextmanager
-async def listening(url: str, quiet: float = 10.0) -> AsyncIterator[tuple[Listener, Heard]]:
+async def listening(url: str, quiet: float = 10.0) -> AsyncIterator[tuple[RedisListener, Heard]]:
     heard = Heard()
-    listener = Listener(
+    listener = RedisListener(
         *way_to(url),
         b"purges",
         heard.messages.put_nowait,
@@ -116,7 +116,7 @@ async def test_garbage_ends_a_connection_and_not_the_listener(redis_server: Redi
 
 async def test_closing_ends_it_wherever_it_is(redis_server: RedisServer) -> None:
     for turns in range(0, 40, 3):
-        listener = Listener(*way_to(redis_server.url), b"purges", lambda _: None, lambda: None)
+        listener = RedisListener(*way_to(redis_server.url), b"purges", lambda _: None, lambda: None)
         listener.start()
         for _ in range(turns):
             await asyncio.sleep(0)

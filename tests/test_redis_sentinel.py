@@ -12,7 +12,7 @@ import pytest
 
 from balancer.redis_gateway import FAILURES, Gateway, Unavailable
 from balancer.redis_link import RedisLink
-from balancer.redis_listener import Listener
+from balancer.redis_listener import RedisListener
 from config.schema import Redis
 from tests.redis_server import RedisSentinels, RedisServer
 
@@ -191,7 +191,9 @@ async def test_a_master_that_is_made_a_replica_is_not_written_to(sentinels: Redi
 async def test_who_listens_hears_the_new_master(sentinels: RedisSentinels) -> None:
     async with gateway_to(sentinels.url) as gateway:
         heard: asyncio.Queue[bytes] = asyncio.Queue()
-        listener = Listener(gateway.open, gateway.reach.reason, b"news", heard.put_nowait, lambda: None, sleep=quick)
+        listener = RedisListener(
+            gateway.open, gateway.reach.reason, b"news", heard.put_nowait, lambda: None, sleep=quick
+        )
         gateway.on_move.append(listener.again)
         listener.start()
         await gateway.run("PING")
