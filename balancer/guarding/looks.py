@@ -81,7 +81,7 @@ class Threads:
                 self._running -= 1
                 self.call_soon(look.done, None)
                 continue
-            future.add_done_callback(lambda future, look=look: self._finished(look, future))  # type: ignore[misc]  # mypy and defaults
+            future.add_done_callback(lambda future, look=look: self._finished(look, future))  # type: ignore[misc]  # mypy can not infer a lambda with a default
 
     def _finished(self, look: _Look, future: asyncio.Future[bool]) -> None:
         self._running -= 1

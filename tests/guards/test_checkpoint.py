@@ -187,7 +187,7 @@ async def test_requests_that_come_behind_one_that_waits_are_answered_after_it() 
         one = b"POST / HTTP/1.1\r\nHost: site\r\nContent-Length: 1\r\n\r\n"
         await peer.send(b"".join(one + b"%d" % number for number in range(3)))
         for number in range(3):
-            await site.until(lambda number=number: len(steps.first) == number + 1)  # type: ignore[misc]  # mypy and defaults
+            await site.until(lambda number=number: len(steps.first) == number + 1)  # type: ignore[misc]  # mypy can not infer a lambda with a default
             steps.first[number].answer()
             steps.second[number].answer()
             assert (await peer.answer())[2] == b"%d" % number
