@@ -51,7 +51,7 @@ bench: .venv/ready ## Measure the cost of a request beside other proxies
 lock: ## Pin again what pyproject.toml asks for (ARGS=--upgrade: everything anew)
 	@python=$$(sh .ci/find-python) && "$$python" -m venv build/uv
 	@build/uv/bin/python -m pip install -qq --disable-pip-version-check uv
-	$(COMPILE) pyproject.toml --extra compression -o requirements/run.lock
+	$(COMPILE) pyproject.toml --extra aws --extra compression -o requirements/run.lock
 	$(COMPILE) requirements/build.in -c requirements/run.lock -o requirements/build.lock
 	$(COMPILE) pyproject.toml --extra dev requirements/build.in -c requirements/run.lock -c requirements/build.lock -o requirements/dev.lock
 

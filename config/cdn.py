@@ -1,0 +1,212 @@
+"""The CDN as an operator may write it: which provider, its account, the local one's folder, and pictures."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from config.pool import Model, Positive
+from config.problems import Unfit
+from config.values import Duration, FilePath, Network, Size
+
+Provider = Literal["local", "cloudflare", "aws", "bunny"]
+PictureFormat = Literal["avif", "webp", "jpeg", "png"]
+_FOLDER = r"^/([A-Za-z0-9._~-]+/)+$"
+_HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$"
+_URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[0-9]{1,5})?(/[!-~]*)?")
+_SOURCE = re.compile(r"https?://(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[0-9]{1,5})?/[!-~]*")
+
+UrlFolder = Annotated[str, Field(pattern=_FOLDER, examples=["/cdn/"])]
+Host = Annotated[str, Field(pattern=_HOST, examples=["cdn.example.com"])]
+
+
+def _url(text: str) -> str:
+    if text and not _URL.fullmatch(text):
+        raise Unfit("must be a URL such as https://cdn.example.com", text)
+    return text.rstrip("/")
+
+
+def _source(text: str) -> str:
+    if not _SOURCE.fullmatch(text):
+        raise Unfit("must be the beginning of URLs, such as https://media.example.com/ or https://*.example.org/u/", text)
+    return text
+
+
+BaseUrl = Annotated[str, AfterValidator(_url)]
+SourcePrefix = Annotated[str, AfterValidator(_source)]
+
+
+class CdnLocal(Model):
+    """The provider that needs no account: files in a folder, served by the balancer."""
+
+    directory: FilePath = "var/cdn"
+    """Where files are kept, with what is known of them. Relative paths begin at the working directory."""
+    path: UrlFolder = "/cdn/"
+    """What the paths of their URLs begin with."""
+    quota: Size | None = None
+    """Bytes of all files together; null: as many as the disk has."""
+    keep_free: Size = 1024 * 1024 * 1024
+    """Bytes that are left free on the disk: uploads are refused below."""
+
+
+class ImagePreset(Model):
+    """One size that may be asked for by its name, without a signature."""
+
+    width: Annotated[int, Field(ge=1, le=16_383)] | None = None
+    height: Annotated[int, Field(ge=1, le=16_383)] | None = None
+    fit: Literal["contain", "cover", "fill", "pad"] = "contain"
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    format: Literal["auto", "avif", "webp", "jpeg", "png"] = "auto"
+
+
+class CdnImages(Model):
+    """Pictures in other sizes and forms, made by the balancer in processes of their own."""
+
+    path: UrlFolder = "/img/"
+    """What the paths of their URLs begin with."""
+    sign: bool = True
+    """Only URLs that the balancer has signed, and presets. false: whoever can reach the site can have it compute."""
+    secrets: tuple[str, ...] = ()
+    """What URLs are signed with: the first one signs, all of them are believed. None: one is made and kept in the
+    folder of `admin.state`."""
+    presets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")], ImagePreset] = Field(default_factory=dict)
+    """Sizes by name: /img/p/NAME/SOURCE needs no signature."""
+    sources: tuple[SourcePrefix, ...] = ()
+    """What URLs of pictures elsewhere may begin with; none: only files of the CDN."""
+    networks: tuple[Network, ...] = ()
+    """Networks that are not public where those sources may be, such as 10.0.0.0/8; none: only public addresses."""
+    formats: tuple[PictureFormat, ...] = ("avif", "webp", "jpeg", "png")
+    """What `auto` may choose from."""
+    quality: Annotated[int, Field(ge=1, le=100)] = 80
+    max_source: Size = 20 * 1024 * 1024
+    """Bytes of a picture that is taken."""
+    max_pixels: Annotated[int, Field(ge=1, le=500_000_000)] = 50_000_000
+    """Width by height of a picture that is taken, all of its frames together."""
+    max_side: Annotated[int, Field(ge=1, le=16_383)] = 4096
+    """Pixels of each side of what is made."""
+    engine: Literal["pillow", "vips"] = "pillow"
+    """vips is about twice as fast and needs the extra balancer[vips]."""
+    workers: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Processes; null: one less than there are processors, one at least."""
+    memory: Size = 1024 * 1024 * 1024
+    """Bytes that each of them may have."""
+    queue: Annotated[int, Field(ge=0, le=10_000)] = 32
+    """Pictures that wait for a process; further ones are answered 503."""
+    timeout: Positive = 10.0
+    """Seconds for one picture: fetched and made."""
+    cache: Size = 256 * 1024 * 1024
+    """Bytes of pictures made before, on disk; the longest unused go first."""
+
+
+class CdnCloudflare(Model):
+    """An account at Cloudflare. `cdn.api_key` is an API token."""
+
+    zone_id: str = ""
+    account_id: str = ""
+    email: str | None = None
+    """With it, `cdn.api_key` is the Global API Key of this account; null: a token."""
+    storage: Literal["r2", "images"] = "r2"
+    """Where uploads go; `images` takes pictures only, the rest goes to R2."""
+    bucket: str = ""
+    """Of R2."""
+    access_key_id: str = ""
+    """Of R2."""
+    secret_access_key: str = ""
+    """Of R2."""
+    plan: Literal["free", "pro", "business", "enterprise"] = "free"
+    """Decides how many purges are sent in what time."""
+    batch: Annotated[int, Field(ge=1, le=500)] = 30
+    """URLs, prefixes or tags in one call."""
+
+
+class CdnAws(Model):
+    """S3 and CloudFront. `cdn.api_key` is KEYID:SECRET; empty: what boto finds by itself."""
+
+    distribution_id: str = ""
+    bucket: str = ""
+    region: str = "us-east-1"
+    """Of the bucket."""
+    prefix: str = ""
+    """What all keys in the bucket begin with."""
+    image_url_style: str = "none"
+    """none: the balancer makes pictures; thumbor: Dynamic Image Transformation is deployed; or a template such as
+    {url}?w={width}&h={height}&q={quality}&f={format}."""
+    cache_tag_header: str = "x-amz-meta-cache-tag"
+    """The field that the distribution reads tags from; empty: none."""
+    free_paths: Annotated[int, Field(ge=0)] = 1000
+    """Invalidation paths in a month that cost nothing; four fifths of them are warned of."""
+    most_paths: Annotated[int, Field(ge=0)] | None = None
+    """Paths in a month beyond which purges are refused; null: none."""
+
+
+class CdnBunny(Model):
+    """A pull zone and a storage zone at Bunny. `cdn.api_key` is the account's API key."""
+
+    pull_zone_id: Annotated[int, Field(ge=1)] | None = None
+    storage_zone: str = ""
+    storage_password: str = ""
+    """The storage zone's own, not the account's key."""
+    storage_host: Host = "storage.bunnycdn.com"
+    """By its region: uk.storage.bunnycdn.com, ny.storage.bunnycdn.com..."""
+    token_key: str = ""
+    """Of the pull zone's token authentication; with it, URLs of pictures are signed."""
+
+
+class CdnEndpoints(Model):
+    """Where the provider's own interfaces are, in the place of their known addresses."""
+
+    api: BaseUrl = ""
+    storage: BaseUrl = ""
+    statistics: BaseUrl = ""
+
+
+class Cdn(Model):
+    """What stands in front of the balancer, or in its place, to keep files near to their readers."""
+
+    provider: Provider = "local"
+    url: BaseUrl = ""
+    """Where clients reach it: https://cdn.example.com. Empty: paths without a host, at the local provider only."""
+    hosts: tuple[Host, ...] = ()
+    """All host names that it serves, for purges by path; none: that of `url`. The local provider answers on these only,
+    and with none on all."""
+    api_key: str = ""
+    """The provider's credential."""
+    max_upload: Size = 100 * 1024 * 1024
+    """Bytes of a file."""
+    upload_from: tuple[FilePath, ...] = ()
+    """Folders of this machine whose files the library may be told to upload by their path; none: no file."""
+    tags: bool = True
+    """Give the provider the tags of answers (`cache.tags`) in its own field; clients that do not come through it get
+    none of them."""
+    local: CdnLocal = CdnLocal()
+    images: CdnImages | None = CdnImages()
+    """true, false, or in detail."""
+    cloudflare: CdnCloudflare = CdnCloudflare()
+    aws: CdnAws = CdnAws()
+    bunny: CdnBunny = CdnBunny()
+    timeout: Positive = 10.0
+    """Seconds for one call to the provider, uploads apart."""
+    attempts: Annotated[int, Field(ge=1, le=20)] = 5
+    """Tries of a purge that may be tried again."""
+    give_up: Positive = 600.0
+    """Seconds after which a purge that has not got through counts as failed."""
+    coalesce: Duration = 0.25
+    """Purges that come within this time go to the provider together."""
+    settle: Duration = 0.0
+    """Purge once more after this time, where a provider's inner caches refill from each other; 0s: no."""
+    endpoints: CdnEndpoints = CdnEndpoints()
+
+
+class RequireCdn(Model):
+    """What becomes of requests that did not come through the CDNs named in `trusted_proxies`."""
+
+    mode: Literal["log", "refuse"] = "log"
+    """log: counted, and told in the access log; refuse: answered 403."""
+    allow: tuple[Network, ...] = ()
+    """Clients that may come past the CDN all the same: admins, monitors."""
+    header: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")] = "X-Origin-Secret"
+    """The field that carries `secret`; taken out before servers see it."""
+    secret: str | None = None
+    """What the CDN is told to send in `header`: others share its addresses, too. null: addresses are enough."""
