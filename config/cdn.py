@@ -30,7 +30,9 @@ def _url(text: str) -> str:
 
 def _source(text: str) -> str:
     if not _SOURCE.fullmatch(text):
-        raise Unfit("must be the beginning of URLs, such as https://media.example.com/ or https://*.example.org/u/", text)
+        raise Unfit(
+            "must be the beginning of URLs, such as https://media.example.com/ or https://*.example.org/u/", text
+        )
     return text
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from balancer.cdn.types import Capability as Capability
 from balancer.cdn.types import (
     CdnStats,
     FilePage,
@@ -21,7 +22,6 @@ from balancer.cdn.types import (
     StoredFile,
     UploadRequest,
 )
-from balancer.cdn.types import Capability as Capability
 
 
 class CdnProvider(Protocol):
