@@ -38,6 +38,9 @@ _PIN = re.compile(r"([a-z0-9-]+)(?:\[[a-z0-9,-]+\])?==(\S+)(?: ; (.*?))? \\")
 _HASH = re.compile(r" {4}--hash=sha256:([0-9a-f]{64})")
 _SPELT: Final = {"Apache 2.0": "Apache-2.0", "MIT License": "MIT OR Apache-2.0"}
 """What packages without a licence expression (PEP 639) say in its place, as SPDX has it. The second is uvloop's."""
+_READ: Final = {"python-dateutil": "BSD-3-Clause"}
+"""Licences of packages whose word for it says nothing, as their licence files have it. This one is "Dual License":
+all of it is under this one, and what came after 2017 may be had under Apache-2.0 in its place."""
 _ELSEWHERE: Final = {"async-timeout": "Apache-2.0", "backports-zstd": "PSF-2.0"}
 """Licences of packages that only other platforms or Pythons install."""
 
@@ -86,7 +89,7 @@ def _package(name: str, version: str, where: str | None, hashes: list[str], name
     if installed.version != version:
         raise ValueError(f"{name} must be installed as {version}, as the lock has it, not {installed.version}")
     wanted = {canonicalize_name(one.name) for one in map(Requirement, installed.requires or ()) if not _extra(one)}
-    licensed = _said(installed, "License-Expression") or _said(installed, "License")
+    licensed = _READ.get(name) or _said(installed, "License-Expression") or _said(installed, "License")
     licensed = _SPELT.get(licensed, licensed)
     if not licensed or "\n" in licensed:
         raise ValueError(f"{name} does not say its licence in a word: add it to _SPELT")

@@ -22,7 +22,7 @@ from tests.tree import ROOT
 from tests.watched import NETWORK, PROGRAMS
 
 THEN = datetime(2026, 11, 30, tzinfo=UTC)
-FREE = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0"}
+FREE = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0"}
 """Licences under which a package may be installed beside the balancer, and shipped in an image with it."""
 
 
