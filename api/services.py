@@ -12,6 +12,7 @@ from api.auth import Keyring
 from api.pace import Pace
 from api.sessions import Sessions
 from api.trail import AuditTrail
+from balancer.cdn.service import CdnService
 from balancer.control import Control
 from balancer.redis_link import RedisLink
 from balancer.telemetry.last_errors import Failed
@@ -36,6 +37,7 @@ class Services:
     process: Process
     lag: LoopLag
     redis: RedisLink
+    cdn: CdnService
     trail: AuditTrail = field(default_factory=AuditTrail)
     errors: Iterable[Failed] = ()
     """The last requests that went wrong, the latest first."""

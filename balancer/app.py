@@ -29,6 +29,7 @@ from api.key_store import KeyStore, LastUse
 from api.services import Services
 from api.trail import Actor, AuditTrail, Matter
 from api.trail_file import TrailFile
+from balancer.cdn.service import CdnService
 from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
 from balancer.guarding.shared_limits import LOCAL
@@ -52,6 +53,7 @@ from balancer.tls import credentials
 from balancer.tls.certificates import Unusable
 from balancer.tls.credentials import EXPIRED, KEPT, LOADED
 from balancer.witness import Witness
+from config.cdn_routes import URL as CDN
 from config.diff import Change
 from config.expiry import expired_keys, without_admin
 from config.load import Loaded, load
@@ -174,6 +176,8 @@ class App:
             secret=sha256(b"entity tags" + secret).digest(),
             applied=self._applied,
         )
+        self.cdn = CdnService(state.parent, self.control)
+        self.plane.dialer.doors[CDN] = self.cdn.connect
         self.redis = RedisLink(config.redis)
         self.recent = Recent()
         self.lag = LoopLag(BEAT)
@@ -198,6 +202,7 @@ class App:
             process=process,
             lag=self.lag,
             redis=self.redis,
+            cdn=self.cdn,
             errors=self._errors,
             loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
             dropped=self._dropped,
@@ -243,6 +248,7 @@ class App:
             await self._keep_uses()
             await self.control.close()
             await self.plane.close()
+            await self.cdn.close()
             await self.redis.close()
             for runner in runners:
                 await runner.cleanup()
@@ -354,6 +360,7 @@ class App:
         except OSError as error:
             log.error("access log cannot be opened", to=config.logs.access.to, reason=error.strerror or str(error))
         await self.redis.change(config.redis)
+        await self.cdn.change(config.cdn)
 
     def _open_access_log(self, config: Config) -> None:
         settings = config.logs.access

@@ -260,8 +260,9 @@ class Plane:
         server = self._servers.get(key)
         if server is None:
             parts = urlsplit(settings.url)
-            host = settings.url.removeprefix("unix:") if parts.scheme == "unix" else parts.hostname or ""
-            port = 0 if parts.scheme == "unix" else parts.port or (443 if parts.scheme == "https" else 80)
+            here = parts.scheme in ("unix", "internal")
+            host = settings.url.removeprefix("unix:") if here else parts.hostname or ""
+            port = 0 if here else parts.port or (443 if parts.scheme == "https" else 80)
             latency = PeakEwma(pool.response_time.decay, pool.response_time.start)
             server = self._servers[key] = Server(key, settings.url, host, port, latency)
         server.latency.decay = pool.response_time.decay

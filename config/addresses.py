@@ -23,12 +23,16 @@ _EXPECTED_ADDRESS = 'must be an address such as ":8080", "127.0.0.1:8080" or "un
 _EVERY = ("", "0.0.0.0", "::")
 
 
+INTERNAL = "internal:"
+"""What the URLs of servers begin with that this process is itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a listener listens, or a server is reached: a host and port, or the path of a Unix socket.
 
     The host "" means every interface. Port 0 asks the system for a free one. With a path, host is "" and
-    port 0.
+    port 0. What is reached without leaving the process has its whole URL for a path.
     """
 
     host: str = ""
@@ -61,7 +65,7 @@ class Address:
 
     def __str__(self) -> str:
         if self.path:
-            return f"unix:{self.path}"
+            return self.path if self.path.startswith(INTERNAL) else f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -166,6 +170,8 @@ def server_address(url: str) -> Address:
     """
     if url.startswith("unix:"):
         return Address.of(url)
+    if url == INTERNAL + "cdn":
+        return Address(path=url)
     found = _URL.fullmatch(url)
     scheme, place, rest = found.groups() if found else (None, "", "")
     if scheme is None:

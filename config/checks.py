@@ -11,6 +11,7 @@ from config.addresses import Address, server_address
 from config.auth_checks import check_auth
 from config.browser_checks import check_browser_fields
 from config.cache_checks import check_cache
+from config.cdn_checks import check_cdn
 from config.document import document
 from config.field_checks import edited_fields, message_fields, own_field
 from config.findings import Findings
@@ -51,6 +52,7 @@ def check(config: Config, found: Findings) -> None:
         if item != "user" and not item.startswith("query:"):
             path = ("logs", "access", "redact", position)
             found.add(path, 'must be such as "query:token", or "user"; header fields are never logged', came=True)
+    check_cdn(config, found)
     check_redis(config.redis, found)
     _check_early(config, found)
     _check_cookies(config, found)

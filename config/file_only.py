@@ -29,6 +29,7 @@ FILE_ONLY: Mapping[str, str] = {
     "auth.*.jwt.jwks": "it says whose keys are believed",
     "auth.*.jwt.public_key": "it says whose signature is believed",
     "auth.*.jwt.secret": "it says whose signature is believed",
+    "cdn": "it names folders, accounts, and who gets files and purges",
     "errors.page": "it names a file",
     "listeners.*.tls.certificates": "it names files",
     "listeners.*.tls.client_ca": "it names a file",

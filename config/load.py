@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from config.cdn_routes import with_cdn
 from config.checks import check
 from config.compose import SIZE, compose
 from config.environment import Folding
@@ -132,13 +133,13 @@ def _concluded(
     standing, defaults = _judged(below, Defaults, ("defaults",), problems)
     if judged is None or standing is None:
         raise ConfigError(problems or _told(unseen, "can not be judged as a whole"))
-    tree, disagreements = merged(tree, defaults)
+    tree, disagreements = merged(with_cdn(tree, judged.cdn), defaults)
     if not unseen:  # else pools may differ only by what is left out of them
         problems += disagreements
     config, tree = _judged(tree, Config, (), problems)
     if config is None:
         raise ConfigError(problems or _told(unseen, "can not be judged as a whole"))
-    findings = Findings(tree, whole)
+    findings = Findings(tree, with_cdn(whole, judged.cdn))
     if permit is not None:
         permit(config, findings)
     config = _with_page(config, file.parent if file else pathlib.Path(), findings, look=look)

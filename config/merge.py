@@ -45,13 +45,13 @@ def merged(tree: Table, defaults: Table) -> tuple[Table, list[Problem]]:
 def _pool(pool: Table, defaults: Table) -> Table:
     for part in POOL_PARTS:
         if part in defaults.entries:
-            pool = pool.having(part, _over(defaults.table(part), pool.table(part), part))
+            pool = pool.having(part, over(defaults.table(part), pool.table(part), part))
     return pool
 
 
 def _route(route: Table, pools: Table, defaults: Table, problems: list[Problem]) -> Table:
     if "limits" in defaults.entries:
-        route = route.having("limits", _over(defaults.table("limits"), route.table("limits")))
+        route = route.having("limits", over(defaults.table("limits"), route.table("limits")))
     below = _below(route, pools) or [defaults]
     for part in ("headers", "timeouts", "retries"):
         written = route.entries.get(part)
@@ -64,7 +64,7 @@ def _route(route: Table, pools: Table, defaults: Table, problems: list[Problem])
             message = f"must split between pools with the same {part}: {listed(_split(route), 'and')} differ"
             problems.append(Problem.at(place, message))
         if base.entries:
-            route = route.having(part, _over(base, route.table(part), part))
+            route = route.having(part, over(base, route.table(part), part))
     return route
 
 
@@ -78,7 +78,7 @@ def _inheriting(route: Table, part: str, base: Node | None) -> Table:
         return route
     if written is None:
         return route.having(part, base)
-    return route.having(part, _over(base, written)) if isinstance(written, Table) else route
+    return route.having(part, over(base, written)) if isinstance(written, Table) else route
 
 
 def _below(route: Table, pools: Table) -> list[Table]:
@@ -93,14 +93,14 @@ def _split(route: Table) -> list[str]:
     return list(route.table("split").entries)
 
 
-def _over(base: Table, upper: Table, part: str = "") -> Table:
+def over(base: Table, upper: Table, part: str = "") -> Table:
     """`upper` laid over `base`, key by key; tables are merged and everything else is replaced."""
     entries = dict(base.entries)
     for key, node in upper.entries.items():
         under = base.entries.get(key)
         if isinstance(node, Table) and isinstance(under, Table):
             edits = part == "headers" and key in ("request", "response")
-            entries[key] = _edits(under, node) if edits else _over(under, node)
+            entries[key] = _edits(under, node) if edits else over(under, node)
         else:
             entries[key] = node
     return Table(upper.place if upper.entries else base.place, entries, {**base.keys, **upper.keys})
@@ -118,7 +118,7 @@ def _edits(base: Table, upper: Table) -> Table:
         result = result.having("remove", Items(upper.place, tuple(names.values())))
     for key, kept in (("set", kept_set), ("add", kept_add)):
         if kept.entries or upper.table(key).entries:
-            result = result.having(key, _over(kept, upper.table(key)))
+            result = result.having(key, over(kept, upper.table(key)))
     return result
 
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from config.auth import ApiKey, ApiKeys, Auth, Basic, ForwardAuth, Jwt
 from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic, RouteCache
+from config.cdn import Cdn
 from config.error_page import PageFile
 from config.guards import Access, RateLimit, RouteLimit
 from config.pool import (
@@ -56,6 +57,7 @@ __all__ = [
     "Cache",
     "CacheKey",
     "CacheRule",
+    "Cdn",
     "CertificateFiles",
     "ClientCertificate",
     "Compress",
@@ -393,6 +395,8 @@ class Config(Model):
     """For all routes that do not say; merged over by those that do."""
     security_headers: SecurityHeaders | None = None
     """The same."""
+    cdn: Cdn | None = None
+    """Files and pictures close to their readers; true: by the balancer itself. null: none."""
     redis: Redis = Redis()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pydantic import BaseModel
 
 from config.addresses import server_address
+from config.cdn import CdnImages
 from config.masking import came
 from config.nodes import Items, Node, Scalar, Table, variables
 from config.problems import Place, Problem, Unfit, listed
@@ -23,6 +24,7 @@ from config.schema import (
     AdminRateLimit,
     ApiKey,
     Cache,
+    Cdn,
     Compress,
     HashKey,
     HeaderEdits,
@@ -52,6 +54,7 @@ SHORT: Mapping[type[BaseModel], str] = {
     AdminRateLimit: "rate",
     ApiKey: "hash",
     Cache: "enabled",
+    Cdn: "provider",
     HashKey: "key",
     Listener: "address",
     Match: "path",
@@ -68,7 +71,9 @@ SHORT: Mapping[type[BaseModel], str] = {
 }
 """The field that a single value in place of the whole model stands for."""
 
-SWITCHES = frozenset({ActiveChecks, Compress, Maintenance, PassiveChecks, Scanners, SecurityHeaders, Sticky})
+SWITCHES = frozenset(
+    {ActiveChecks, Cdn, CdnImages, Compress, Maintenance, PassiveChecks, Scanners, SecurityHeaders, Sticky}
+)
 """Where true stands for all defaults, and false for null."""
 
 _BETWEEN = re.compile(r"[\s,]+")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+from collections.abc import Callable
+from socket import socket
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
@@ -11,6 +14,7 @@ from balancer.proxy.sides import NEVER
 from balancer.proxy.upstream_connection import UpstreamConnection
 from balancer.server import OURS, Server
 from balancer.server_tls import Way
+from config.addresses import INTERNAL
 
 if TYPE_CHECKING:
     from balancer.proxy.exchange import Exchange
@@ -44,6 +48,7 @@ class Dialer:
         self.most_fields = most_fields
         self.connections: set[UpstreamConnection] = set()
         self.dials: dict[Exchange, Dial] = {}
+        self.doors: dict[str, Callable[[], socket]] = {}  # by URL: how servers inside of this process are reached
         self.closing = False
 
     def connect(self, server: Server, exchange: Exchange, *, recent_only: bool, fresh: bool) -> None:
@@ -67,6 +72,8 @@ class Dialer:
                 await reach(server, connection.way, connection, exchange.client)
             elif server.port:
                 await loop.create_connection(lambda: connection, server.host, server.port)
+            elif server.host.startswith(INTERNAL):
+                await loop.create_unix_connection(lambda: connection, sock=self._through(server.host))
             else:
                 await loop.create_unix_connection(lambda: connection, server.host)
         except asyncio.CancelledError:
@@ -94,6 +101,12 @@ class Dialer:
             return
         connection.begin(exchange)
         exchange.upstream_ready(connection, False)
+
+    def _through(self, name: str) -> socket:
+        door = self.doors.get(name)
+        if door is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody is there")
+        return door()
 
     def gave_up(self, exchange: Exchange) -> None:
         dial = self.dials.pop(exchange, None)

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from api.auth import ROLES, Keyring, Role, new_key
 from api.key_store import KeyStore
 from api.services import Services
+from balancer.cdn.service import CdnService
 from balancer.redis_link import RedisLink
 from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import LoopLag, Process
@@ -58,6 +59,7 @@ def services(room: Room, clock: Clock) -> Services:
         process=Process(),
         lag=LoopLag(),
         redis=RedisLink(Redis()),
+        cdn=CdnService(room.state.parent, control),
         clock=clock,
     )
 

@@ -1,0 +1,12 @@
+"""Providers by the configuration. Each is imported when it is asked for, as some need packages of their own."""
+
+from __future__ import annotations
+
+from balancer.cdn.errors import ConfigError
+from balancer.cdn.provider import CdnProvider
+from config.cdn import Cdn
+
+
+def make_provider(settings: Cdn) -> CdnProvider:
+    """The provider of these settings, not yet started. ConfigError: something that it needs is missing."""
+    raise ConfigError(f"there is no provider {settings.provider}", provider=settings.provider)

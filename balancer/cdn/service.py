@@ -1,0 +1,195 @@
+"""The CDN as the rest of the balancer sees it: one interface over whichever provider is configured.
+
+The mission's names and these: uploadFile `upload_file`, deleteFile `delete_file`, purgeCache `purge_cache`, getStats
+`get_stats`, optimizeImage `optimize_image`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from socket import socket
+from typing import Protocol
+
+import structlog
+
+from balancer.cache.purges import Purge
+from balancer.cache.receipts import PurgeReceipt
+from balancer.cdn.edge.app import Handler, make_edge
+from balancer.cdn.edge.door import Door
+from balancer.cdn.errors import CdnError, ConfigError, Invalid, NotFound, TooLarge, Unsupported
+from balancer.cdn.provider import CdnProvider
+from balancer.cdn.registry import make_provider
+from balancer.cdn.types import (
+    Capability,
+    CdnStats,
+    FilePage,
+    Fit,
+    Format,
+    ImageOptions,
+    Kind,
+    OptimizedImage,
+    ProviderStatus,
+    StoredFile,
+    UploadRequest,
+)
+from config.cdn import Cdn
+
+log = structlog.get_logger("balancer.cdn")
+OFF = "no CDN is configured: write `cdn: true` for the one that the balancer is itself, or set CDN_PROVIDER"
+
+
+class OwnCache(Protocol):
+    """The balancer's own cache, every level of it on every machine."""
+
+    async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]: ...
+
+
+class CdnService:
+    """Files, purges, pictures and figures, by the provider of the configuration in force.
+
+    Every method may raise `CdnError`; while no CDN is configured, `ConfigError` with `OFF`.
+    """
+
+    def __init__(self, state: Path, own: OwnCache) -> None:
+        """`state` is the folder for what has to survive a restart."""
+        self._state = state
+        self._own = own
+        self._settings: Cdn | None = None
+        self._provider: CdnProvider | None = None
+        self._failure: CdnError | None = None
+        self._changing = asyncio.Lock()
+        self._door = Door(lambda: make_edge(self._handler))
+
+    # Life.
+
+    async def change(self, settings: Cdn | None) -> None:
+        """Take over what is configured now. What is wrong is told in `status` and in the log, and not raised."""
+        async with self._changing:
+            if settings == self._settings and self._failure is None:
+                return
+            old, self._provider = self._provider, None
+            self._settings, self._failure = settings, None
+            if old is not None:
+                await old.close()
+            if settings is None:
+                await self._door.close()
+                return
+            try:
+                provider = make_provider(settings)
+                await provider.start()
+            except CdnError as error:
+                self._failure = error
+                log.error("cdn_failed", provider=settings.provider, reason=str(error))
+            else:
+                self._provider = provider
+            await self._door.open()
+
+    async def close(self) -> None:
+        await self.change(None)
+
+    def connect(self) -> socket:
+        """A connection to what answers below the CDN's paths."""
+        return self._door.connect()
+
+    def _handler(self, path: str) -> Handler | None:
+        return None
+
+    # Asking.
+
+    @property
+    def settings(self) -> Cdn | None:
+        """None: there is no CDN."""
+        return self._settings
+
+    @property
+    def provider(self) -> CdnProvider:
+        """The provider in force. ConfigError: there is none, or it could not be started."""
+        if self._provider is None:
+            raise self._failure or ConfigError(OFF)
+        return self._provider
+
+    async def status(self) -> ProviderStatus:
+        """How the provider is, by its own word."""
+        return await self.provider.status()
+
+    async def get_stats(self, from_: datetime, to: datetime, interval_s: int = 3600) -> CdnStats:
+        """Traffic of a period."""
+        self._need(Capability.STATS, "statistics")
+        return await self.provider.stats(from_, to, interval_s)
+
+    # Files.
+
+    async def upload_file(
+        self,
+        source: Path | bytes | AsyncIterator[bytes],
+        name: str,
+        kind: Kind = "other",
+        *,
+        content_type: str | None = None,
+        tags: Sequence[str] = (),
+        overwrite: bool = False,
+        size_bytes: int | None = None,
+        sha256_hex: str | None = None,
+    ) -> StoredFile:
+        """Store a file. A path must be below one of `cdn.upload_from`."""
+        self._need(Capability.UPLOAD, "uploads")
+        assert self._settings is not None  # as there is a provider
+        if isinstance(source, Path):
+            source = await asyncio.to_thread(_permitted, source, self._settings.upload_from)
+        if size_bytes is not None and size_bytes > self._settings.max_upload:
+            raise TooLarge(f"the file has {size_bytes} bytes; at most {self._settings.max_upload} are taken")
+        return await self.provider.upload(
+            UploadRequest(
+                source,
+                name,
+                kind,
+                content_type=content_type,
+                tags=tuple(tags),
+                size_bytes=size_bytes,
+                sha256_hex=sha256_hex,
+                overwrite=overwrite,
+            )
+        )
+
+    async def delete_file(self, path: str) -> bool:
+        """Remove a file; whether it was there."""
+        self._need(Capability.DELETE, "deleting files")
+        return await self.provider.delete(path)
+
+    async def files(self, prefix: str = "", after: str | None = None, limit: int = 100) -> FilePage:
+        """Those whose path begins with `prefix`."""
+        self._need(Capability.LIST, "lists of files")
+        return await self.provider.files(prefix, after, limit)
+
+    # Pictures.
+
+    async def optimize_image(
+        self,
+        url: str,
+        width: int | None = None,
+        height: int | None = None,
+        quality: int | None = None,
+        format: Format = "auto",  # noqa: A002  # the word of everybody who asks
+        *,
+        fit: Fit = "contain",
+    ) -> OptimizedImage:
+        """Where a picture is in another size or form."""
+        return self.provider.image_url(url, ImageOptions(width, height, quality, format, fit))
+
+    def _need(self, capability: Capability, what: str) -> None:
+        provider = self.provider
+        if capability not in provider.capabilities:
+            raise Unsupported(f"the provider {provider.name} has no {what}", provider=provider.name)
+
+
+def _permitted(source: Path, folders: Sequence[str]) -> Path:
+    """The file, if it may be read: whoever names paths of this machine must not read all of it."""
+    found = source.resolve()
+    if not any(found.is_relative_to(Path(folder).resolve()) for folder in folders):
+        raise Invalid(f"{source} is not below a folder of cdn.upload_from")
+    if not found.is_file():
+        raise NotFound(f"{source} is not a file")
+    return found

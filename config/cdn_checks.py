@@ -1,0 +1,34 @@
+"""The CDN: whether what it needs is there, and its pool its own."""
+
+from __future__ import annotations
+
+from config.cdn_routes import FILES, IMAGES, POOL, SERVER, URL
+from config.findings import Findings
+from config.schema import Config
+
+
+def check_cdn(config: Config, found: Findings) -> None:
+    _check_pool(config, found)
+
+
+def _check_pool(config: Config, found: Findings) -> None:
+    """What is reached inside of this process is the CDN's, and nobody else's."""
+    derived = config.cdn is not None and any(name in config.routes for name in (FILES, IMAGES))
+    for name, pool in config.pools.items():
+        own = derived and name == POOL
+        if own and set(pool.servers) != {SERVER}:
+            found.add(("pools", name), "is the name of the CDN's own pool: give this one another name")
+        for server, settings in pool.servers.items():
+            if (settings.url == URL) is not own and not (own and server != SERVER):
+                message = (
+                    "is reached inside of the balancer by the CDN's own pool alone" if not own else f"must be {URL}"
+                )
+                found.add(("pools", name, "servers", server, "url"), message)
+    if not derived:
+        return
+    for name in (FILES, IMAGES):
+        route = config.routes.get(name)
+        if route is not None and route.pool not in (None, POOL):
+            found.add(
+                ("routes", name, "pool"), f"must be {POOL}, as it is the CDN's own route; give yours another name"
+            )

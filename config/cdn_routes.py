@@ -1,0 +1,59 @@
+"""What a configured CDN adds to the rest: a pool that is served by this process, and the routes to it.
+
+An operator may write more about `routes.cdn-files`, `routes.cdn-images` and `pools.cdn`; it is laid over what is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from config.addresses import INTERNAL
+from config.cdn import Cdn
+from config.merge import over
+from config.nodes import Table, tree_of
+
+POOL: Final = "cdn"
+SERVER: Final = "edge"
+URL: Final = INTERNAL + "cdn"
+FILES: Final = "cdn-files"
+IMAGES: Final = "cdn-images"
+
+
+def with_cdn(tree: Table, cdn: Cdn | None) -> Table:
+    """The tree with the pool and the routes of a CDN, where there is one that needs them."""
+    if cdn is None:
+        return tree
+    routes = _routes(cdn)
+    if not routes:
+        return tree
+    pool = {
+        "servers": {SERVER: {"url": URL}},
+        "health": {"active": None, "passive": None, "start": "up"},
+        "retries": {"attempts": 1},
+    }
+    return _under(_under(tree, "routes", routes), "pools", {POOL: pool})
+
+
+def _routes(cdn: Cdn) -> dict[str, object]:
+    hosts = [host.rpartition(":")[0] or host for host in cdn.hosts] if cdn.provider == "local" else []
+    found: dict[str, object] = {}
+    if cdn.provider == "local":
+        found[FILES] = _route(cdn.local.path, hosts)
+    if cdn.images is not None:
+        found[IMAGES] = _route(cdn.images.path, hosts)
+    return found
+
+
+def _route(path: str, hosts: list[str]) -> dict[str, object]:
+    return {"match": {"host": hosts, "path": f"{path}**"}, "pool": POOL, "cache": True}
+
+
+def _under(tree: Table, group: str, members: Mapping[str, object]) -> Table:
+    """The tree with what is derived under what was written."""
+    written = tree.table(group)
+    for name, member in members.items():
+        derived = tree_of(member, tree.place.file, (group, name))
+        assert isinstance(derived, Table)  # it is made of a mapping
+        written = written.having(name, over(derived, written.table(name)) if name in written.entries else derived)
+    return tree.having(group, written)
