@@ -43,6 +43,7 @@ class Demo:
         self._children = children
         self._database = folder / "community.db"
         self._overlay = folder / "overlay.yaml"
+        self._files = folder / "cdn"
         self._rate = rate
         self._ports = dict(zip(("app-1", "app-2", "app-3"), map(_port, PORTS), strict=True))
         self._listen = os.environ.get("LOAD_BALANCER_LISTEN") or f"127.0.0.1:{_port(BALANCER)}"
@@ -84,6 +85,7 @@ class Demo:
             "BALANCER_ADMIN_LISTEN": self._admin_listen,
             "ADMIN_API_KEY": self._key,
             "DEMO_OVERLAY": str(self._overlay),
+            "DEMO_CDN": str(self._files),
         }
         arguments = ("balancer", "run", "-c", str(ROOT / "examples" / "demo.yaml"))
         return await self._children.start("balancer", *arguments, environment=environment)
@@ -151,6 +153,8 @@ class Demo:
             make one answer 500 at once ("failing": counted as errors, but an app's own 500 ejects nobody),
             or slowly ("slow"), or well again ("none"):
             curl -H "Content-Type: application/json" -d '{{"mode": "failing", "rate": 0.5}}' {self._chaos()}
+            put a picture on the CDN, which is the balancer itself, and open the address that it tells:
+            curl -H "Authorization: Bearer {self._key}" -F file=@PICTURE {self._admin_url}/api/infrastructure/cdn/files
   Stop      Ctrl-C
 """,
             flush=True,

@@ -25,12 +25,15 @@ def test_variables_move_everything_elsewhere():
         "LOAD_BALANCER_LISTEN": "127.0.0.1:8081",
         "BALANCER_ADMIN_LISTEN": "127.0.0.1:9901",
         "DEMO_OVERLAY": "elsewhere.yaml",
+        "DEMO_CDN": "files",
     }
     config = load(FILE, environment).config
     assert list(config.pools["default"].servers) == ["127.0.0.1:4001", "127.0.0.1:4002"]
     assert str(config.listeners["main"].address) == "127.0.0.1:8081"
     assert str(config.admin.listen) == "127.0.0.1:9901"
     assert config.admin.state == "elsewhere.yaml"
+    assert config.cdn is not None
+    assert config.cdn.local.directory == "files"
 
 
 @pytest.mark.parametrize(
