@@ -126,3 +126,5 @@ class ProtocolError(CdnError):
     """An answer that is none: no JSON where that was promised, success: false without a known reason."""
 
     code = "cdn_protocol"
+    kept: str = ""
+    """Its beginning, without secrets."""

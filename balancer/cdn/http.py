@@ -1,0 +1,387 @@
+"""One call to a provider: one request, a deadline, and an answer that is small enough, or a CdnError."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from time import monotonic
+from typing import Final, TypeVar
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import orjson
+from http_sf import parse
+from pydantic import TypeAdapter, ValidationError
+from yarl import URL
+
+from balancer.cdn.calls import OK, Calls
+from balancer.cdn.errors import (
+    AuthError,
+    CdnError,
+    ConfigError,
+    Invalid,
+    MissingRight,
+    NotFound,
+    ProtocolError,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+)
+from balancer.cdn.redaction import Redaction
+
+Value = TypeVar("Value")
+Body = bytes | AsyncIterator[bytes] | aiohttp.FormData
+
+LARGEST: Final = 2 * 1024 * 1024
+"""Bytes of an answer."""
+CONNECT: Final = 5.0
+"""Seconds for a connection, at most."""
+LONGEST_WAIT: Final = 3600.0
+"""Seconds that a provider may ask us to stay away; more is taken for this."""
+_DEFAULTS: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
+_REQUEST_IDS: Final = ("cf-ray", "cdn-requestid", "x-request-id")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a provider says of its own limit, in Ratelimit."""
+
+    left: int
+    reset_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came, whole."""
+
+    provider: str
+    operation: str
+    status: int
+    headers: Mapping[str, str]
+    """Of several fields with one name, the first; names in any case."""
+    body: bytes
+    redacted: Redaction
+
+    @property
+    def request_id(self) -> str | None:
+        """What the provider's support asks for."""
+        found = next((self.headers[name] for name in _REQUEST_IDS if name in self.headers), None)
+        return self.redacted(found, 128) if found is not None else None
+
+    @property
+    def retry_after_s(self) -> float | None:
+        return retry_after(self.headers.get("retry-after"), self.headers.get("date"))
+
+    @property
+    def allowance(self) -> Allowance | None:
+        return allowance(self.headers.get("ratelimit"))
+
+    def text(self, most: int = 200) -> str:
+        """The body as a sentence of ours may quote it."""
+        return self.redacted(self.body.decode("utf-8", "replace"), most)
+
+    def json(self) -> object:
+        """The body as JSON. ProtocolError: it is none."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            raise self._unread("which is no JSON") from None
+
+    def into(self, shape: TypeAdapter[Value]) -> Value:
+        """The body as JSON of a shape. ProtocolError: it is none, or of another shape."""
+        try:
+            return shape.validate_python(self.json())
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            place = ".".join(str(piece) for piece in first["loc"]) or "the whole"
+            raise self._unread(f"where {place} is not as expected: {first['msg']}") from None
+
+    def fault(
+        self, kind: type[CdnError], reason: str, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> CdnError:
+        """An error that says who answered what to what."""
+        return kind(
+            f"{self.provider} answered {self.status} to {self.operation}: {reason}",
+            provider=self.provider,
+            status=self.status,
+            provider_code=code,
+            request_id=self.request_id,
+            retry_after_s=retry_after_s if retry_after_s is not None else self.retry_after_s,
+        )
+
+    def _unread(self, what: str) -> CdnError:
+        error = self.fault(ProtocolError, f"{what}: {self.text()!r}")
+        assert isinstance(error, ProtocolError)
+        error.kept = self.text(2048)
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked."""
+
+    operation: str
+    """A word for metrics and messages: purge, verify."""
+    method: str
+    path: str
+    """Below the base, percent-encoded already."""
+    params: Mapping[str, str] | None = None
+    """Of the query, as they are meant."""
+    json: object = None
+    body: Body | None = None
+    """In the place of `json`. An iterator may take any time as a whole; each of its pieces has to be taken within the
+    timeout. Time that the iterator itself needs is not counted, and what it raises is raised by the call."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+    """Seconds; None: the caller's."""
+    largest: int = LARGEST
+    """Bytes of the answer."""
+
+    @property
+    def target(self) -> str:
+        query = "?" + urlencode(self.params, quote_via=quote, safe="") if self.params else ""
+        return self.path + query
+
+    @property
+    def fields(self) -> dict[str, str]:
+        kind = {"Content-Type": "application/json"} if self.json is not None else {}
+        return kind | dict(self.headers)
+
+
+Judge = Callable[[Answer], CdnError | None]
+"""What a provider makes of an answer: an error of its own words, or None to leave it to its status."""
+
+
+class Caller:
+    """Calls one interface of one provider with one credential.
+
+    A redirect is never followed and is an error: the credential would go elsewhere. Nothing is tried again here, but
+    that the library sends a GET, PUT or DELETE anew when a connection that had been kept turns out to be closed.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        provider: str,
+        base: str,
+        headers: Mapping[str, str],
+        timeout: float,
+        secrets: Sequence[str],
+        *,
+        judge: Judge = lambda answer: None,
+        calls: Calls | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`session` is one of `open_session`. ConfigError: `base` would send the credential in the clear, or a header
+        can not be sent."""
+        self.calls = calls if calls is not None else Calls(provider)
+        self.allowance: Allowance | None = None
+        """As the last answer said."""
+        self._session = session
+        self._provider = provider
+        self._base = _checked_base(base)
+        self._headers = {name: _checked_header(name, value) for name, value in headers.items()}
+        self._timeout = timeout
+        self._redacted = Redaction(secrets)
+        self._judge = judge
+        self._clock = clock
+
+    async def make(self, call: Call) -> Answer:
+        """A good answer to it. CdnError: there was none."""
+        began = self._clock()
+        result = "cancelled"
+        try:
+            answer = await self._asked(call)
+            error = self._judge(answer) or by_status(answer)
+            if error is not None:
+                raise error
+            result = OK
+            return answer
+        except CdnError as error:
+            result = error.code
+            raise
+        finally:
+            self.calls.ended(call.operation, result, self._clock() - began)
+
+    async def _asked(self, call: Call) -> Answer:
+        seconds = call.timeout if call.timeout is not None else self._timeout
+        paced: _Paced | None = None
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                data: object = call.body if call.json is None else orjson.dumps(call.json)
+                if isinstance(call.body, AsyncIterator):
+                    data = paced = _Paced(call.body, deadline, seconds)
+                async with self._session.request(
+                    call.method,
+                    URL(self._base + call.target, encoded=True),
+                    data=data,
+                    headers=_DEFAULTS | self._headers | call.fields,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT, seconds)),
+                ) as response:
+                    content = await _bounded(response, call.largest)
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            if paced is not None and paced.failure is not None:
+                raise paced.failure from None
+            raise self._unanswered(call.operation, error, seconds) from None
+        first: dict[str, str] = {}
+        for name, value in response.headers.items():
+            first.setdefault(name.lower(), value)
+        answer = Answer(self._provider, call.operation, response.status, first, content or b"", self._redacted)
+        if content is None:
+            raise answer.fault(ProtocolError, f"with more than {call.largest} bytes, which are not read")
+        self.allowance = answer.allowance or self.allowance
+        return answer
+
+    def _unanswered(self, operation: str, error: Exception, seconds: float) -> CdnError:
+        if isinstance(error, TimeoutError):
+            reason = f"no answer within {seconds:g} s"
+        else:
+            reason = self._redacted(str(error), 300) or type(error).__name__
+        place = URL(self._base).host
+        return Unavailable(
+            f"{self._provider} at {place} could not be asked for {operation}: {reason}", provider=self._provider
+        )
+
+
+class _Paced:
+    """A body in pieces that moves a deadline along: only the time in which nobody takes the next piece counts."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], deadline: asyncio.Timeout, seconds: float) -> None:
+        self.failure: Exception | None = None
+        self._pieces = pieces
+        self._deadline = deadline
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._move(None)
+        try:
+            return await anext(self._pieces)
+        except StopAsyncIteration:
+            raise
+        except Exception as failure:  # whoever reads the pieces would wrap it
+            self.failure = failure
+            raise
+        finally:
+            self._move(self._loop.time() + self._seconds)
+
+    def _move(self, when: float | None) -> None:
+        try:
+            self._deadline.reschedule(when)
+        except RuntimeError:  # it has passed, or the call has ended
+            pass
+
+
+def open_session(limit: int = 32) -> aiohttp.ClientSession:
+    """A session for calls to providers: nothing from the environment (proxies, .netrc), no cookies."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=limit),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "balancer-cdn"},
+        trust_env=False,
+    )
+
+
+def by_status(answer: Answer) -> CdnError | None:
+    """What a status says by itself."""
+    status = answer.status
+    if 200 <= status < 300:
+        return None
+    kinds: dict[int, type[CdnError]] = {
+        401: AuthError,
+        403: MissingRight,
+        404: NotFound,
+        408: Unavailable,
+        413: TooLarge,
+        429: RateLimited,
+    }
+    if 300 <= status < 400:
+        return answer.fault(ProtocolError, "a redirect, which is not followed: the credential would go elsewhere")
+    kind = kinds.get(status, Unavailable if status >= 500 else Invalid)
+    return answer.fault(kind, answer.text() or "without a word")
+
+
+def retry_after(value: str | None, date: str | None) -> float | None:
+    """Seconds of a Retry-After field (RFC 9110 section 10.2.3), counted from the answer's own Date where it has one;
+    None: none that can be read."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), LONGEST_WAIT)
+    until = _moment(value)
+    if until is None:
+        return None
+    since = (_moment(date) if date is not None else None) or datetime.now(UTC)
+    return min(max((until - since).total_seconds(), 0.0), LONGEST_WAIT)
+
+
+def allowance(value: str | None) -> Allowance | None:
+    """What a Ratelimit field says of the tightest of its limits: "default";r=50;t=30."""
+    if value is None:
+        return None
+    try:
+        limits = parse(value.encode(), tltype="list")
+    except (ValueError, KeyError, IndexError, OverflowError):
+        return None
+    found: list[Allowance] = []
+    for limit in limits if isinstance(limits, list) else ():
+        parameters = limit[1] if isinstance(limit, tuple) else None
+        if isinstance(parameters, dict):
+            left, reset = parameters.get("r"), parameters.get("t", 0)
+            if isinstance(left, int) and isinstance(reset, int) and left >= 0 and reset >= 0:
+                found.append(Allowance(left, min(float(reset), LONGEST_WAIT)))
+    return min(found, key=lambda one: one.left, default=None)
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+async def _bounded(response: aiohttp.ClientResponse, largest: int) -> bytes | None:
+    """The body; None: it is larger."""
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > largest:
+            return None
+    return bytes(content)
+
+
+def _checked_base(base: str) -> str:
+    url = URL(base)
+    if url.user is not None or url.query_string or url.fragment or not url.host:
+        raise ConfigError(f"cdn.endpoints: {url.host or base!r} must be a URL of scheme, host and path")
+    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.host)):
+        raise ConfigError(
+            f"cdn.endpoints: {url.scheme}://{url.host} would get the credential in the clear: "
+            "only https, or http to this machine"
+        )
+    return base.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _checked_header(name: str, value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigError(
+            f"the credential for {name} holds characters that no key has: a line break, a space too many?"
+        )
+    return value.strip()
