@@ -62,6 +62,12 @@ class Invalid(CdnError):
     code = "cdn_invalid"
 
 
+class Conflict(CdnError):
+    """It contradicts what was said before: an idempotency key that came with another order."""
+
+    code = "cdn_conflict"
+
+
 class TooLarge(Invalid):
     """More bytes than are taken."""
 
