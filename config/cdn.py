@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -16,7 +17,13 @@ PictureFormat = Literal["avif", "webp", "jpeg", "png"]
 _FOLDER = r"^/([A-Za-z0-9._~-]+/)+$"
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$"
 _URL = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[0-9]{1,5})?(/[!-~]*)?")
-_SOURCE = re.compile(r"https?://(\*\.)?[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[0-9]{1,5})?/[!-~]*")
+_SOURCE = re.compile(
+    r"https?://(?P<star>\*\.)?(?P<name>[A-Za-z0-9_][A-Za-z0-9._-]{0,252})(:(?P<port>[0-9]{1,5}))?(?P<path>/[!-~]*)"
+)
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+"""A last label that makes whoever reads a host as browsers do take it for an IPv4 address."""
+_DOUBTFUL = re.compile(r"(?i)[\\?#]|%(2f|5c|00)|(/|%2f)(\.|%2e){1,2}(/|;|%3b|\Z)")
 
 UrlFolder = Annotated[str, Field(pattern=_FOLDER, examples=["/cdn/"])]
 Host = Annotated[str, Field(pattern=_HOST, examples=["cdn.example.com"])]
@@ -29,11 +36,30 @@ def _url(text: str) -> str:
 
 
 def _source(text: str) -> str:
-    if not _SOURCE.fullmatch(text):
+    found = _SOURCE.fullmatch(text)
+    if not found:
         raise Unfit(
             "must be the beginning of URLs, such as https://media.example.com/ or https://*.example.org/u/", text
         )
+    if (port := found["port"]) is not None and not 0 < int(port) < 65_536:
+        raise Unfit("must have a port from 1 to 65535", text)
+    host = found["name"].lower()
+    labels = host.split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise Unfit("must have a host name of letters, digits and hyphens between dots", text)
+    if _NUMBER.fullmatch(labels[-1]) and (found["star"] or not _is_address(host)):
+        raise Unfit("must have a name, or an address such as 192.0.2.7, as its host", text)
+    if _DOUBTFUL.search(found["path"]):
+        raise Unfit("must have a path without dot segments, backslashes and encoded slashes, and no query", text)
     return text
+
+
+def _is_address(host: str) -> bool:
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True
 
 
 BaseUrl = Annotated[str, AfterValidator(_url)]
