@@ -18,7 +18,7 @@ MOST_WIDE = 100
 LISTS = ("urls", "prefixes", "patterns", "tags", "hosts")
 
 Items = Annotated[list[Annotated[str, Field(min_length=1, max_length=8192)]], Field(max_length=MOST)]
-Kind = Literal["url", "prefix", "pattern", "tag", "group", "host", "everything"]
+Kind = Literal["url", "path", "prefix", "pattern", "tag", "group", "host", "everything"]
 
 
 def _something(schema: JsonDict) -> None:

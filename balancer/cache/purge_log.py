@@ -8,7 +8,7 @@ from typing import Final
 from balancer.cache.entry import Entry
 from balancer.cache.purges import Place, Purge, place
 
-MOST_EXACT: Final = 16384  # purges of a tag, a group, a URL or a host: some 4 MiB
+MOST_EXACT: Final = 16384  # purges of a tag, a group, a URL, a path or a host: some 4 MiB
 MOST_WIDE: Final = 256  # those that have to be tried one by one
 
 
@@ -41,7 +41,8 @@ class PurgeLog:
         self._exact: dict[tuple[str, bytes], list[Purged]] = {}
         self._wide: deque[Purged] = deque()
         self._order: deque[Purged] = deque()  # the exact ones
-        self._by_place = 0  # how many of the exact ones are of a URL or a host
+        self._by_place = 0  # how many of the exact ones are of a URL, a path or a host
+        self._paths = 0
         self._tags = 0
         self._groups = 0
 
@@ -75,6 +76,12 @@ class PurgeLog:
             self._look_up("url", key, serial, found)
             self._look_up("url", where.host_path, serial, found)
             self._look_up("url", where.path, serial, found)
+            if self._paths:
+                query = key.find(b"?")
+                end = query - len(key) if query >= 0 else None
+                self._look_up("path", key[:end], serial, found)
+                self._look_up("path", where.host_path[:end], serial, found)
+                self._look_up("path", where.path[:end], serial, found)
             self._look_up("host", where.host, serial, found)
             if where.name != where.host:
                 self._look_up("host", where.name, serial, found)
@@ -118,6 +125,7 @@ class PurgeLog:
             self._groups += by
         else:
             self._by_place += by
+            self._paths += by * (kind == "path")
 
 
 def _serial(purged: Purged) -> int:

@@ -1,4 +1,4 @@
-"""What is purged: one URL, what a prefix or a pattern covers, a tag, a group, a host, or everything."""
+"""What is purged: a URL, a path with all its queries, a prefix, a pattern, a tag, a group, a host, or everything."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from balancer.cache.entry import Entry
 from balancer.cache.keys import normal
 
-Kind = Literal["url", "prefix", "pattern", "tag", "group", "host", "everything"]
+Kind = Literal["url", "path", "prefix", "pattern", "tag", "group", "host", "everything"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 LONGEST: Final = 8192
@@ -24,6 +24,7 @@ _DEFAULT_PORT: Final = re.compile(r":(?:80|443)\Z")
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _EXPECTED: Final = {
     "url": "https://example.com/path, example.com/path for both schemes, or /path for every host",
+    "path": "a URL without a query, such as example.com/path",
     "prefix": "https://example.com/path, example.com/path for both schemes, or /path for every host",
     "pattern": "the same as for a URL, with * for any characters and ? for one, such as /posts/*",
     "tag": "a tag as it stands in Surrogate-Key or Cache-Tag, without white space and commas",
@@ -106,6 +107,8 @@ class Purge:
         text = self._text(entry.key)
         if self.kind == "url":
             return text == self.value
+        if self.kind == "path":
+            return text.partition(b"?")[0] == self.value
         if self.kind == "prefix":
             return text.startswith(self.value)
         return matcher(self.value).match(text) is not None
@@ -115,7 +118,7 @@ class Purge:
         """Whether what it meets can be looked up, so that it costs nothing to have many of its kind."""
         if self.kind == "host":
             return not self.value.startswith(b"*.")
-        return self.kind in ("url", "tag", "group")
+        return self.kind in ("url", "path", "tag", "group")
 
     def _text(self, key: bytes) -> bytes:
         """The part of a key that the value is held against."""
@@ -173,6 +176,10 @@ def _group(text: str) -> bytes | None:
     return f"{origin} {group}".encode() if origin and group and group.isascii() and group.isprintable() else None
 
 
+def _path(text: str) -> bytes | None:
+    return None if "?" in text else _url(text)
+
+
 def _url(text: str, wild: bool = False) -> bytes | None:
     if not _VISIBLE.fullmatch(text):
         return None
@@ -199,6 +206,7 @@ def _url(text: str, wild: bool = False) -> bytes | None:
 _SAFE: Final = "".join(map(chr, range(0x21, 0x7F)))  # what is not ASCII is written as browsers write it
 _PARSERS: Final = {
     "url": _url,
+    "path": _path,
     "prefix": _url,
     "pattern": lambda text: _url(text, wild=True),
     "tag": _tag,

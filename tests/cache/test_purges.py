@@ -45,6 +45,11 @@ SIX = entry(b"http://[2001:db8::1]:8080/a//b")
         ("url", "/posts/7?page=2", PAGE),
         ("url", " /posts/7?page=2\n", PAGE),
         ("url", "http://[2001:DB8::1]:8080/a//b", SIX),
+        ("path", "https://example.com/posts/7", PAGE),
+        ("path", "example.com:443/posts/%37", PAGE),
+        ("path", "/posts/7", PAGE),
+        ("path", "/posts/", PORT),
+        ("path", "/a//b", SIX),
         ("prefix", "/posts/", PAGE),
         ("prefix", "/", PORT),
         ("prefix", "https://example.com/", PAGE),
@@ -82,6 +87,10 @@ def test_it_meets_what_it_names(kind, value, meets):
         ("url", "/posts/7", PAGE),
         ("url", "/Posts/7?page=2", PAGE),
         ("url", "ample.com/posts/7?page=2", PAGE),
+        ("path", "/posts", PAGE),
+        ("path", "/posts/", PAGE),
+        ("path", "http://example.com/posts/7", PAGE),
+        ("path", "shop.example.com/posts/", PORT),
         ("prefix", "/osts", PAGE),
         ("prefix", "http://example.com/", PAGE),
         ("prefix", "shop.example.com/", PORT),
@@ -118,6 +127,8 @@ def test_it_spares_what_it_does_not_name(kind, value, spared):
         ("url", "/posts 7"),
         ("url", "/posts\r\nX: y"),
         ("url", "/posts#top"),
+        ("path", "/posts/7?page=2"),
+        ("path", "posts"),
         ("prefix", "https://example.com"),
         ("pattern", "*.jpg"),
         ("pattern", "*"),
@@ -143,7 +154,7 @@ def test_what_is_not_understood_is_refused_with_what_was_expected(kind, value):
 
 
 def test_an_unknown_kind_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match=r"url, prefix, pattern, tag, group, host, everything, not by 'file'"):
+    with pytest.raises(ValueError, match=r"url, path, prefix, pattern, tag, group, host, everything, not by 'file'"):
         parse("file", "x")
 
 
@@ -220,6 +231,8 @@ _PURGES = st.one_of(
     st.builds(lambda key, group: of_group(key, group), _KEYS, st.sampled_from([b"g", b"h"])),
     st.builds(lambda kind, key, part: Purge(kind, place(key)[part] if part < 4 else key),
               st.sampled_from(["url", "prefix", "pattern"]), _KEYS, st.sampled_from([2, 3, 4])),
+    st.builds(lambda key, part: Purge("path", (place(key)[part] if part < 4 else key).partition(b"?")[0]),
+              _KEYS, st.sampled_from([2, 3, 4])),
     st.builds(lambda key, part: Purge("host", place(key)[part]), _KEYS, st.sampled_from([0, 1])),
     st.sampled_from([Purge("host", b"*.example.com"), Purge("everything")]),
 )  # fmt: skip
