@@ -17,7 +17,7 @@ from balancer.cdn.types import PurgeKind, PurgeTarget
 
 MOST: Final = 1000
 """Targets of one order."""
-MOST_WIDE: Final = 256
+MOST_WIDE: Final = 100
 """Prefixes and patterns of one order: caches have to try them one by one."""
 LONGEST: Final = 2000
 """Characters of a target, percent-encoded."""

@@ -1,0 +1,123 @@
+"""What the own cache is told to purge: all that a target means, and the pictures of files that it means."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from balancer.cache.entry import Entry
+from balancer.cache.keys import url_key
+from balancer.cache.purge_log import Purged, PurgeLog
+from balancer.cache.purges import EVERYTHING, Purge, parse
+from balancer.cdn.purging.own import Places, purges, source_prefix
+from balancer.cdn.purging.patterns import matches, target
+from balancer.cdn.types import PurgeKind, PurgeTarget
+from tests.cdn.purging.test_patterns import TAGS, TARGETS, URLS
+
+PLACES = Places("/cdn/", "/img/")
+
+
+def stored(url: str, tags: tuple[str, ...] = ()) -> Entry:
+    scheme, _, rest = url.partition("://")
+    host, _, path = rest.partition("/")
+    key = url_key(scheme.encode(), host.encode(), f"/{path}".encode())
+    entry = Entry(key, (), (), 200, b"HTTP/1.1 200 OK\r\n", ())
+    entry.tags = tuple(tag.encode() for tag in tags)
+    return entry
+
+
+def is_met(wanted: list[Purge], entry: Entry) -> bool:
+    """As the store finds it."""
+    log = PurgeLog()
+    for serial, purge in enumerate(wanted, 1):
+        log.add(Purged(purge, serial, 0.0))
+    return bool(log.since(entry, 0))
+
+
+@given(TARGETS, URLS, TAGS)
+def test_the_own_cache_purges_at_least_what_is_meant(targets: list[PurgeTarget], url: str, tags: list[str]) -> None:
+    if any(matches(one, url, tags) for one in targets):
+        assert is_met(purges(targets, False), stored(url, tuple(tags)))
+
+
+@given(TARGETS, URLS, TAGS)
+def test_and_nothing_else_unless_a_star_is_in_the_middle(targets: list[PurgeTarget], url: str, tags: list[str]) -> None:
+    exact = [one for one in targets if one.kind is not PurgeKind.PATTERN]
+    if is_met(purges(exact, False), stored(url, tuple(tags))):
+        assert any(matches(one, url, tags) for one in exact)
+
+
+@given(TARGETS)
+def test_each_purge_is_one_that_an_operator_could_have_written(targets: list[PurgeTarget]) -> None:
+    for purge in purges(targets, True, PLACES):
+        assert parse(purge.kind, purge.value.decode(), purge.soft) == purge
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("/a", [Purge("path", b"/a")]),
+        ("https://h:8080/a?x=1", [Purge("url", b"h:8080/a?x=1")]),
+        ("/a/*", [Purge("prefix", b"/a/")]),
+        ("/a/*/b", [Purge("pattern", b"/a/*/b"), Purge("pattern", b"/a/*/b?*")]),
+        ("/a*?x", [Purge("pattern", b"/a*?x")]),
+        ("tag:t", [Purge("tag", b"t")]),
+        ("host:h", [Purge("host", b"h")]),
+        ("*", [EVERYTHING]),
+    ],
+)
+def test_the_forms_of_the_own_cache(written: str, expected: list[Purge]) -> None:
+    assert purges([target(written)], False) == expected
+    assert purges([target(written)], True) == [Purge(one.kind, one.value, True) for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("written", "met"),
+    [
+        ("/cdn/image/cat.png", True),
+        ("https://elsewhere/cdn/image/cat.png", True),
+        ("/cdn/image/*", True),
+        ("/cdn/image/c*", True),
+        ("/cdn/*", True),
+        ("/c*", True),
+        ("https://h/*", True),
+        ("/cdn/*/cat.png", True),
+        ("*.png", True),
+        ("/*/cat.png", True),
+        ("/cdn/image/cat*?v=1", True),
+        ("tag:file:image/cat.png", True),
+        ("*", True),
+        ("/cdn/image/cat", False),
+        ("/cdn/image/dog.png", False),
+        ("/cdn/other/*", False),
+        ("/image/cat.png", False),
+        ("/image/*", False),
+        ("tag:other", False),
+    ],
+)
+def test_pictures_go_with_the_file_that_they_are_of(written: str, met: bool) -> None:
+    wanted = purges([target(written)], False, PLACES)
+    for path in ("/img/s1gn/w=320,f=auto/local/image/cat.png", "/img/p/small/local/image/cat.png"):
+        assert is_met(wanted, stored(f"https://h{path}", ("file:image/cat.png",))) is met
+
+
+def test_pictures_of_another_source_are_left_alone() -> None:
+    wanted = purges([target("/cdn/image/*"), target("/cdn/a.png")], False, PLACES)
+    assert not is_met(wanted, stored("https://h/img/s1gn/w=320/aHR0cHM6Ly9o", ("source:1234",)))
+
+
+@pytest.mark.parametrize(
+    ("written", "begin"),
+    [
+        ("/cdn/image/cat.png", "image/cat.png"),
+        ("/cdn/image/*", "image/"),
+        ("/cdn/*/cat.png", ""),
+        ("*", ""),
+        ("/c*", ""),
+        ("/cdn", None),
+        ("/other/*", None),
+        ("tag:a", None),
+    ],
+)
+def test_the_files_that_a_target_may_mean(written: str, begin: str | None) -> None:
+    assert source_prefix(target(written), PLACES) == begin
