@@ -37,7 +37,7 @@ from balancer.history import History
 from balancer.issuers import OF_ISSUERS, UNREACHABLE
 from balancer.listening import remove_stale_socket
 from balancer.memory import Memory
-from balancer.plane import Plane
+from balancer.plane import TAGS_LEFT_OUT, Plane
 from balancer.proxy.tls_layer import TlsLayer
 from balancer.reception import Views
 from balancer.redis_gateway import DOWN, OF_REDIS, REFUSES
@@ -475,6 +475,7 @@ _BAD_NEWS = frozenset(
         "server_ejected",
         "strategy_failed",
         "guard_failed",
+        TAGS_LEFT_OUT,
     )
 )
 _OF_LISTENERS = frozenset((LOADED, KEPT, EXPIRED))
@@ -486,7 +487,7 @@ def _tell(event: str, where: str, detail: str) -> None:
     named = {"pool": pool, "server": server} if server else {"pool": pool}
     if event in _OF_LISTENERS:
         named = {"listener": where}
-    elif event == "guard_failed":
+    elif event in ("guard_failed", TAGS_LEFT_OUT):
         named = {"route": where}
     elif event in OF_ISSUERS:
         named = {"auth": where}

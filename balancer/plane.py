@@ -64,6 +64,8 @@ class PlaneError(Exception):
 SURVEYED = 1000
 """URLs of the cache that are looked at in one go: about a millisecond."""
 
+TAGS_LEFT_OUT = "cdn_tags_left_out"
+
 KEPT_FREE = 64
 """Descriptors for files, the admin API, probes, and connections to servers that are being opened."""
 
@@ -98,6 +100,7 @@ class Plane:
         self._leaving: dict[Server, tuple[float, float]] = {}
         self._farewell: tuple[float, float] | None = None  # the same of all tunnels, once the plane drains
         self._route_tallies: dict[str, RouteTally] = {UNROUTED: RouteTally()}
+        self._told_of_tags: set[str] = set()  # the routes of which it has been said that tags were left out
         self._listener_tallies: dict[str, ListenerTally] = {}
         self._contexts = Contexts()  # for TLS to servers
         self._draining = False
@@ -334,6 +337,7 @@ class Plane:
         self.entrance.second_passed(now)
         self.issuers.second_passed(now)
         self._look_at_certificates()
+        self._look_at_tags()
         for pool in self.pools.values():
             pool.tick(now)
         self._old_listeners = [listener for listener in self._old_listeners if listener.connections]
@@ -347,6 +351,14 @@ class Plane:
         if self._farewell is not None:
             until, grace = self._farewell
             self._close_some([c for c in self.dialer.connections if c.tunnelled], until - now, grace)
+
+    def _look_at_tags(self) -> None:
+        """Say it once of a route whose answers have more tags than the CDN's field has room for."""
+        for name, tally in self._route_tallies.items():
+            if tally.tags_left_out and name not in self._told_of_tags:
+                self._told_of_tags.add(name)
+                why = "the CDN's field has no room for all tags of an answer: a purge of the others does not reach it"
+                self.views.on_event(TAGS_LEFT_OUT, name, why)
 
     def _close_some(self, tunnels: list[UpstreamConnection], left: float, grace: float) -> None:
         for connection in tunnels[: due(len(tunnels), left, grace)]:

@@ -71,7 +71,16 @@ class ServerTally:
 class RouteTally:
     """What came of one route's requests."""
 
-    __slots__ = ("cache", "codes", "compression_declined", "compression_in", "compression_out", "guarded", "latency")
+    __slots__ = (
+        "cache",
+        "codes",
+        "compression_declined",
+        "compression_in",
+        "compression_out",
+        "guarded",
+        "latency",
+        "tags_left_out",
+    )
 
     def __init__(self) -> None:
         self.cache: defaultdict[str, int] = defaultdict(int)  # requests of a cached route by `Decision.cache`
@@ -81,6 +90,7 @@ class RouteTally:
         self.compression_out: defaultdict[str, int] = defaultdict(int)  # and after it
         self.guarded: defaultdict[str, int] = defaultdict(int)  # requests that a guard refused, by why
         self.latency = Histogram()  # request head complete to last response byte
+        self.tags_left_out = 0  # of answers to the CDN: its field had no room for them
 
 
 class AuthTally:

@@ -9,6 +9,15 @@ from config.schema import Config
 
 def check_cdn(config: Config, found: Findings) -> None:
     _check_pool(config, found)
+    _check_tags(config, found)
+
+
+def _check_tags(config: Config, found: Findings) -> None:
+    """Whether the provider can come to read them."""
+    cdn = config.cdn
+    if cdn is not None and cdn.tags and cdn.provider != "local" and not config.trusted_proxies:
+        why = f"tags are told to connections from `trusted_proxies` alone, so {cdn.provider} gets none"
+        found.warn(("cdn", "tags"), f"{why}: name its networks there, or write `tags: false`")
 
 
 def _check_pool(config: Config, found: Findings) -> None:

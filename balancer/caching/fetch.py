@@ -299,7 +299,7 @@ class Fetch(Exchange):
             extra += cache_status(fwd=order.why, fwd_status=200, stored=True)
         self.state = ANSWERING
         self.flush()  # interim answers come first
-        self.client.send(b"%b%b\r\n" % (unchanged(entry, order.route.edits, order.route.compress, head), extra))
+        self.client.send(b"%b%b\r\n" % (unchanged(entry, order.edits, order.route.compress, head), extra))
         self.decision.status = 304
         client = self.client
         self._detach("ok")

@@ -98,7 +98,7 @@ class Follower:
         decision = self.decision
         now = decision.first_byte = monotonic()
         decision.cache = "collapsed"
-        edits = order.route.edits
+        edits = order.edits
         length = self._fill.length
         persistent = self._persistent and not order.client.last
         bodiless = head.method == b"HEAD"

@@ -8,6 +8,7 @@ from typing import Final
 from balancer.cache.asks import Asks
 from balancer.cache.rules import Rule
 from balancer.decision import Decision
+from balancer.http1.edits import Edits
 from balancer.http1.head import RequestHead
 from balancer.proxy.sides import ClientSide
 from balancer.routing import Route
@@ -72,6 +73,12 @@ class Order:
         self.looked = False  # Redis has been asked
         self.alone = False  # it has waited for an answer that was another's only: once is enough
         self.lease: object = None  # of Redis: this one is to ask a server
+
+    @property
+    def edits(self) -> Edits:
+        """Those of the route for this client."""
+        edits = self.route.edits
+        return edits.for_cdn if edits.for_cdn is not None and self.client.trusted else edits
 
     def extra(self, rng: Random) -> bytes:
         """Field lines of this one answer, where it comes out of the cache: who asked, and its lane."""

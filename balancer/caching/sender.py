@@ -49,6 +49,8 @@ class Sender:
     ) -> None:
         """The usual case of `serve`, and nothing but it: a whole fresh answer to a plain GET."""
         edits = route.edits
+        if edits.for_cdn is not None and client.trusted:
+            edits = edits.for_cdn
         if edits.request_id:
             request_id = decision.request_id = b"%032x" % self._around.rng.getrandbits(128)
             named = b"%b: %b\r\n" % (edits.request_id, request_id)
@@ -93,11 +95,12 @@ class Sender:
         minor = head.minor
         persistent = head.common.persistent and not client.last
         compress = order.route.compress
+        edits = order.edits
         if compress is not None and (wanted := compress.takes(head)) is not None:
-            told = encoded(entry, order.route.edits, compress, wanted)
+            told = encoded(entry, edits, compress, wanted)
             if told.coding is not None:
                 self._coded(entry, told.coding)
-        sent = answer(entry, order.route.edits, compress, order.asks, head)
+        sent = answer(entry, edits, compress, order.asks, head)
         body = sent.body
         parts = [sent.head, order.extra(self._around.rng)]
         if sent.status not in WITHOUT_CONTENT:

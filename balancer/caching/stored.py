@@ -101,6 +101,8 @@ def _edited(fields: Iterable[Field], edits: Edits, secure: bool | None = None) -
     fields = list(fields)
     lines = [field.line for field in fields if field.name not in gone and (field.kind != SERVER or edits.pass_server)]
     lines.append(edits.response_add)
+    if edits.tags is not None:
+        lines.append(edits.tag_line(fields))
     if edits.careful is not None and secure is not None:
         lines.append(edits.careful.lines(fields, secure=secure))
     return b"".join(lines)
@@ -113,7 +115,8 @@ def _is_secure(entry: Entry) -> bool:
 
 def unchanged(entry: Entry, edits: Edits, compress: Compression | None, request: RequestHead) -> bytes:
     """The head of a 304: the client has it already. `request` is as it came."""
-    fields: Iterable[Field] = [field for field in entry.fields if field.name in TOLD_BY_304]
+    told = TOLD_BY_304 if edits.tags is None else TOLD_BY_304 | edits.tags.names
+    fields: Iterable[Field] = [field for field in entry.fields if field.name in told]
     if compress is not None:
         fields = compress.confirmed(request, _response(304, _UNCHANGED, fields)).fields
     return _UNCHANGED + _edited(fields, edits)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 
 from balancer.http1.careful import Careful
+from balancer.http1.fields import Field
+from balancer.http1.tag_fields import TagFields
 from config.schema import HeaderEdits, Headers, SecurityHeaders
 
 
@@ -13,6 +16,7 @@ class Edits:
 
     __slots__ = (
         "careful",
+        "for_cdn",
         "forwarded",
         "host",
         "pass_server",
@@ -22,6 +26,7 @@ class Edits:
         "request_id",
         "response_add",
         "response_drop",
+        "tags",
         "trace",
         "tunnels",
         "via",
@@ -33,8 +38,9 @@ class Edits:
         headers: Headers,
         upgrades: Iterable[str] = ("websocket",),
         security: SecurityHeaders | None = None,
+        tags: TagFields | None = None,
     ) -> None:
-        """`upgrades` are the protocols that may be asked for in an Upgrade field."""
+        """`upgrades` are the protocols that may be asked for in an Upgrade field; `tags` are for the CDN alone."""
         self.tunnels = frozenset(name.lower().encode("ascii") for name in upgrades)
         self.request_drop, self.request_add = _compile(headers.request)
         self.response_drop, self.response_add = _compile(headers.response)
@@ -55,6 +61,19 @@ class Edits:
         self.request_gone = self.request_drop | own_id
         self.pass_server = headers.server == "pass"
         self.trace = headers.trace
+        self.tags: TagFields | None = None
+        """How the CDN is told the tags of an answer; None: whom these edits are for is not told of any."""
+        self.for_cdn: Edits | None = None
+        """The same edits for what comes through the CDN, where that reads tags."""
+        if tags is not None:
+            self.response_drop |= tags.names
+            if tags.speaks:
+                self.for_cdn = copy(self)
+                self.for_cdn.tags = tags
+
+    def tag_line(self, fields: Iterable[Field]) -> bytes:
+        """What an answer with these fields tells the CDN of its tags."""
+        return b"" if self.tags is None else self.tags.line(fields)
 
 
 def _compile(edits: HeaderEdits) -> tuple[frozenset[bytes], bytes]:

@@ -334,17 +334,20 @@ class Exchange:
         self.persistent = persistent
         if self._lane_cookie is not None or (pool.sticky is not None and server is not self._bound):
             self.extra += self._cookies(server)
+        edits = self.route.edits
+        if edits.for_cdn is not None and self.client.trusted:
+            self.extra += edits.for_cdn.tag_line(response.fields)
         self._out.append(
             encode_response(
                 response,
-                self.route.edits,
+                edits,
                 length,
                 minor=head.minor,
                 persistent=persistent,
                 request_id=decision.request_id,
                 date=self.around.date,
                 extra=self.extra,
-                secure=self.route.edits.careful is not None and self._is_secure(),
+                secure=edits.careful is not None and self._is_secure(),
             )
         )
 

@@ -12,6 +12,7 @@ from balancer.guards.guard import Guard
 from balancer.http1.edits import Edits
 from balancer.http1.head import RequestHead
 from balancer.http1.paths import climbs, match_path, other_readings
+from balancer.http1.tag_fields import TagFields
 from balancer.pool import Pool
 from balancer.routing.answers import FixedAnswer, rewriter
 from balancer.routing.keys import hash_key
@@ -55,13 +56,15 @@ class Route:
         "tunnel",
     )
 
-    def __init__(self, name: str, settings: RouteSettings, pool: Pool, tally: RouteTally) -> None:
+    def __init__(
+        self, name: str, settings: RouteSettings, pool: Pool, tally: RouteTally, tags: TagFields | None = None
+    ) -> None:
         timeouts = settings.timeouts or pool.settings.timeouts
         retries = settings.retries or pool.settings.retries
         self.name = name
         self.pool = pool
         self.tally = tally
-        self.edits = Edits(settings.headers, settings.upgrades, settings.security_headers)
+        self.edits = Edits(settings.headers, settings.upgrades, settings.security_headers, tags)
         self.rewrite = rewriter(settings.rewrite, settings.match.path) if settings.rewrite else None
         self.body_limit = settings.limits.body
         self.connect = timeouts.connect
@@ -275,17 +278,19 @@ def build_table(
     nowhere.configure(PoolSettings(servers={}), (), 0.0)
     for name, settings in config.routes.items():
         tally = tallies.setdefault(name, RouteTally())
+        cdn = config.cdn
+        tags = TagFields(cdn, config.cache.tags, tally) if cdn is not None and cdn.tags else None
         names = [settings.pool] if settings.pool else list(settings.split or ())
-        lanes = {pool: Route(name, settings, pools[pool], tally) for pool in names}
+        lanes = {pool: Route(name, settings, pools[pool], tally, tags) for pool in names}
         for lane in lanes.values():
             lane.cache = _rule(settings.cache, config.cache, rules)
         if lanes:
             route = lanes[names[0]]
         else:
-            route = Route(name, settings, nowhere, tally)
+            route = Route(name, settings, nowhere, tally, tags)
             route.fixed = FixedAnswer.of(settings)
         if settings.split:
-            route = Route(name, settings, pools[names[0]], tally)
+            route = Route(name, settings, pools[names[0]], tally, tags)
             route.lanes = lanes
             route.split = Split(name, settings.split, rng, settings.sticky, secret)
         if settings.maintenance is not None and settings.maintenance.enabled:

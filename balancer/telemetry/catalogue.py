@@ -399,6 +399,11 @@ CATALOGUE: tuple[Family, ...] = (
         lambda it: it.compression_declined,
         "Responses sent as they were, since too many were being compressed.",
     ),
+    ROUTES.counter(
+        "balancer_route_cdn_tags_left_out",
+        lambda it: it.tags_left_out,
+        "Tags of responses that the CDN's field had no room for: a purge of them does not reach it.",
+    ),
     ROUTES.histogram(
         "balancer_route_request_duration_seconds",
         lambda it: it.latency,
