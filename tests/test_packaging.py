@@ -25,7 +25,7 @@ LATER = {"compression"}
 """Modules of Pythons newer than the oldest supported: imported where they are there."""
 NOT_SHIPPED = {"pyvips", "pyvips-binary"}
 """What the extra `vips` asks for: imported where it is there, and not in the image, since its library is LGPL."""
-COMING = {"aiobotocore", "pillow"}
+COMING = {"pillow"}
 """Locked before the first module that imports it."""
 LOCKS = ("run", "build", "dev")
 LOCK_LINE = re.compile(

@@ -1,0 +1,251 @@
+"""Calls to AWS, and to what speaks as S3 does, by aiobotocore, which is imported for the first of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from time import monotonic
+from typing import Any, Final, Protocol
+
+import aiohttp
+
+from balancer.cdn.aws.failures import Asked, Refusal, refused, short, unreached
+from balancer.cdn.errors import AuthError, CdnError, ConfigError, Invalid, ProtocolError
+
+MISSING: Final = "S3 needs a package that is not installed: pip install 'balancer[aws]'"
+NO_CREDENTIAL: Final = (
+    "there is no credential: set cdn.api_key to KEYID:SECRET, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+    "a profile, or a role of this machine"
+)
+CONNECT: Final = 5.0
+"""Seconds for a connection, at most."""
+CONNECTIONS: Final = 16
+"""To one service at once."""
+Answer = Mapping[str, Any]
+"""As the library has parsed it, by AWS's own names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A key of an account."""
+
+    key_id: str
+    secret: str = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"Credential(...{self.key_id[-4:]})"
+
+
+class Counts(Protocol):
+    """Who counts calls."""
+
+    def ended(self, operation: str, result: str, seconds: float) -> None: ...
+
+
+class Uncounted:
+    """Nobody does."""
+
+    def ended(self, operation: str, result: str, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which service, and where it is."""
+
+    service: str
+    """AWS's word: s3, cloudfront, cloudwatch, sts."""
+    region: str
+    endpoint: str = ""
+    """Empty: by service and region."""
+    attempts: int = 1
+    """How often the library sends a call that failed in a way that may pass. More than one only where whoever calls
+    could not do it again."""
+    least_checksums: bool = False
+    """Send and check checksums only where the operation demands them: R2 has not all of them."""
+
+
+def credential_of(text: str) -> Credential | None:
+    """KEYID:SECRET; None for an empty one. ConfigError: it is neither."""
+    if not text:
+        return None
+    key_id, colon, secret = text.partition(":")
+    if not (colon and key_id and secret and (key_id + secret).isprintable() and " " not in text):
+        raise ConfigError("cdn.api_key must be KEYID:SECRET for aws, or empty for what boto finds by itself")
+    return Credential(key_id, secret)
+
+
+class Account:
+    """One credential. Asks nobody for anything before the first call: neither for a credential nor for a region."""
+
+    def __init__(
+        self,
+        provider: str,
+        credential: Credential | None,
+        timeout: float,
+        *,
+        counts: Counts | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """ConfigError: the library is not installed. `timeout` is for one call, without the bytes that it carries."""
+        if find_spec("aiobotocore") is None:
+            raise ConfigError(MISSING, provider=provider)
+        self.provider = provider
+        self.timeout = timeout
+        self.counts: Counts = counts if counts is not None else Uncounted()
+        self.clock = clock
+        self._credential = credential
+        self._session: Any = None  # Any: the library has no types
+        self._making = asyncio.Lock()
+        self._clients: list[Any] = []
+        self._closed = False
+
+    async def client(self, place: Place) -> Any:
+        """A client of the library, to be closed by `close`. Raises what the library does."""
+        async with self._making:
+            if self._closed:
+                raise ConfigError("the configuration has changed meanwhile; ask again", provider=self.provider)
+            if self._session is None:
+                self._session = await asyncio.to_thread(_session)
+            given = self._credential
+            keys = {} if given is None else {"aws_access_key_id": given.key_id, "aws_secret_access_key": given.secret}
+            client = await self._session.create_client(
+                place.service,
+                region_name=place.region,
+                endpoint_url=place.endpoint or None,
+                config=_config(place, self.timeout),
+                **keys,
+            ).__aenter__()
+            self._clients.append(client)
+            return client
+
+    async def close(self) -> None:
+        self._closed = True
+        async with self._making:
+            while self._clients:
+                await self._clients.pop().__aexit__(None, None, None)
+
+
+class Service:
+    """One service of an account."""
+
+    def __init__(self, account: Account, place: Place) -> None:
+        self.account = account
+        self.place = place
+        self._client: Any = None
+        self._making = asyncio.Lock()
+
+    async def call(
+        self, operation: str, arguments: Mapping[str, object], *, about: str = "", more: float = 0.0
+    ) -> Answer:
+        """One operation, by the library's name for it. `about` is for messages, `more` are seconds beyond the account's
+        timeout. CdnError: refused, not reached, or not to be understood; nothing else is raised."""
+        account = self.account
+        asked = Asked(account.provider, self.place.service, operation, about)
+        began = account.clock()
+        result = "cancelled"
+        try:
+            answer = await self._answered(asked, arguments, account.timeout + more)
+            result = "ok"
+            return answer
+        except CdnError as error:
+            result = error.code
+            raise
+        finally:
+            account.counts.ended(operation, result, account.clock() - began)
+
+    async def _answered(self, asked: Asked, arguments: Mapping[str, object], seconds: float) -> Answer:
+        try:
+            async with asyncio.timeout(seconds):
+                answer: Answer = await getattr(await self._made(), asked.operation)(**arguments)
+                return answer
+        except TimeoutError:
+            raise unreached(asked, f"not within {seconds:g} s") from None
+        except CdnError:
+            raise
+        # The library lets through whatever its parsers and the HTTP client below it raise.
+        except Exception as found:
+            raise failure(asked, found) from None
+
+    async def _made(self) -> Any:
+        async with self._making:
+            if self._client is None:
+                self._client = await self.account.client(self.place)
+            return self._client
+
+
+def failure(asked: Asked, found: Exception) -> CdnError:
+    """What the library raised, as an error of ours."""
+    import botocore.exceptions as raised  # type: ignore[import-untyped]  # it has no types
+    from botocore.parsers import ResponseParserError  # type: ignore[import-untyped]  # it has no types
+
+    if isinstance(found, raised.ClientError):
+        return refused(asked, _refusal(found.response))
+    if isinstance(found, raised.NoCredentialsError):
+        return AuthError(NO_CREDENTIAL, provider=asked.provider)
+    if isinstance(
+        found,
+        raised.PartialCredentialsError
+        | raised.CredentialRetrievalError
+        | raised.TokenRetrievalError
+        | raised.ProfileNotFound
+        | raised.RefreshWithMFAUnsupportedError
+        | raised.SSOError,
+    ):
+        # Not its own words: a program that gives out credentials may have been quoted in them.
+        return AuthError(f"boto finds no whole credential ({type(found).__name__})", provider=asked.provider)
+    if isinstance(found, raised.ParamValidationError):
+        return Invalid(f"{asked.service} {asked.operation} is not sent: {short(str(found))}", provider=asked.provider)
+    if isinstance(found, ResponseParserError):
+        return ProtocolError(
+            f"{asked.service} {asked.operation} answered what can not be read: {short(str(found))}",
+            provider=asked.provider,
+        )
+    if isinstance(found, raised.HTTPClientError | raised.IncompleteReadError | aiohttp.ClientError | OSError):
+        return unreached(asked, str(found) or type(found).__name__)
+    if isinstance(found, raised.BotoCoreError | ValueError):
+        return ConfigError(f"{asked.service} {asked.operation} can not be sent: {short(str(found))}")
+    return ProtocolError(
+        f"{asked.service} {asked.operation} failed: {type(found).__name__}: {short(str(found))}",
+        provider=asked.provider,
+    )
+
+
+def _refusal(response: Answer) -> Refusal:
+    error: Answer = response.get("Error") or {}
+    about: Answer = response.get("ResponseMetadata") or {}
+    headers: Mapping[str, str] = about.get("HTTPHeaders") or {}
+    wait = headers.get("retry-after", "")
+    return Refusal(
+        str(error.get("Code") or about.get("HTTPStatusCode") or "nothing"),
+        str(error.get("Message") or ""),
+        about.get("HTTPStatusCode"),
+        about.get("RequestId"),
+        min(float(wait), 3600.0) if wait.isascii() and wait.isdigit() else None,
+    )
+
+
+def _session() -> Any:
+    """In a thread: the import reads some hundred files."""
+    from aiobotocore.session import AioSession  # type: ignore[import-untyped]  # it has no types
+
+    return AioSession()
+
+
+def _config(place: Place, timeout: float) -> Any:
+    from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # it has no types
+
+    checksums = "when_required" if place.least_checksums else "when_supported"
+    return AioConfig(
+        connect_timeout=min(CONNECT, timeout),
+        read_timeout=timeout,
+        max_pool_connections=CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": place.attempts},
+        request_checksum_calculation=checksums,
+        response_checksum_validation=checksums,
+        user_agent_extra="balancer-cdn",
+        warm_up_loader_caches=True,  # read the service's description in a thread: it has a megabyte
+        # With an address of one's own, buckets are in the path; else as AWS wants it.
+        s3={"addressing_style": "path"} if place.endpoint else {},
+    )
