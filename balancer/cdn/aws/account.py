@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import aiohttp
 
 from balancer.cdn.aws.failures import Asked, Refusal, refused, short, unreached
+from balancer.cdn.calls import OK, Calls
 from balancer.cdn.errors import AuthError, CdnError, ConfigError, Invalid, ProtocolError
 
 MISSING: Final = "S3 needs a package that is not installed: pip install 'balancer[aws]'"
@@ -36,18 +37,6 @@ class Credential:
 
     def __repr__(self) -> str:
         return f"Credential(...{self.key_id[-4:]})"
-
-
-class Counts(Protocol):
-    """Who counts calls."""
-
-    def ended(self, operation: str, result: str, seconds: float) -> None: ...
-
-
-class Uncounted:
-    """Nobody does."""
-
-    def ended(self, operation: str, result: str, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +74,7 @@ class Account:
         credential: Credential | None,
         timeout: float,
         *,
-        counts: Counts | None = None,
+        calls: Calls | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """ConfigError: the library is not installed. `timeout` is for one call, without the bytes that it carries."""
@@ -93,7 +82,7 @@ class Account:
             raise ConfigError(MISSING, provider=provider)
         self.provider = provider
         self.timeout = timeout
-        self.counts: Counts = counts if counts is not None else Uncounted()
+        self.calls = calls if calls is not None else Calls(provider)
         self.clock = clock
         self._credential = credential
         self._session: Any = None  # Any: the library has no types
@@ -147,13 +136,13 @@ class Service:
         result = "cancelled"
         try:
             answer = await self._answered(asked, arguments, account.timeout + more)
-            result = "ok"
+            result = OK
             return answer
         except CdnError as error:
             result = error.code
             raise
         finally:
-            account.counts.ended(operation, result, account.clock() - began)
+            account.calls.ended(operation, result, account.clock() - began)
 
     async def _answered(self, asked: Asked, arguments: Mapping[str, object], seconds: float) -> Answer:
         try:

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from io import BytesIO
 from typing import Final
 
 import structlog
@@ -172,20 +173,22 @@ class S3:
         except MissingRight:  # a policy that lets nobody look; the store itself knows when the upload is completed
             return None
 
-    async def _put_whole(self, key: str, body: bytearray, content: Content, only_new: bool) -> Put:
-        checksum = {"ChecksumSHA256": b64encode(sha256(body).digest()).decode()} if self._whole_checksums else {}
+    async def _put_whole(self, key: str, body: BytesIO, content: Content, only_new: bool) -> Put:
+        checksum = (
+            {"ChecksumSHA256": b64encode(sha256(body.getbuffer()).digest()).decode()} if self._whole_checksums else {}
+        )
         condition = {"IfNoneMatch": "*"} if only_new else {}
         try:
             answer = await self._call(
                 "put_object",
                 {"Key": self._key(key), "Body": body, **_content(content), **checksum, **condition},
-                more=ATTEMPTS * len(body) / SLOWEST,
+                more=ATTEMPTS * length(body) / SLOWEST,
             )
         except CdnError as error:
             if only_new and error.provider_code == _GONE:
-                return Put(len(body), None, created=False)
+                return Put(length(body), None, created=False)
             raise
-        return Put(len(body), answer.get("ETag"), created=True)
+        return Put(length(body), answer.get("ETag"), created=True)
 
     async def _begin(self, key: str, content: Content) -> _Multipart:
         answer = await self._call("create_multipart_upload", {"Key": self._key(key), **_content(content)})
@@ -206,13 +209,13 @@ class _Multipart:
         self._sending: asyncio.Task[None] | None = None
         self._size = 0
 
-    async def add(self, part: bytearray) -> None:
+    async def add(self, part: BytesIO) -> None:
         """Waits for the part before, and not for this one."""
         await self._sent()
         number = len(self._parts) + 1
         if number > MOST_PARTS:
             raise Invalid(f"a file has at most {MOST_PARTS} parts: announce its size, so that they are large enough")
-        self._size += len(part)
+        self._size += length(part)
         self._sending = asyncio.get_running_loop().create_task(self._send(number, part))
 
     async def complete(self, only_new: bool) -> Put:
@@ -263,9 +266,9 @@ class _Multipart:
                 sending.cancel()
                 raise
 
-    async def _send(self, number: int, part: bytearray) -> None:
+    async def _send(self, number: int, part: BytesIO) -> None:
         answer = await self._call(
-            "upload_part", {"PartNumber": number, "Body": part}, more=ATTEMPTS * len(part) / SLOWEST
+            "upload_part", {"PartNumber": number, "Body": part}, more=ATTEMPTS * length(part) / SLOWEST
         )
         checksums = {
             name: value for name, value in answer.items() if name.startswith("Checksum") and name != "ChecksumType"
@@ -299,19 +302,29 @@ def part_size(size: int | None) -> int:
     return max(PART, -(-size // MOST_PARTS))
 
 
-async def in_parts(source: AsyncIterator[bytes], size: int) -> AsyncGenerator[tuple[bytearray, bool]]:
-    """All of it in parts of exactly `size` bytes, but the last, which may be empty; with each, whether it is that."""
-    held = bytearray()
+async def in_parts(source: AsyncIterator[bytes], size: int) -> AsyncGenerator[tuple[BytesIO, bool]]:
+    """All of it in parts of exactly `size` bytes, but the last, which may be empty; with each, whether it is that.
+
+    They are files, and not bytes, so that they are sent in pieces, between which the loop does other things.
+    """
+    held = BytesIO()
     async for piece in source:
         left = memoryview(piece)
         while left:
-            if len(held) == size:
+            room = size - held.tell()
+            if not room:
+                held.seek(0)
                 yield held, False
-                held = bytearray()
-            room = size - len(held)
-            held += left[:room]
+                held, room = BytesIO(), size
+            held.write(left[:room])
             left = left[room:]
+    held.seek(0)
     yield held, True
+
+
+def length(part: BytesIO) -> int:
+    """Bytes in it, wherever it has been read to."""
+    return part.getbuffer().nbytes
 
 
 def _content(content: Content) -> dict[str, object]:
