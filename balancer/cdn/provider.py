@@ -61,8 +61,9 @@ class CdnProvider(Protocol):
         """How far one is, where there is PURGE_STATUS; else SUBMITTED."""
 
     def limits(self) -> Mapping[str, LimitState]:
-        """The documented rate limits by the kind of batch that they are for, as capacity and refill. Static: what is
-        left of them is counted by the service."""
+        """The documented rate limits by their names (`PurgeBatch.limit`), as capacity and refill. Static: what is left
+        of them is counted by the service. One that does not refill is of what may be in progress: what a batch takes of
+        it is given back once `purge_state` says that it is done."""
 
     async def stats(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats: ...
 

@@ -90,6 +90,10 @@ class FilePage:
     """What to ask the next page with; None: there is no more."""
 
 
+CALLS: Final = "calls"
+"""Name of a rate limit of all calls of an account together."""
+
+
 class PurgeKind(enum.StrEnum):
     """What a target names."""
 
@@ -148,13 +152,16 @@ class PurgeBatch:
     """What goes to a provider in one call."""
 
     kind: str
-    """The provider's own word for the call, which is also the name of its rate limit: files, prefixes, tags..."""
+    """The provider's own word for the call: files, prefixes, tags..."""
     items: tuple[str, ...]
     """As the provider spells them."""
     targets: tuple[PurgeTarget, ...]
     cost: int = 1
     """What it takes of the rate limit."""
     soft: bool = False
+    limit: str = ""
+    """Name of the rate limit among the provider's; empty: the kind. Where there is one named `CALLS`, each call takes
+    one of that as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +193,8 @@ class PurgeResult:
 
     state: PurgeState
     provider_id: str | None = None
+    left: float | None = None
+    """Of the limit `CALLS`, where the answer said it."""
 
 
 @dataclass(frozen=True, slots=True)

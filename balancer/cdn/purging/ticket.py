@@ -13,7 +13,7 @@ from balancer.cdn.types import PurgeState, PurgeTarget
 Scope = Literal["own", "cdn"]
 SCOPES: Final[tuple[Scope, ...]] = ("own", "cdn")
 DONE: Final = frozenset({PurgeState.SUBMITTED, PurgeState.COMPLETED, PurgeState.PARTIAL, PurgeState.FAILED})
-"""States that a ticket stays in, unless it is asked to try again."""
+"""States that a ticket stays in, unless it is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,10 @@ class CdnPart:
     accepted: tuple[str, ...] = ()
     """Targets, as written, that the provider has taken."""
     rejected: tuple[Refused, ...] = ()
+    failed: tuple[str, ...] = ()
+    """Targets, as written, that did not get through; they can be tried again."""
+    verified: bool = False
+    """The provider was seen to be done with all that it has accepted."""
     provider_ids: tuple[str, ...] = ()
     attempts: int = 0
     """Of the call that was tried most often."""
