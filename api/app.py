@@ -43,9 +43,9 @@ def make_app(services: Services, patience: Patience = PATIENCE) -> web.Applicati
     app[DOOR] = _door(services, patience)
     app.on_response_prepare.append(_mark)
     for operation in operations:
-        app.router.add_route(operation.method, operation.path, gate.handler(operation), expect_handler=not_yet)
+        app.router.add_route(operation.method, operation.pattern, gate.handler(operation), expect_handler=not_yet)
         if operation.method == "GET":
-            app.router.add_route("HEAD", operation.path, gate.handler(operation), expect_handler=not_yet)
+            app.router.add_route("HEAD", operation.pattern, gate.handler(operation), expect_handler=not_yet)
     return app
 
 

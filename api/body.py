@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from aiohttp import HttpVersion11, web
 
@@ -21,6 +24,11 @@ async def _ask_for(request: web.Request) -> None:
         request.writer.output_size = 0  # as aiohttp does: the answer proper has not begun
 
 
+SLOWEST: Final = 16 * 1024
+"""Bytes in a second that whoever sends a long body must come to on average, beyond the patience for a short one."""
+_LAST = {"Connection": "close"}
+
+
 async def read(request: web.Request, limit: int) -> bytes:
     """The whole body. A Problem when it is too large, too slow, garbled or broken off."""
     length = request.content_length
@@ -29,8 +37,8 @@ async def read(request: web.Request, limit: int) -> bytes:
     body = bytearray()
     door = request.app[DOOR]
     patience = door.patience.body
-    try:
-        with door.hearing(request.transport):
+    with door.hearing(request.transport), _broken_off(request):
+        try:
             async with asyncio.timeout(patience):
                 await _ask_for(request)
                 # Not request.read(): it knows only the one limit of the whole application.
@@ -38,8 +46,75 @@ async def read(request: web.Request, limit: int) -> bytes:
                     body += piece
                     if len(body) > limit:
                         raise too_large(limit)
-    except TimeoutError:
-        raise Problem(408, f"the body did not come within {patience:g} seconds", headers=_LAST) from None
+        except TimeoutError:
+            raise Problem(408, f"the body did not come within {patience:g} seconds", headers=_LAST) from None
+    return bytes(body)
+
+
+class Stream:
+    """A body that is not read as a whole: its pieces, once, as they come.
+
+    What is done with a piece takes as long as it takes; a client that keeps the next one back is not waited for longer
+    than for any body, and beyond that only as long as it comes to `SLOWEST`.
+    """
+
+    def __init__(self, request: web.Request, limit: int) -> None:
+        self.request = request
+        self.limit = limit
+        self.size = 0
+        """Bytes that have come so far."""
+        self.failure: Problem | None = None
+        """Why the pieces ended before the body did. Whoever is handed them may tell that in words of its own."""
+        self._waited = 0.0
+
+    @property
+    def length(self) -> int | None:
+        """Bytes, as announced."""
+        return self.request.content_length
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Each piece. A Problem when it is too large, too slow, garbled or broken off."""
+        try:
+            async for piece in self._bounded():
+                yield piece
+        except Problem as problem:
+            self.failure = problem
+            raise
+
+    async def _bounded(self) -> AsyncIterator[bytes]:
+        request = self.request
+        if self.length is not None and self.length > self.limit:
+            raise too_large(self.limit, self.length)
+        with _broken_off(request):
+            await _ask_for(request)
+        while piece := await self._piece():
+            self.size += len(piece)
+            if self.size > self.limit:
+                raise too_large(self.limit)
+            yield piece
+
+    async def _piece(self) -> bytes:
+        request, clock = self.request, asyncio.get_running_loop().time
+        door, begun = request.app[DOOR], clock()
+        left = door.patience.body + self.size / SLOWEST - self._waited
+        with door.hearing(request.transport), _broken_off(request):
+            try:
+                async with asyncio.timeout(min(left, door.patience.body)):
+                    return await request.content.readany()
+            except TimeoutError:
+                waited = self._waited + clock() - begun
+                raise Problem(
+                    408, f"the body came too slowly: {self.size} bytes in {waited:.0f} seconds", headers=_LAST
+                ) from None
+            finally:
+                self._waited += clock() - begun
+
+
+@contextmanager
+def _broken_off(request: web.Request) -> Iterator[None]:
+    """What goes wrong with a body on its way, as the client's fault."""
+    try:
+        yield
     except web.RequestPayloadError as error:
         raise Problem(400, f"the body can not be read: {error}") from None
     except OSError:
@@ -49,13 +124,12 @@ async def read(request: web.Request, limit: int) -> bytes:
         if request.transport is not None:
             raise
         raise Problem(400, "the body broke off") from None  # the client had left before it was waited for
-    return bytes(body)
-
-
-_LAST = {"Connection": "close"}
 
 
 def too_large(limit: int, length: int | None = None) -> Problem:
-    size = f"{limit // 1024**2} MiB" if limit >= 1024**2 else f"{limit // 1024} KiB"
+    unit = next((unit for unit in ("GiB", "MiB", "KiB") if limit % UNITS[unit] == 0), "bytes")
     came = f", not {length} bytes" if length is not None else ""
-    return Problem(413, f"the body must be at most {size}{came}")
+    return Problem(413, f"the body must be at most {limit // UNITS[unit]} {unit}{came}")
+
+
+UNITS: Final = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "bytes": 1}

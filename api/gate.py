@@ -15,7 +15,7 @@ from api.auth import CALLER, CHALLENGE, Caller, Role
 from api.door import DOOR
 from api.operation import Operation
 from api.problems import Problem, of_http
-from api.request_checks import SAFE, check_browser, check_host, check_path, check_size, plain_address
+from api.request_checks import LIMIT, SAFE, check_browser, check_host, check_path, check_size, plain_address
 from api.services import Services
 from api.sessions import check_token, presented_cookie, set_cookie
 from api.trail import Actor, Matter, Unwritten
@@ -47,6 +47,7 @@ class Gate:
         """Not `guarded` is a listener with nothing on it that anybody could misuse."""
         self._services = services
         self._guarded = guarded
+        self._operations: dict[object, Operation] = {}  # by what aiohttp calls for each
 
         @web.middleware
         async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -63,12 +64,16 @@ class Gate:
             caller = self._authorised(operation, request)
             if trail == "both":
                 return await self._act(operation, request, caller)
-            response = await operation.respond(request, caller)
+            response = await operation.respond(request, caller, limit=self._limit(operation))
             if trail == "after":
                 await self._services.trail.done(_matter(request), response.status, None, ())
             return response
 
+        self._operations[answer] = operation
         return answer
+
+    def _limit(self, operation: Operation) -> int:
+        return operation.limit_in(self._services.control.snapshot.config)
 
     async def _act(self, operation: Operation, request: web.Request, caller: Caller | None) -> web.StreamResponse:
         """Let it happen between two lines of the audit trail."""
@@ -89,7 +94,7 @@ class Gate:
         status, detail = 500, None
         try:
             with witness.present():
-                response = await operation.respond(request, caller, noted, begin)
+                response = await operation.respond(request, caller, noted, begin, self._limit(operation))
             status = response.status
         except Problem as problem:
             status, detail = problem.status, problem.detail
@@ -132,10 +137,12 @@ class Gate:
 
     def _check(self, request: web.Request) -> None:
         """What needs no key."""
-        check_size(request)
+        found = self._operations.get(request.match_info.handler)
+        # Who may send that much is not known yet; nothing of it is read before that is.
+        check_size(request, max(LIMIT, self._limit(found)) if found is not None and found.streamed else LIMIT)
         check_host(request, _names(self._services.control.snapshot.config.admin))
         check_browser(request)
-        check_path(request)
+        check_path(request, tail=found is not None and found.tail)
 
     def _authorised(self, operation: Operation, request: web.Request) -> Caller | None:
         role = operation.role

@@ -29,7 +29,7 @@ LIMITED = {429: "Too many requests or wrong keys; see Retry-After."}
 WITH_PATH = {404: "No such pool or server."}
 WITH_BODY = {
     408: "The body did not come in time.",
-    413: "The body is larger than {limit} KiB.",
+    413: "The body is larger than {limit}.",
     415: "Another Content-Type is needed.",
 }
 CONDITIONAL = {412: "The configuration is another one by now.", 428: "If-Match is needed."}
@@ -119,14 +119,17 @@ def _operation(operation: Operation, schemas: Schemas) -> Json:
         described["x-role"] = operation.role
     else:
         described["security"] = [{}, *ways]
-    if operation.body is not None or operation.raw_body:
+    if operation.takes_body:
         schema: Json | None = schemas(operation.body, "validation") if operation.body else None
         raw: dict[str, Json] = {
             name: {"type": "object"} if name.endswith("json") else {} for name in operation.body_types
         }
         described["requestBody"] = {
             "required": not operation.body_optional,
-            "content": {name: {"schema": schema or raw[name]} for name in operation.body_types},
+            "content": {
+                name: {"schema": schema or operation.body_schemas.get(name) or raw[name]}
+                for name in operation.body_types
+            },
         }
     return described
 
@@ -180,8 +183,10 @@ def problems_of(operation: Operation) -> dict[int, str]:
         found |= WITH_TRAIL
     if "{" in operation.path:
         found |= WITH_PATH
-    if operation.body is not None or operation.raw_body:
-        found |= {status: text.format(limit=operation.limit // 1024) for status, text in WITH_BODY.items()}
+    if operation.takes_body:
+        limit = operation.limit
+        size = f"{limit // 1024} KiB" if isinstance(limit, int) else "is configured"
+        found |= {status: text.format(limit=size) for status, text in WITH_BODY.items()}
     if operation.precondition is if_match:
         found |= CONDITIONAL
     return {**found, **WITH_FIELDS, **operation.problems}

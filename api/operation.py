@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.auth import Caller, Role
-from api.body import read
+from api.body import Stream, read
 from api.problems import Problem, of_validation
 from balancer.control import OPERATOR
 from config.diff import Change
@@ -113,8 +113,13 @@ class Operation:
     content_type: str = "application/json"
     """Of the answer."""
     body_types: tuple[str, ...] = ("application/json",)
-    limit: int = SMALL
-    """Bytes of a body."""
+    """The last of them may be any: */*."""
+    body_schemas: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Of bodies that are no model's, by their type: for the document."""
+    limit: int | Callable[[Config], int] = SMALL
+    """Bytes of a body; a function: by the configuration in force."""
+    tail: bool = False
+    """The last name of the path stands for all that follows, slashes included."""
     key_shows_more: bool = False
     """An open operation that tells more to a caller with a key; elsewhere in the open, keys are not looked at."""
     unlimited: bool = False
@@ -139,6 +144,15 @@ class Operation:
         return self._hints.get("body") is bytes
 
     @cached_property
+    def streamed(self) -> bool:
+        """Whether the function reads the body itself: it may be larger than memory."""
+        return self._hints.get("body") is Stream
+
+    @cached_property
+    def takes_body(self) -> bool:
+        return self.body is not None or self.raw_body or self.streamed
+
+    @cached_property
     def body_optional(self) -> bool:
         return type(None) in get_args(self._hints.get("body"))
 
@@ -151,6 +165,14 @@ class Operation:
     def _hints(self) -> dict[str, object]:
         return get_type_hints(self.handle)
 
+    def limit_in(self, config: Config) -> int:
+        return self.limit(config) if callable(self.limit) else self.limit
+
+    @property
+    def pattern(self) -> str:
+        """The path for aiohttp's router."""
+        return f"{self.path[:-1]}:.+}}" if self.tail else self.path
+
     @property
     def name(self) -> str:
         """As the document and the audit trail call it."""
@@ -162,8 +184,12 @@ class Operation:
         caller: Caller | None,
         noted: list[Change] | None = None,
         before: Callable[[], Awaitable[None]] | None = None,
+        limit: int = SMALL,
     ) -> web.StreamResponse:
-        """Validate, act, and turn the result into a response. `before` is called once nothing but the act is left."""
+        """Validate, act, and turn the result into a response. `before` is called once nothing but the act is left.
+
+        `limit` is what a body may have. One that is streamed is part of the act.
+        """
         call = Call(caller, request.match_info, request, [] if noted is None else noted)
         if self.precondition is not None:
             self.precondition(call)
@@ -178,21 +204,27 @@ class Operation:
                 raise of_validation(error, query=True) from None
         elif query:
             raise Problem(422, f"this operation takes no query, not {next(iter(query))[:80]!r}")
-        if self.body is not None or self.raw_body:
-            arguments["body"] = await self._read(request)
+        if self.streamed:
+            self._check_type(request)
+            arguments["body"] = Stream(request, limit)
+        elif self.takes_body:
+            arguments["body"] = await self._read(request, limit)
         elif request.can_read_body:
             raise Problem(400, "this operation takes no body")
         if before is not None:
             await before()
         return _response(await self.handle(call, **arguments))
 
-    async def _read(self, request: web.Request) -> object:
-        if not request.can_read_body and self.body_optional:
-            return None
-        if request.content_type not in self.body_types:
+    def _check_type(self, request: web.Request) -> None:
+        if request.content_type not in self.body_types and self.body_types[-1] != "*/*":
             types = " or ".join(self.body_types)
             raise Problem(415, f"the body must be {types}, by its Content-Type, not {request.content_type}")
-        content = await read(request, self.limit)
+
+    async def _read(self, request: web.Request, limit: int) -> object:
+        if not request.can_read_body and self.body_optional:
+            return None
+        self._check_type(request)
+        content = await read(request, limit)
         if self.body is None:
             return content
         if len(content) > SMALL:

@@ -22,13 +22,13 @@ _NEVER = re.compile(r"[\x00-\x1f\x7f/\\;]")
 """What no name in a path has, whichever way it is written: proxies disagree about what it means."""
 
 
-def check_size(request: web.Request) -> None:
+def check_size(request: web.Request, limit: int = LIMIT) -> None:
     """Refuse a body by what it says of its length, before its key is looked at; others are counted when read."""
     if request.version not in (HttpVersion10, HttpVersion11):
         raise Problem(400, "this is an HTTP/1.1 server", headers={"Connection": "close"})
     length = request.content_length
-    if length is not None and length > LIMIT:
-        raise too_large(LIMIT, length)
+    if length is not None and length > limit:
+        raise too_large(limit, length)
 
 
 def once(request: web.Request, name: str) -> str | None:
@@ -74,8 +74,8 @@ def check_browser(request: web.Request) -> None:
         raise Problem(403, "a change that comes with a cookie must say by Origin which page it is from")
 
 
-def check_path(request: web.Request) -> None:
-    """404 for a path that is not written as the document has it.
+def check_path(request: web.Request, *, tail: bool = False) -> None:
+    """404 for a path that is not written as the document has it. With `tail`, its last name goes on to the end.
 
     Nothing is allowed by the beginning of a path here. But whoever stands before this listener may do so, and is not
     to be told one path while this side reads another: no empty segment, no dots, and no letter in disguise.
@@ -86,6 +86,11 @@ def check_path(request: web.Request) -> None:
     written = target.partition("?")[0].split("/")[1:]
     resource = request.match_info.route.resource
     known = resource.canonical.split("/")[1:] if resource is not None else written
+    if tail:
+        # There, clients made from the document write a slash as %2F, and people as it is.
+        rest = [name for piece in written[len(known) - 1 :] for name in re.split("%2[Ff]", piece)]
+        written = [*written[: len(known) - 1], *rest]
+        known = [*known, *known[-1:] * (len(written) - len(known))]
     for piece, own in zip(written, known, strict=False):
         name = unquote(piece)
         plain = piece == own if not own.startswith("{") else name not in ("", ".", "..") and not _NEVER.search(name)
