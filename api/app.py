@@ -11,6 +11,7 @@ import balancer
 from api.audit import Audit
 from api.body import not_yet
 from api.cache import Cache
+from api.cdn import CdnFiles
 from api.configuration import Configuration
 from api.door import DOOR, PATIENCE, Door, Patience
 from api.gate import FIELDS, REQUEST_ID, Gate
@@ -76,6 +77,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
         *Monitoring(services).operations(),
         *Infrastructure(services).operations(),
         *Cache(services).operations(),
+        *CdnFiles(services).operations(),
         *Limits(services).operations(),
         *Servers(services).operations(),
         *Configuration(services).operations(),

@@ -43,6 +43,8 @@ class ProblemDetails(BaseModel):
     title: str
     status: int
     detail: str
+    code: str | None = None
+    """What is wrong with the CDN, in a word for programs: cdn_auth, cdn_rate_limited..."""
     errors: tuple[Fault, ...] = ()
 
 
@@ -55,16 +57,22 @@ class Problem(Exception):
         detail: str,
         errors: Sequence[Fault] = (),
         headers: Mapping[str, str] | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.errors = tuple(errors[:TOLD])
         self.detail = detail if len(errors) <= TOLD else f"{detail} (of {len(errors)} faults the first {TOLD} are told)"
         self.headers = headers or {}
+        self.code = code
 
     def response(self) -> web.Response:
         details = ProblemDetails(
-            title=HTTPStatus(self.status).phrase, status=self.status, detail=self.detail, errors=self.errors
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=self.detail,
+            code=self.code,
+            errors=self.errors,
         )
         return web.Response(
             status=self.status,

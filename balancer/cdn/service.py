@@ -7,10 +7,12 @@ The mission's names and these: uploadFile `upload_file`, deleteFile `delete_file
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from socket import socket
+from time import monotonic
 from typing import Protocol
 
 import structlog
@@ -30,6 +32,7 @@ from balancer.cdn.types import (
     Format,
     ImageOptions,
     Kind,
+    LimitState,
     OptimizedImage,
     ProviderStatus,
     StoredFile,
@@ -38,6 +41,8 @@ from balancer.cdn.types import (
 from config.cdn import Cdn
 
 log = structlog.get_logger("balancer.cdn")
+CHECKED = 60.0
+"""Seconds for which what a check of the provider found is told again."""
 OFF = "no CDN is configured: write `cdn: true` for the one that the balancer is itself, or set CDN_PROVIDER"
 
 
@@ -53,13 +58,24 @@ class CdnService:
     Every method may raise `CdnError`; while no CDN is configured, `ConfigError` with `OFF`.
     """
 
-    def __init__(self, state: Path, own: OwnCache) -> None:
-        """`state` is the folder for what has to survive a restart."""
+    def __init__(
+        self,
+        state: Path,
+        own: OwnCache,
+        *,
+        make: Callable[[Cdn], CdnProvider] = make_provider,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`state` is the folder for what has to survive a restart. `make` makes the provider of some settings."""
         self._state = state
         self._own = own
         self._settings: Cdn | None = None
         self._provider: CdnProvider | None = None
         self._failure: CdnError | None = None
+        self._make = make
+        self._clock = clock
+        self._checking: asyncio.Task[ProviderStatus] | None = None  # the last check of the provider, or the one now
+        self._checked = -math.inf  # when that began
         self._changing = asyncio.Lock()
         self._door = Door(lambda: make_edge(self._handler))
 
@@ -72,13 +88,16 @@ class CdnService:
                 return
             old, self._provider = self._provider, None
             self._settings, self._failure = settings, None
+            if self._checking is not None:
+                self._checking.cancel()
+                self._checking = None
             if old is not None:
                 await old.close()
             if settings is None:
                 await self._door.close()
                 return
             try:
-                provider = make_provider(settings)
+                provider = self._make(settings)
                 await provider.start()
             except CdnError as error:
                 self._failure = error
@@ -112,8 +131,21 @@ class CdnService:
         return self._provider
 
     async def status(self) -> ProviderStatus:
-        """How the provider is, by its own word."""
-        return await self.provider.status()
+        """How the provider is, by its own word: not older than `CHECKED` seconds, and asked once for all who ask."""
+        provider, now = self.provider, self._clock()
+        if self._checking is None or (self._checking.done() and now - self._checked >= CHECKED):
+            self._checked = now
+            self._checking = asyncio.get_running_loop().create_task(provider.status())
+        try:
+            return await asyncio.shield(self._checking)
+        except asyncio.CancelledError:
+            if self._provider is provider:
+                raise
+            return await self.status()  # it was another provider that was asked
+
+    def limits(self) -> Mapping[str, LimitState]:
+        """The provider's rate limits by the kind of call, as they are counted here; none without a provider."""
+        return self._provider.limits() if self._provider is not None else {}
 
     async def get_stats(self, from_: datetime, to: datetime, interval_s: int = 3600) -> CdnStats:
         """Traffic of a period."""

@@ -8,6 +8,7 @@ from aiohttp import DummyCookieJar
 from pytest_aiohttp import AiohttpClient
 
 from api.app import make_app
+from config.cdn import Cdn
 from tests.api.desk import Clock, Desk, Keys, services
 from tests.control_room import room
 
@@ -19,5 +20,7 @@ async def desk(tmp_path: Path, aiohttp_client: AiohttpClient) -> AsyncIterator[D
         await found.begin()
         clock = Clock()
         parts = services(found, clock)
+        await parts.cdn.change(Cdn())
         client = await aiohttp_client(make_app(parts), cookie_jar=DummyCookieJar())  # a test says what is sent
         yield Desk(client, found, keys, parts, clock)
+        await parts.cdn.close()

@@ -19,6 +19,7 @@ from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import LoopLag, Process
 from balancer.telemetry.rates import Recent
 from config.schema import AdminKey, Redis
+from tests.cdn.shelf import Shelf
 from tests.control_room import Room
 
 Client = TestClient[web.Request, web.Application]
@@ -59,7 +60,7 @@ def services(room: Room, clock: Clock) -> Services:
         process=Process(),
         lag=LoopLag(),
         redis=RedisLink(Redis()),
-        cdn=CdnService(room.state.parent, control),
+        cdn=CdnService(room.state.parent, control, make=Shelf, clock=clock),
         clock=clock,
     )
 

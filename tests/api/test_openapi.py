@@ -17,6 +17,11 @@ from tests.api.desk import BALANCER, SERVERS, Answer, Desk
 
 POOL = f"{BALANCER}/pools/{{pool}}/servers"
 PURGE = "/api/infrastructure/cache/purge"
+CDN = "/api/infrastructure/cdn"
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="tags"\r\n\r\na,b\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="cat.jpg"\r\n\r\nmeow\r\n--b--\r\n'
+)
 ROLES = {
     ("GET", "/livez"): None,
     ("GET", "/readyz"): None,
@@ -28,6 +33,10 @@ ROLES = {
     ("GET", "/api/infrastructure/certificates"): "viewer",
     ("GET", "/api/infrastructure/cache/stats"): "viewer",
     ("POST", "/api/infrastructure/cache/purge"): "operator",
+    ("GET", f"{CDN}/status"): "viewer",
+    ("GET", f"{CDN}/files"): "viewer",
+    ("POST", f"{CDN}/files"): "operator",
+    ("DELETE", f"{CDN}/files/{{path}}"): "operator",
     ("GET", "/api/infrastructure/rate-limits"): "viewer",
     ("POST", "/api/infrastructure/rate-limits"): "admin",
     ("GET", f"{BALANCER}/status"): "viewer",
@@ -88,6 +97,10 @@ RIGHT = [
     Case("GET", "/api/infrastructure/cache/stats", "/api/infrastructure/cache/stats?top=3"),
     Case("POST", PURGE, PURGE, b'{"urls": ["/a"], "patterns": ["/posts/*"], "tags": ["a"], "soft": true}'),
     Case("POST", PURGE, PURGE, b'{"everything": true}'),
+    Case("GET", f"{CDN}/files", f"{CDN}/files?prefix=image/&after=a&limit=5"),
+    Case("POST", f"{CDN}/files", f"{CDN}/files?kind=image", FORM, "multipart/form-data; boundary=b"),
+    Case("POST", f"{CDN}/files", f"{CDN}/files?name=a.css&overwrite=true&tags=a", b"a {}", "text/css"),
+    Case("DELETE", f"{CDN}/files/{{path}}", f"{CDN}/files/other/a.css"),
     Case(
         "POST",
         "/api/infrastructure/rate-limits",
@@ -137,12 +150,16 @@ def wrong(case: Case) -> Iterator[Case]:
     path = case.filled.partition("?")[0]
     for query in ("nix=1", "pool=a&pool=b", "wait=soon", "pool=%20", "%00"):
         yield case._replace(filled=f"{path}?{query}")
-    if "{" in case.path:
+    if "{path}" in case.path:
+        yield case._replace(filled=f"{path}%2F")
+    elif "{" in case.path:
         yield case._replace(filled=path.replace("/web/", "/nix/"))
     if "{server}" in case.path:
         yield case._replace(filled=path.replace("/servers/", "/servers/x"))
     if "{id}" in case.path:
         yield case._replace(filled=path.replace("/keys/", "/keys/x"))
+    if case.method == "POST" and case.path == f"{CDN}/files":
+        case = case._replace(filled=path)  # any bytes may be a file, but not one without a name
     yield case._replace(body=b"{", content_type="application/json")
     yield case._replace(body=b"{}", content_type="text/plain")
     yield case._replace(body=b'{"nix": 1}', content_type="application/json")

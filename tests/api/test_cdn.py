@@ -1,0 +1,396 @@
+"""Files over the API: read as they come, bounded, all or nothing, and by whoever may."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+import aiohttp
+import pytest
+
+from api.auth import Role
+from balancer.cdn import errors
+from balancer.cdn.errors import CdnError
+from config.cdn import Cdn
+from tests.api.desk import Answer, Desk
+from tests.cdn.shelf import Shelf
+
+CDN = "/api/infrastructure/cdn"
+FILES = f"{CDN}/files"
+MiB = 1 << 20
+
+
+def shelf(desk: Desk) -> Shelf:
+    return cast("Shelf", desk.services.cdn.provider)
+
+
+async def form(desk: Desk, fields: aiohttp.FormData, query: str = "") -> Answer:
+    headers = {"X-API-Key": desk.keys.text["operator"]}
+    response = await desk.client.post(FILES + query, data=fields, headers=headers)
+    content = await response.read()
+    return Answer(response, content, json.loads(content))
+
+
+def with_file(
+    content: bytes = b"meow", filename: str = "cat.jpg", content_type: str = "image/jpeg"
+) -> aiohttp.FormData:
+    fields = aiohttp.FormData(quote_fields=False)
+    fields.add_field("file", content, filename=filename, content_type=content_type)
+    return fields
+
+
+async def upload(desk: Desk, query: str, content: bytes = b"meow", role: Role = "operator") -> Answer:
+    headers = {"Content-Type": "application/octet-stream", "X-API-Key": desk.keys.text[role]}
+    response = await desk.client.post(FILES + query, data=BytesIO(content), headers=headers)
+    found = await response.read()
+    return Answer(response, found, json.loads(found))
+
+
+# What is stored.
+
+
+async def test_a_file_in_a_form_is_stored_under_its_own_name_and_type(desk: Desk) -> None:
+    answer = await form(desk, with_file())
+    assert answer.status == 201
+    assert answer.json == {
+        "path": "image/404cdd7b-cat.jpg",
+        "url": "/cdn/image/404cdd7b-cat.jpg",
+        "size": 4,
+        "content_type": "image/jpeg",
+        "sha256": sha256(b"meow").hexdigest(),
+        "etag": '"404cdd7b"',
+        "provider": "local",
+        "stored_at": "2026-11-30T12:00:00Z",
+        "tags": [],
+        "hits": 0,
+        "created": True,
+    }
+    assert shelf(desk).contents == {"image/404cdd7b-cat.jpg": b"meow"}
+
+
+async def test_the_same_file_again_is_no_new_one(desk: Desk) -> None:
+    assert (await form(desk, with_file())).status == 201
+    again = await form(desk, with_file())
+    assert (again.status, again.at("created")) == (200, False)
+
+
+async def test_fields_before_the_file_say_more_of_it(desk: Desk) -> None:
+    fields = aiohttp.FormData()
+    for name, value in {"name": "dog.bin", "kind": "document", "tags": "a,b,a", "overwrite": "true"}.items():
+        fields.add_field(name, value)
+    fields.add_field("file", b"woof", filename="x", content_type="application/octet-stream")
+    assert (await form(desk, fields)).status == 201
+    (request,) = shelf(desk).requests
+    assert (request.name, request.kind, request.tags, request.overwrite) == ("dog.bin", "document", ("a", "b"), True)
+    assert request.content_type is None  # octet-stream says nothing
+
+
+async def test_the_query_says_it_as_well_and_nothing_is_said_twice(desk: Desk) -> None:
+    assert (await form(desk, with_file(), "?name=dog.png&kind=other")).status == 201
+    assert (shelf(desk).requests[0].name, shelf(desk).requests[0].kind) == ("dog.png", "other")
+    fields = aiohttp.FormData({"name": "a"})
+    fields.add_field("file", b"x", filename="x")
+    answer = await form(desk, fields, "?name=b")
+    assert answer.faults == {"/name": "is said twice"}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "query", "kind", "told"),
+    [
+        ("image/png", "?name=a", "image", "image/png"),
+        ("application/x-www-form-urlencoded", "?name=a.png", "image", None),  # curl --data-binary
+        ("application/octet-stream", "?name=a.woff2", "font", None),
+        ("application/octet-stream", "?name=a.mp4", "video", None),
+        ("application/octet-stream", "?name=a.zip", "archive", None),
+        ("application/pdf", "?name=a", "document", "application/pdf"),
+        ("application/json", "?name=a.json", "document", "application/json"),
+        ("text/css", "?name=a.css", "document", "text/css"),
+        ("application/octet-stream", "?name=a", "other", None),
+        ("image/png", "?name=a.mp3&kind=audio", "audio", "image/png"),
+    ],
+)
+async def test_a_body_is_a_file_of_the_kind_that_its_type_or_name_says(
+    desk: Desk, content_type: str, query: str, kind: str, told: str | None
+) -> None:
+    answer = await desk.ask("POST", FILES + query, raw=b"meow", headers={"Content-Type": content_type})
+    assert answer.status == 201
+    (request,) = shelf(desk).requests
+    assert (request.kind, request.content_type, request.size_bytes) == (kind, told, 4)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\cat\\passwd", "/passwd", " passwd "])
+async def test_only_the_last_part_of_a_path_is_a_name(desk: Desk, name: str) -> None:
+    assert (await form(desk, with_file(filename=name))).status == 201
+    assert shelf(desk).requests[0].name == "passwd"
+
+
+async def test_a_large_file_is_never_whole_in_memory(desk: Desk) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield bytes(MiB // 4)
+
+    headers = {"X-API-Key": desk.keys.text["operator"]}
+    response = await desk.client.post(FILES + "?name=a.bin", data=pieces(), headers=headers)
+    assert response.status == 201
+    assert sum(shelf(desk).pieces) == 16 * MiB
+    assert max(shelf(desk).pieces) <= MiB
+
+
+# What is not.
+
+
+@pytest.mark.parametrize(
+    ("query", "faults"),
+    [
+        ("", {"?name": "is required"}),
+        ("?name=", {"?name": "at least 1 character"}),
+        ("?name=..", None),
+        ("?name=a%2F", {"/name": "must be a name"}),
+        ("?name=a&kind=film", {"?kind": "must be"}),
+        ("?name=a&tags=a,,b", {"?tags": "must match"}),
+        ("?name=a&tags=a%20b", {"?tags": "must match"}),
+        ("?name=a&overwrite=perhaps", {"?overwrite": "true or false"}),
+        ("?name=a&sha256=12", {"?sha256": "must match"}),
+        ("?name=a&size=3", {"?size": "not a field"}),
+    ],
+)
+async def test_what_is_said_of_a_file_must_be_right(desk: Desk, query: str, faults: dict[str, str] | None) -> None:
+    answer = await upload(desk, query)
+    if faults is None:
+        return
+    assert answer.status == 422
+    assert list(answer.faults) == list(faults)
+    for pointer, reason in faults.items():
+        assert reason in answer.faults[pointer]
+    assert shelf(desk).files_ == {}
+
+
+async def test_a_form_must_have_one_file_and_that_last(desk: Desk) -> None:
+    none = await form(desk, aiohttp.FormData({"name": "a", "kind": "image"}, default_to_multipart=True))
+    assert none.faults == {"/file": "is required: curl -F file=@cat.jpg"}
+    late = with_file()
+    late.add_field("kind", "image")
+    assert (await form(desk, late)).faults == {"/kind": "fields must stand before the file"}
+    two = with_file()
+    two.add_field("file", b"again", filename="b.jpg")
+    assert (await form(desk, two)).faults == {"/file": "one file is taken at a time"}
+    unknown = aiohttp.FormData({"colour": "red"})
+    unknown.add_field("file", b"x", filename="x")
+    assert list((await form(desk, unknown)).faults) == ["/colour"]
+    assert (await form(desk, with_file(filename=""))).status == 422
+    assert shelf(desk).files_ == {}
+
+
+async def test_a_form_that_is_broken_leaves_nothing(desk: Desk) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    whole = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nmeow\r\n--b--\r\n'
+    for body in (whole[:-6], whole[:-20], b"", b"--b", whole + b"x", whole.replace(b"form-data", b"attachment")):
+        answer = await desk.ask("POST", FILES, raw=body, headers=headers)
+        assert answer.status == 400, body
+        assert "is not multipart/form-data as it should be" in str(answer.at("detail"))
+    assert (await desk.ask("POST", FILES, raw=whole, headers={"Content-Type": "multipart/form-data"})).status == 400
+    assert shelf(desk).files_ == {}
+    assert (await desk.ask("POST", FILES, raw=whole, headers=headers)).status == 201
+
+
+async def test_bytes_with_another_hash_than_was_said_are_not_stored(desk: Desk) -> None:
+    right = sha256(b"meow").hexdigest()
+    wrong = await upload(desk, f"?name=a&sha256={right}", b"meouw")
+    assert (wrong.status, wrong.at("code")) == (422, "cdn_invalid")
+    assert (await upload(desk, f"?name=a&sha256={right}")).status == 201
+
+
+async def test_a_file_must_be_sent_as_it_is(desk: Desk) -> None:
+    answer = await desk.ask("POST", f"{FILES}?name=a", raw=b"", headers={"Content-Encoding": "gzip"})
+    assert answer.status == 415
+
+
+async def small(desk: Desk) -> None:
+    """Let files have three MiB at most: more than any other body may have."""
+    desk.room.write(desk.keys.lines + "\ncdn: {max_upload: 3MiB}\n")
+    assert (await desk.ask("POST", "/api/config/reload")).status == 200
+    await desk.services.cdn.change(desk.room.control.snapshot.config.cdn)
+
+
+async def test_a_file_may_be_larger_than_other_bodies_but_not_than_cdn_max_upload(desk: Desk) -> None:
+    await small(desk)
+
+    async def pieces(count: int) -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield bytes(MiB)
+
+    headers = {"X-API-Key": desk.keys.text["operator"]}
+    for size, status in ((2, 201), (3, 201), (4, 413)):
+        announced = await upload(desk, "?name=a", bytes(size * MiB))
+        assert announced.status == status
+        response = await desk.client.post(FILES + "?name=b", data=pieces(size), headers=headers)
+        assert response.status == status
+    assert announced.at("detail") == f"the body must be at most 3 MiB, not {4 * MiB} bytes"
+    assert {len(content) for content in shelf(desk).contents.values()} == {2 * MiB, 3 * MiB}
+    purge = await desk.client.post("/api/infrastructure/cache/purge", data=BytesIO(bytes(MiB + 1)), headers=headers)
+    assert (await purge.json(content_type=None))["detail"] == f"the body must be at most 1 MiB, not {MiB + 1} bytes"
+
+
+async def raw(desk: Desk, *lines: str, body: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(desk.client.host, int(desk.client.port or 0))
+    writer.write("\r\n".join((f"POST {FILES}?name=a.bin HTTP/1.1", "Host: localhost", *lines, "", "")).encode() + body)
+    return reader, writer
+
+
+@pytest.mark.parametrize("role", [None, "viewer"])
+async def test_nothing_of_a_file_is_read_from_who_may_not_upload(desk: Desk, role: str | None) -> None:
+    key = [f"X-API-Key: {desk.keys.text[role]}"] if role is not None else []  # type: ignore[index]  # a role's name
+    reader, writer = await raw(desk, *key, "Content-Length: 50000000", "Expect: 100-continue")
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+    assert head.startswith(b"HTTP/1.1 401" if role is None else b"HTTP/1.1 403")  # and no 100 before it
+    writer.close()
+
+
+async def test_whoever_may_is_asked_for_the_file(desk: Desk) -> None:
+    key = f"X-API-Key: {desk.keys.text['operator']}"
+    reader, writer = await raw(desk, key, "Content-Length: 4", "Expect: 100-continue", "Connection: close")
+    assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"meow")
+    assert (await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)).startswith(b"HTTP/1.1 201")
+    writer.close()
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing_and_is_in_the_trail(desk: Desk) -> None:
+    key = f"X-API-Key: {desk.keys.text['operator']}"
+    _, writer = await raw(desk, key, "Content-Length: 5000", body=b"meow")
+    await shelf(desk).begun.wait()
+    writer.close()
+    await shelf(desk).ended.wait()
+    await desk.ask("GET", FILES)  # what comes after it is attended to after it
+    after = next(iter(desk.services.trail.lines(None)))
+    assert (after.phase, after.operation) == ("done", "upload_file")
+    assert shelf(desk).files_ == {}
+
+
+async def test_an_upload_has_a_line_in_the_trail_before_and_after_it(desk: Desk) -> None:
+    await form(desk, with_file())
+    after, before = list(desk.services.trail.lines(None))[:2]
+    assert (before.phase, before.operation, after.phase, after.status) == ("intent", "upload_file", "done", 201)
+    assert [(change.path, change.after) for change in after.changes] == [("cdn.files", "image/404cdd7b-cat.jpg")]
+
+
+# What is there, and what is removed.
+
+
+async def test_files_are_listed_page_by_page(desk: Desk) -> None:
+    for name in ("a", "b", "c"):
+        await upload(desk, f"?name={name}.png&overwrite=true")
+    await upload(desk, "?name=d.pdf&overwrite=true")
+    found: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        query = f"&after={after}" if after else ""
+        page = await desk.ask("GET", f"{FILES}?prefix=image/&limit=2{query}", role="viewer")
+        assert page.status == 200
+        found += [item["path"] for item in cast("list[dict[str, str]]", page.json["items"])]
+        after = cast("str | None", page.json["next"])
+    assert found == ["image/a.png", "image/b.png", "image/c.png"]
+
+
+@pytest.mark.parametrize("written", ["image/a b.png", "image/a%20b.png", "image%2Fa%20b.png", "image%2fa%20b.png"])
+async def test_a_file_is_removed_by_its_path_however_its_slashes_are_written(desk: Desk, written: str) -> None:
+    await upload(desk, "?name=a%20b.png&overwrite=true")
+    target = f"{FILES}/{written.replace(' ', '%20')}"
+    first = await _delete(desk, target)
+    assert (first.status, first.json) == (200, {"path": "image/a b.png", "existed": True})
+    again = await _delete(desk, target)
+    assert (again.status, again.at("existed")) == (200, False)
+
+
+async def _delete(desk: Desk, target: str) -> Answer:
+    from yarl import URL
+
+    url = URL(f"http://{desk.client.host}:{desk.client.port}{target}", encoded=True)
+    headers = {"X-API-Key": desk.keys.text["operator"]}
+    async with aiohttp.ClientSession() as session, session.delete(url, headers=headers) as response:
+        content = await response.read()
+        return Answer(response, content, json.loads(content))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/", "a//b", "../a", "a/../b", "a/./b", "a/%2e%2e/b", "a%2F..%2Fb", "a%2F%2Fb", "a/", "a%00", "a%5Cb", "a;b"],
+)
+async def test_what_is_no_path_of_a_file_is_nowhere(desk: Desk, path: str) -> None:
+    assert (await _delete(desk, f"{FILES}/{path}")).status == 404
+
+
+# How it is.
+
+
+async def test_the_status_tells_what_the_provider_says(desk: Desk) -> None:
+    answer = await desk.ask("GET", f"{CDN}/status", role="viewer")
+    assert answer.status == 200
+    assert (answer.at("enabled"), answer.at("provider"), answer.at("ok"), answer.at("problems")) == (
+        True,
+        "local",
+        True,
+        [],
+    )
+    assert answer.at("limits") == {"purge": {"left": 5.0, "capacity": 10.0, "refill": 0.5, "blocked": 0.0}}
+    assert answer.at("pictures") == {"by": "local", "path": "/img/", "signed": True, "presets": [], "sources": []}
+
+
+async def test_the_credential_is_checked_once_a_minute_however_many_ask(desk: Desk) -> None:
+    await asyncio.gather(*(desk.ask("GET", f"{CDN}/status") for _ in range(5)))
+    assert shelf(desk).checks == 1
+    desk.clock.now += 61
+    await desk.ask("GET", f"{CDN}/status")
+    assert shelf(desk).checks == 2
+
+
+async def test_another_configuration_is_checked_at_once(desk: Desk) -> None:
+    await desk.ask("GET", f"{CDN}/status")
+    await desk.services.cdn.change(Cdn(url="https://cdn.example.com"))
+    answer = await desk.ask("GET", f"{CDN}/status")
+    assert (answer.at("url"), shelf(desk).checks) == ("https://cdn.example.com", 1)
+
+
+async def test_without_a_cdn_it_is_said_how_to_have_one(desk: Desk, tmp_path: Path) -> None:
+    await desk.services.cdn.change(None)
+    status = await desk.ask("GET", f"{CDN}/status")
+    assert (status.status, status.at("enabled"), status.at("ok")) == (200, False, False)
+    assert "write `cdn: true`" in str(status.at("problems", 0, "message"))
+    for method, path in (("GET", FILES), ("DELETE", f"{FILES}/a"), ("POST", f"{FILES}?name=a")):
+        answer = await desk.ask(method, path)
+        assert (answer.status, answer.at("code")) == (409, "cdn_config")
+        assert "write `cdn: true`" in str(answer.at("detail"))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "wait"),
+    [
+        (errors.ConfigError("x"), 409, None),
+        (errors.AuthError("x"), 502, None),
+        (errors.MissingRight("x"), 502, None),
+        (errors.NotFound("x"), 404, None),
+        (errors.Invalid("x"), 422, None),
+        (errors.TooLarge("x"), 413, None),
+        (errors.SourceBlocked("x"), 400, None),
+        (errors.SourceUnreachable("x"), 502, None),
+        (errors.Unsupported("x"), 501, None),
+        (errors.RateLimited("x", retry_after_s=2.2), 503, "3"),
+        (errors.QuotaExhausted("x"), 503, None),
+        (errors.Full("x"), 507, None),
+        (errors.Full("x", retry_after_s=1), 503, "1"),
+        (errors.Unavailable("x"), 502, None),
+        (errors.ProtocolError("x"), 502, None),
+    ],
+)
+async def test_each_thing_that_goes_wrong_has_its_status(
+    desk: Desk, error: CdnError, status: int, wait: str | None
+) -> None:
+    shelf(desk).failure = error
+    answer = await upload(desk, "?name=a")
+    assert (answer.status, answer.at("detail"), answer.at("code")) == (status, "x", error.code)
+    assert answer.headers.get("Retry-After") == wait
