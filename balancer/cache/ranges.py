@@ -29,7 +29,12 @@ def wanted(asks: Asks, entry: Entry, size: int) -> tuple[int, int] | Unsatisfiab
     """
     if asks.range is None or entry.status != 200 or (asks.if_range is not None and not _same(asks.if_range, entry)):
         return None
-    match = _RANGE.fullmatch(asks.range)
+    return span(asks.range, size)
+
+
+def span(value: bytes, size: int) -> tuple[int, int] | Unsatisfiable | None:
+    """First and last byte that a Range asks for; None where it is to be ignored."""
+    match = _RANGE.fullmatch(value)
     if match is None or not (match[1] or match[2]):
         return None
     last = _position(match[2])
