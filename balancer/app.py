@@ -29,6 +29,7 @@ from api.key_store import KeyStore, LastUse
 from api.services import Services
 from api.trail import Actor, AuditTrail, Matter
 from api.trail_file import TrailFile
+from balancer.cdn.local.figures import Front, front_of
 from balancer.cdn.service import CdnService
 from balancer.control import Control, PublishError
 from balancer.fleet import LocalFleet
@@ -53,6 +54,7 @@ from balancer.tls import credentials
 from balancer.tls.certificates import Unusable
 from balancer.tls.credentials import EXPIRED, KEPT, LOADED
 from balancer.witness import Witness
+from config.cdn_routes import FILES as CDN_FILES
 from config.cdn_routes import URL as CDN
 from config.diff import Change
 from config.expiry import expired_keys, without_admin
@@ -177,6 +179,7 @@ class App:
             applied=self._applied,
         )
         self.cdn = CdnService(state.parent, self.control)
+        self.cdn.front = self._before_files
         self.plane.dialer.doors[CDN] = self.cdn.connect
         self.redis = RedisLink(config.redis)
         self.recent = Recent()
@@ -309,6 +312,11 @@ class App:
                 self._beside.run_once("certificate", partial(self._look_at_certificate, self._admin_tls))
             if count % round(USES_KEPT / BEAT) == 0:
                 self._beside.run_once("uses", self._keep_uses)
+
+    def _before_files(self) -> Front | None:
+        """What clients were answered below the path of the local CDN's files, the cache's answers included."""
+        tally = self.plane.report().routes.get(CDN_FILES)
+        return front_of(tally) if tally is not None else None
 
     async def _keep_uses(self) -> None:
         await self._uses.keep([held.key for held in self.services.keyring.held()])

@@ -9,4 +9,8 @@ from config.cdn import Cdn
 
 def make_provider(settings: Cdn) -> CdnProvider:
     """The provider of these settings, not yet started. ConfigError: something that it needs is missing."""
+    if settings.provider == "local":
+        from balancer.cdn.local.make import make_local
+
+        return make_local(settings)
     raise ConfigError(f"there is no provider {settings.provider}", provider=settings.provider)

@@ -21,7 +21,10 @@ from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.cdn.edge.app import Handler, make_edge
 from balancer.cdn.edge.door import Door
+from balancer.cdn.edge.files import Files
 from balancer.cdn.errors import CdnError, ConfigError, Invalid, NotFound, TooLarge, Unsupported
+from balancer.cdn.local.figures import Front
+from balancer.cdn.local.provider import LocalProvider
 from balancer.cdn.provider import CdnProvider
 from balancer.cdn.registry import make_provider
 from balancer.cdn.types import (
@@ -76,6 +79,9 @@ class CdnService:
         self._clock = clock
         self._checking: asyncio.Task[ProviderStatus] | None = None  # the last check of the provider, or the one now
         self._checked = -math.inf  # when that began
+        self._files: Files | None = None
+        self.front: Callable[[], Front | None] | None = None
+        """Tells what the balancer counted on the way to the local files (owner: the application)."""
         self._changing = asyncio.Lock()
         self._door = Door(lambda: make_edge(self._handler))
 
@@ -87,7 +93,7 @@ class CdnService:
             if settings == self._settings and self._failure is None:
                 return
             old, self._provider = self._provider, None
-            self._settings, self._failure = settings, None
+            self._settings, self._failure, self._files = settings, None, None
             if self._checking is not None:
                 self._checking.cancel()
                 self._checking = None
@@ -98,6 +104,7 @@ class CdnService:
                 return
             try:
                 provider = self._make(settings)
+                self._files = self._of_files(provider, settings)
                 await provider.start()
             except CdnError as error:
                 self._failure = error
@@ -114,7 +121,14 @@ class CdnService:
         return self._door.connect()
 
     def _handler(self, path: str) -> Handler | None:
-        return None
+        files = self._files
+        return files.handle if files is not None and files.covers(path) else None
+
+    def _of_files(self, provider: CdnProvider, settings: Cdn) -> Files | None:
+        if not isinstance(provider, LocalProvider):
+            return None
+        provider.ledger.front = self.front
+        return Files(provider.store, settings.local.path, provider.counts)
 
     # Asking.
 
