@@ -34,6 +34,7 @@ from balancer.cdn.errors import (
 from balancer.cdn.redaction import Redaction
 
 Value = TypeVar("Value")
+Error = TypeVar("Error", bound=CdnError)
 Body = bytes | AsyncIterator[bytes] | aiohttp.FormData
 
 LARGEST: Final = 2 * 1024 * 1024
@@ -93,16 +94,20 @@ class Answer:
 
     def into(self, shape: TypeAdapter[Value]) -> Value:
         """The body as JSON of a shape. ProtocolError: it is none, or of another shape."""
+        return self.fit(self.json(), shape)
+
+    def fit(self, part: object, shape: TypeAdapter[Value], where: str = "") -> Value:
+        """A part of it, which is at `where`, in its shape."""
         try:
-            return shape.validate_python(self.json())
+            return shape.validate_python(part)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            place = ".".join(str(piece) for piece in first["loc"]) or "the whole"
+            place = ".".join(str(piece) for piece in ((where,) if where else ()) + first["loc"]) or "the whole"
             raise self._unread(f"where {place} is not as expected: {first['msg']}") from None
 
     def fault(
-        self, kind: type[CdnError], reason: str, *, code: str | None = None, retry_after_s: float | None = None
-    ) -> CdnError:
+        self, kind: type[Error], reason: str, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> Error:
         """An error that says who answered what to what."""
         return kind(
             f"{self.provider} answered {self.status} to {self.operation}: {reason}",
@@ -115,7 +120,6 @@ class Answer:
 
     def _unread(self, what: str) -> CdnError:
         error = self.fault(ProtocolError, f"{what}: {self.text()!r}")
-        assert isinstance(error, ProtocolError)
         error.kept = self.text(2048)
         return error
 

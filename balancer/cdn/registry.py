@@ -13,4 +13,8 @@ def make_provider(settings: Cdn) -> CdnProvider:
         from balancer.cdn.local.make import make_local
 
         return make_local(settings)
+    if settings.provider == "cloudflare":
+        from balancer.cdn.cloudflare.provider import Cloudflare
+
+        return Cloudflare(settings)
     raise ConfigError(f"there is no provider {settings.provider}", provider=settings.provider)
