@@ -1,0 +1,345 @@
+"""Pictures for those who ask: made before, being made, or to be made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+from time import time as wall_time  # noqa: TID251  # how old kept pictures of other sites are, over restarts
+from typing import Final, Protocol
+
+from balancer.cdn.errors import CdnError, Full, ImageRejected, NotFound, SourceBlocked, SourceUnreachable
+from balancer.cdn.images.accept import chosen
+from balancer.cdn.images.engine import Output, Wanted, Wish
+from balancer.cdn.images.options import spell
+from balancer.cdn.images.pool import Failed, Gone, Job, Pool
+from balancer.cdn.images.signing import Source
+from balancer.cdn.images.variants import LONGEST_HEAD, Variants, key_of
+from balancer.cdn.types import ImageOptions, RenderedImage
+from config.cdn import CdnImages
+
+FOREIGN_FRESH: Final = 3600
+"""Seconds for which a picture from elsewhere is believed to be as it was."""
+FAILURE_KEPT: Final = 10.0
+"""Seconds for which a source that could not be made into a picture is not tried again."""
+MOST_FAILURES: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A file of the CDN, to be read from its path."""
+
+    path: Path
+    sha256_hex: str
+    size: int
+    cache_control: str
+    tags: tuple[str, ...] = ()
+
+
+class Originals(Protocol):
+    """Who has the files: the local provider."""
+
+    async def original(self, path: str) -> Original | None:
+        """None: there is no such file."""
+
+
+class Foreign(Protocol):
+    """A picture that was fetched."""
+
+    @property
+    def content(self) -> bytes: ...
+
+
+class Fetch(Protocol):
+    """Who fetches pictures from elsewhere. Raises SourceBlocked and SourceUnreachable."""
+
+    async def fetch(self, url: str) -> Foreign: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as it is sent."""
+
+    data: bytes
+    format: Output
+    width: int
+    height: int
+    source_bytes: int
+    cache_control: str
+    tags: tuple[str, ...]
+    """What it can be purged by."""
+    varies: bool
+    """Others may get another format of it."""
+    cached: bool
+    """It had been made before."""
+
+    @property
+    def etag(self) -> str:
+        return f'"{sha256(self.data).hexdigest()[:32]}"'
+
+
+@dataclass(slots=True)
+class PicturesTally:
+    """What has happened so far, in plain numbers; see also the pool's."""
+
+    made: int = 0
+    kept: int = 0
+    """Answered from disk."""
+    joined: int = 0
+    """Waited for one that was under way."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """Failures by the code of their error."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What a picture became."""
+
+    data: bytes
+    format: Output
+    width: int
+    height: int
+    source_bytes: int
+
+
+class Pictures:
+    """One configuration's pictures. Each is made once, however many ask for it at the same time."""
+
+    def __init__(
+        self,
+        settings: CdnImages,
+        pool: Pool,
+        variants: Variants,
+        originals: Originals | None,
+        foreign: Fetch | None,
+        clock: Callable[[], float] = monotonic,
+        wall: Callable[[], float] = wall_time,
+    ) -> None:
+        """`originals` None: this CDN keeps no files here. `foreign` None: nothing is fetched."""
+        self.pool = pool
+        self.variants = variants
+        self.tally = PicturesTally()
+        self._settings = settings
+        self._originals = originals
+        self._foreign = foreign
+        self._clock = clock
+        self._wall = wall
+        self._making: dict[str, asyncio.Task[_Ready]] = {}
+        self._failures: dict[str, tuple[float, CdnError]] = {}
+
+    async def open(self) -> None:
+        await self.variants.open()
+
+    async def close(self) -> None:
+        """End the workers; who waits is told that it was not made."""
+        await self.pool.close()
+        for task in list(self._making.values()):
+            task.cancel()
+        if self._making:
+            await asyncio.wait(list(self._making.values()))
+
+    async def picture(self, source: Source, options: ImageOptions, accept: str | None = None) -> Picture:
+        """A picture for whoever sends this Accept.
+
+        NotFound: there is no such source. ImageRejected, SourceBlocked, SourceUnreachable: none is made of it. Full:
+        not now. Failed: it was tried. Options are as `options.parse` gives them.
+        """
+        try:
+            return await self._picture(source, options, accept)
+        except CdnError as error:
+            self.tally.refused[error.code] = self.tally.refused.get(error.code, 0) + 1
+            raise
+
+    async def render(self, source: Source, options: ImageOptions) -> RenderedImage:
+        """What a picture becomes; it is kept. For `auto` it is what every browser shows."""
+        begun = self._clock()
+        made = await self.picture(source, options)
+        seconds = self._clock() - begun
+        return RenderedImage(
+            made.format, made.width, made.height, len(made.data), made.source_bytes, seconds, made.cached
+        )
+
+    async def forget(self, concerns: Callable[[str], bool] | None = None) -> int:
+        """Throw away what was made of these sources (paths of files, or URLs), None: of all; how many pictures.
+
+        What is being made at this moment goes to those who wait for it, and to nobody after them.
+        """
+        for key in list(self._making):
+            del self._making[key]
+        self._failures.clear()
+        return await self.variants.forget(concerns)
+
+    async def _picture(self, source: Source, options: ImageOptions, accept: str | None) -> Picture:
+        original = await self._original(source)
+        identity = f"sha256:{original.sha256_hex}" if original is not None else f"url:{source.url}"
+        wanted = chosen(options.format, accept, self._settings.formats)
+        exact = replace(options, format="auto", quality=options.quality or self._settings.quality)
+        recipe = f"{self._settings.engine} {self._settings.max_side}"
+        key = key_of(f"{identity}\n{source}", spell(exact), wanted, recipe)
+        ready, cached = await self._ready(key, identity, source, original, _wish(exact, wanted))
+        return Picture(
+            ready.data,
+            ready.format,
+            ready.width,
+            ready.height,
+            ready.source_bytes,
+            original.cache_control if original is not None else f"public, max-age={FOREIGN_FRESH}",
+            _tags(source, original),
+            options.format == "auto",
+            cached,
+        )
+
+    async def _original(self, source: Source) -> Original | None:
+        """None: it is elsewhere."""
+        if source.path is None:
+            if self._foreign is None:
+                raise SourceBlocked("pictures from elsewhere are not taken: cdn.images.sources names none")
+            return None
+        original = await self._originals.original(source.path) if self._originals is not None else None
+        if original is None:
+            raise NotFound(f"there is no file {source.path}")
+        return original
+
+    async def _ready(
+        self, key: str, identity: str, source: Source, original: Original | None, wish: Wish
+    ) -> tuple[_Ready, bool]:
+        variant = self.variants.find(key)
+        if variant is not None:
+            if original is None and self._wall() - variant.made_at > FOREIGN_FRESH:
+                await self.variants.discard(variant)
+            elif (data := await self.variants.read(variant)) is not None:
+                self.tally.kept += 1
+                return _Ready(data, variant.format, variant.width, variant.height, variant.source_size), True
+        task = self._making.get(key)
+        if task is None:
+            self._raise_failure(identity)
+            task = asyncio.get_running_loop().create_task(self._make(key, identity, source, original, wish))
+            self._making[key] = task
+            task.add_done_callback(lambda done: self._made(key, done))
+        else:
+            self.tally.joined += 1
+        try:
+            return await asyncio.shield(task), False
+        except asyncio.CancelledError:
+            if task.cancelled():  # by the end of the balancer, or of this configuration
+                raise Full("the balancer is stopping", retry_after_s=1.0) from None
+            raise
+
+    def _made(self, key: str, task: asyncio.Task[_Ready]) -> None:
+        if self._making.get(key) is task:
+            del self._making[key]
+        if not task.cancelled():
+            task.exception()  # it has been told to those who waited, if anybody still did
+
+    async def _make(self, key: str, identity: str, source: Source, original: Original | None, wish: Wish) -> _Ready:
+        try:
+            with self.pool.admitted():
+                ready = await self._render(key, source, original, wish)
+        except (ImageRejected, Failed, SourceUnreachable, SourceBlocked) as error:
+            self._note_failure(identity, error)
+            raise
+        except Gone:
+            raise NotFound(f"there is no file {source}") from None
+        self.tally.made += 1
+        return ready
+
+    async def _render(self, key: str, source: Source, original: Original | None, wish: Wish) -> _Ready:
+        variants = self.variants
+        deadline = self._clock() + self._settings.timeout
+        moment = variants.moment
+        begun = variants.begin(key)
+        fetched = begun.with_name(begun.name + "-source")
+        await variants.prepare(begun)
+        try:
+            path, size = (original.path, original.size) if original is not None else (fetched, 0)
+            if original is None:
+                size = await self._fetched(source, fetched, deadline)
+            head: dict[str, str | int | float] = {"source": str(source), "source_size": size, "at": self._wall()}
+            done = await self.pool.make(Job(path, wish, begun, head), deadline - self._clock())
+            data = done.data if done.data is not None else await asyncio.to_thread(_below_head, begun)
+            if done.data is None and await self._unchanged(source, original):
+                await variants.keep(key, str(source), size, begun, done, moment)
+            return _Ready(data, done.format, done.width, done.height, size)
+        finally:
+            await asyncio.shield(asyncio.to_thread(_unlink, begun, fetched))
+
+    async def _fetched(self, source: Source, to: Path, deadline: float) -> int:
+        """Bytes of what is at a URL, now in a file."""
+        assert self._foreign is not None  # else it would have been refused before
+        assert source.url is not None
+        try:
+            async with asyncio.timeout(deadline - self._clock()):
+                foreign = await self._foreign.fetch(source.url)
+        except TimeoutError:
+            raise SourceUnreachable("the source gave no picture in time") from None
+        try:
+            await asyncio.to_thread(to.write_bytes, foreign.content)
+        except OSError as error:
+            raise Full(f"what was fetched cannot be written to disk: {error.strerror}") from None
+        return len(foreign.content)
+
+    async def _unchanged(self, source: Source, original: Original | None) -> bool:
+        """Whether the worker has read what the key says: files may be overwritten at any time."""
+        if original is None or self._originals is None or source.path is None:
+            return True
+        now = await self._originals.original(source.path)
+        return now is not None and now.sha256_hex == original.sha256_hex
+
+    def _raise_failure(self, identity: str) -> None:
+        failure = self._failures.get(identity)
+        if failure is None:
+            return
+        until, error = failure
+        if self._clock() < until:
+            raise error.with_traceback(None)
+        del self._failures[identity]
+
+    def _note_failure(self, identity: str, error: CdnError) -> None:
+        now = self._clock()
+        if len(self._failures) >= MOST_FAILURES:
+            self._failures = {one: failure for one, failure in self._failures.items() if failure[0] > now}
+            while len(self._failures) >= MOST_FAILURES:
+                del self._failures[next(iter(self._failures))]
+        self._failures[identity] = now + FAILURE_KEPT, error
+
+
+def _wish(options: ImageOptions, wanted: Wanted) -> Wish:
+    def scaled(side: int | None) -> int | None:
+        return None if side is None else max(1, round(side * options.dpr))
+
+    return Wish(
+        wanted,
+        options.quality or 0,
+        scaled(options.width),
+        scaled(options.height),
+        options.fit,
+        options.enlarge,
+        options.background,
+    )
+
+
+def _tags(source: Source, original: Original | None) -> tuple[str, ...]:
+    if original is None:
+        return (foreign_tag(source.url or ""),)
+    return (f"file:{source.path}", *(tag for tag in original.tags if tag != f"file:{source.path}"))
+
+
+def foreign_tag(url: str) -> str:
+    """What pictures of a URL can be purged by."""
+    return f"source:{sha256(url.encode()).hexdigest()[:16]}"
+
+
+def _below_head(begun: Path) -> bytes:
+    with begun.open("rb") as file:
+        file.readline(LONGEST_HEAD)
+        return file.read()
+
+
+def _unlink(*paths: Path) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

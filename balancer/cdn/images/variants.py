@@ -1,0 +1,261 @@
+"""Pictures that were made before, on disk: the longest unused make room."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from balancer.cdn.images.engine import Output
+from balancer.cdn.images.pool import OUTPUTS, Done
+
+log = structlog.get_logger("balancer.cdn")
+
+LONGEST_HEAD: Final = 16 * 1024
+"""Bytes of the line above a picture, which tells whose it is."""
+OVERHEAD: Final = 4096
+"""Bytes that a file takes on disk besides what is in it, about."""
+TOUCHED: Final = 600.0
+"""Seconds after which a use is noted on disk again: after a restart the order is as fine as this."""
+LEFT_BEHIND: Final = 3600.0
+"""Seconds after which what was begun and never finished is thrown away."""
+_BEGUN: Final = "begun-"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One picture that was made."""
+
+    key: str
+    source: str
+    """What it was made of: the path of a file, or a URL."""
+    format: Output
+    width: int
+    height: int
+    size: int
+    source_size: int
+    made_at: float
+    """Unix time."""
+    path: Path
+    skip: int
+    """Bytes above the picture."""
+
+
+class Variants:
+    """A folder of pictures by key, bounded by bytes.
+
+    What cannot be written is not kept, and what cannot be read is not there: no error of the disk is anybody's but the
+    log's. Owner of all state: the loop it is used on. Files are touched in threads.
+    """
+
+    def __init__(self, folder: Path, room: int, wall: Callable[[], float]) -> None:
+        self.folder = folder.absolute()
+        self.room = room
+        self.used = 0
+        """Bytes, with what files cost besides."""
+        self._wall = wall
+        self._known: OrderedDict[str, Variant] = OrderedDict()  # the longest unused first
+        self._of: dict[str, set[str]] = {}  # by source
+        self._touched: dict[str, float] = {}
+        self._forgotten = 0  # rises with each purge: what was begun before is not kept after
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def moment(self) -> int:
+        """To be asked before a picture is begun, and said with `keep`."""
+        return self._forgotten
+
+    async def open(self) -> None:
+        """Find what was kept before a restart."""
+        try:
+            found = await asyncio.to_thread(self._scan)
+        except OSError as error:
+            log.warning("cdn_variants_unusable", folder=str(self.folder), reason=error.strerror or str(error))
+            return
+        for used_at, variant in sorted(found, key=lambda pair: pair[0]):
+            self._add(variant, used_at)
+        await self._make_room()
+
+    def find(self, key: str) -> Variant | None:
+        """A picture that was made before. Its file may be gone all the same."""
+        variant = self._known.get(key)
+        if variant is not None:
+            self._known.move_to_end(key)
+        return variant
+
+    def begin(self, key: str) -> Path:
+        """Where a picture may be written; to be kept, or to be thrown away by `abandon`."""
+        return self._folder_of(key) / f"{_BEGUN}{secrets.token_hex(8)}"
+
+    async def prepare(self, path: Path) -> None:
+        """Make the folder of what is begun; that this fails shows when it is written."""
+        with suppress(OSError):
+            await asyncio.to_thread(path.parent.mkdir, 0o700, True, True)
+
+    async def keep(
+        self, key: str, source: str, source_size: int, begun: Path, done: Done, moment: int
+    ) -> Variant | None:
+        """Give what was written its name. None: it is not kept: its source was forgotten, or the disk fails."""
+        if moment != self._forgotten or done.size + OVERHEAD > self.room:
+            await self.abandon(begun)
+            return None
+        place = self._folder_of(key) / key
+        try:
+            skip = await asyncio.to_thread(_rename, begun, place, done.size)
+        except OSError as error:
+            log.warning("cdn_image_not_kept", file=str(place), reason=error.strerror or str(error))
+            await self.abandon(begun)
+            return None
+        now = self._wall()
+        variant = Variant(key, source, done.format, done.width, done.height, done.size, source_size, now, place, skip)
+        if moment != self._forgotten:  # while it was given its name
+            await asyncio.to_thread(_unlink, [place])
+            return None
+        self._add(variant, now)
+        await self._make_room()
+        return variant
+
+    async def abandon(self, begun: Path) -> None:
+        await asyncio.to_thread(_unlink, [begun])
+
+    async def read(self, variant: Variant) -> bytes | None:
+        """The picture; None where its file is gone or not as it was."""
+        now = self._wall()
+        touch = now - self._touched.get(variant.key, 0.0) > TOUCHED
+        try:
+            data = await asyncio.to_thread(_read, variant, touch)
+        except OSError:
+            data = None
+        if data is None:
+            self._drop(variant.key)
+        elif touch:
+            self._touched[variant.key] = now
+        return data
+
+    async def forget(self, concerns: Callable[[str], bool] | None = None) -> int:
+        """Throw away what was made of these sources, None: all; how many pictures. What is being made is not kept."""
+        self._forgotten += 1
+        sources = [source for source in self._of if concerns is None or concerns(source)]
+        dropped = [variant for source in sources for key in list(self._of[source]) if (variant := self._drop(key))]
+        await asyncio.to_thread(_unlink, [variant.path for variant in dropped])
+        return len(dropped)
+
+    async def discard(self, variant: Variant) -> None:
+        """Throw one away."""
+        if self._drop(variant.key) is not None:
+            await asyncio.to_thread(_unlink, [variant.path])
+
+    def _add(self, variant: Variant, used_at: float) -> None:
+        self._drop(variant.key)
+        self._known[variant.key] = variant
+        self._of.setdefault(variant.source, set()).add(variant.key)
+        self._touched[variant.key] = used_at
+        self.used += variant.size + OVERHEAD
+
+    def _drop(self, key: str) -> Variant | None:
+        variant = self._known.pop(key, None)
+        if variant is None:
+            return None
+        self._touched.pop(key, None)
+        self.used -= variant.size + OVERHEAD
+        others = self._of[variant.source]
+        others.discard(key)
+        if not others:
+            del self._of[variant.source]
+        return variant
+
+    async def _make_room(self) -> None:
+        dropped: list[Path] = []
+        while self.used > self.room:
+            variant = self._drop(next(iter(self._known)))
+            assert variant is not None  # what is used is used by somebody
+            dropped.append(variant.path)
+        if dropped:
+            await asyncio.to_thread(_unlink, dropped)
+
+    def _folder_of(self, key: str) -> Path:
+        return self.folder / key[:2]
+
+    def _scan(self) -> list[tuple[float, Variant]]:
+        self.folder.mkdir(0o700, parents=True, exist_ok=True)
+        now = self._wall()
+        return [found for path in self.folder.glob("??/*") if (found := _found(path, now)) is not None]
+
+
+def key_of(identity: str, spelled: str, wanted: str, engine: str) -> str:
+    """The name of a picture: of which content, with which options, in which format, by which engine."""
+    return sha256("\n".join((identity, spelled, wanted, engine)).encode()).hexdigest()
+
+
+def _found(path: Path, now: float) -> tuple[float, Variant] | None:
+    """What a file is, by the line above it; what is none of ours and old is thrown away."""
+    try:
+        status = path.stat()
+        if path.name.startswith(_BEGUN):
+            if now - status.st_mtime > LEFT_BEHIND:
+                path.unlink()
+            return None
+        with path.open("rb") as file:
+            line = file.readline(LONGEST_HEAD)
+        said = json.loads(line)
+        kind = OUTPUTS[said["format"]]
+        variant = Variant(
+            path.name,
+            str(said["source"]),
+            kind,
+            int(said["width"]),
+            int(said["height"]),
+            int(said["size"]),
+            int(said["source_size"]),
+            float(said["at"]),
+            path,
+            len(line),
+        )
+    except OSError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        variant = None
+    if variant is None or status.st_size != variant.skip + variant.size:
+        _unlink([path])
+        return None
+    return status.st_mtime, variant
+
+
+def _rename(begun: Path, place: Path, size: int) -> int:
+    """Bytes above the picture. OSError: it is not what its worker told."""
+    with begun.open("rb") as file:
+        skip = len(file.readline(LONGEST_HEAD))
+        if os.fstat(file.fileno()).st_size != skip + size:
+            raise OSError("what was written is not what was told")
+    begun.replace(place)
+    return skip
+
+
+def _read(variant: Variant, touch: bool) -> bytes | None:
+    with variant.path.open("rb") as file:
+        file.seek(variant.skip)
+        data = file.read(variant.size + 1)
+    if len(data) != variant.size:
+        return None
+    if touch:
+        with suppress(OSError):
+            os.utime(variant.path)
+    return data
+
+
+def _unlink(paths: list[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
