@@ -25,8 +25,6 @@ LATER = {"compression"}
 """Modules of Pythons newer than the oldest supported: imported where they are there."""
 NOT_SHIPPED = {"pyvips", "pyvips-binary"}
 """What the extra `vips` asks for: imported where it is there, and not in the image, since its library is LGPL."""
-COMING = {"pillow"}
-"""Locked before the first module that imports it."""
 LOCKS = ("run", "build", "dev")
 LOCK_LINE = re.compile(
     r"""
@@ -121,7 +119,7 @@ def test_every_dependency_is_imported_and_every_import_is_a_dependency() -> None
     owners = {owner for name in foreign for owner in distributions.get(name, [f"nobody's {name}"])}
     declared = {canonicalize_name(requirement.name) for requirement in asked_for("run")}
     found = {canonicalize_name(owner) for owner in owners} - NOT_SHIPPED
-    assert (found - declared, declared - found - COMING) == (set(), set())
+    assert (found - declared, declared - found) == (set(), set())
 
 
 def test_what_is_not_shipped_is_what_the_extra_of_its_own_asks_for() -> None:

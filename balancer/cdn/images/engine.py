@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from balancer.cdn.images import magic
 from balancer.cdn.types import Fit
 
 Input = Literal["jpeg", "png", "webp", "gif", "avif"]
@@ -15,8 +16,17 @@ Wanted = Literal["avif", "webp", "jpeg", "png", "plain"]
 Reason = Literal["format", "pixels", "bytes", "dimensions", "decode", "animation"]
 LARGEST_SOURCE_SIDE: Final = 65_535
 """The most that JPEG has."""
+HEAD: Final = 256
+"""Bytes at the beginning of a file that tell what it is."""
 AVIF_PIXELS: Final = 4_000_000
 """What is larger becomes WebP: coding AVIF takes ten times as long as a reader would gain by it."""
+_INPUTS: Final[dict[str, Input]] = {
+    "image/jpeg": "jpeg",
+    "image/png": "png",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/avif": "avif",
+}
 MEDIA_TYPES: Final = {"avif": "image/avif", "webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png"}
 """Media types."""
 
@@ -148,18 +158,11 @@ def output(wanted: Wanted, see_through: bool, size: tuple[int, int]) -> Output:
 
 
 def kind_of(head: bytes) -> Input:
-    """What a file is by its first 32 bytes, whatever it is called. Raises Rejected for what is not taken."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
-        return "avif"
-    raise Rejected("format", "it is neither JPEG, PNG, WebP, GIF nor AVIF")
+    """What a file is by its first `HEAD` bytes, whatever it is called. Raises Rejected for what is not taken."""
+    found = _INPUTS.get(magic.kind(head) or "")
+    if found is None:
+        raise Rejected("format", "it is neither JPEG, PNG, WebP, GIF nor AVIF")
+    return found
 
 
 def gif_frames(data: bytes, most: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Final
 from PIL import AvifImagePlugin, Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from balancer.cdn.images.engine import (
+    HEAD,
     Bounds,
     Made,
     Output,
@@ -69,7 +70,7 @@ class PillowEngine:
 
     def make(self, source: Path, wish: Wish, bounds: Bounds) -> Made:
         data = _read(source, bounds)
-        kind = kind_of(data[:32])
+        kind = kind_of(data[:HEAD])
         Image.MAX_IMAGE_PIXELS = bounds.max_pixels
         try:
             with warnings.catch_warnings():

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pyvips  # type: ignore[import-untyped]  # it has no types
 
 from balancer.cdn.images.engine import (
+    HEAD,
     Bounds,
     Input,
     Made,
@@ -48,7 +49,7 @@ class VipsEngine:
     def make(self, source: Path, wish: Wish, bounds: Bounds) -> Made:
         check_bytes(os.stat(source).st_size, bounds)
         with source.open("rb") as file:
-            kind = kind_of(file.read(32))
+            kind = kind_of(file.read(HEAD))
         try:
             header = self._loaders[kind](os.fspath(source), access="sequential")
             frames = _frames(header, kind, source, bounds)
