@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from config.cdn_needs import check_needs
 from config.cdn_routes import FILES, IMAGES, POOL, SERVER, URL
 from config.findings import Findings
 from config.schema import Config
@@ -9,6 +10,8 @@ from config.schema import Config
 
 def check_cdn(config: Config, found: Findings) -> None:
     _check_pool(config, found)
+    if config.cdn is not None:
+        check_needs(config.cdn, found)
     _check_tags(config, found)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 
+from config.cdn_environment import CDN_VARIABLES, with_variables
 from config.nodes import Items, Node, Scalar, Table
 from config.problems import Place, Problem, listed
 from config.schema import Config
@@ -17,6 +19,7 @@ VARIABLES: Mapping[str, str] = {
     "ADMIN_API_KEY": "admin.keys",
     "REDIS_URL": "redis.url",
     "LOG_LEVEL": "logs.level",
+    **CDN_VARIABLES,
 }
 """What a set variable says, over the file. An empty one says nothing."""
 
@@ -50,6 +53,7 @@ class Folding:
         tree = self._set(tree, "BALANCER_ADMIN_LISTEN", "admin", "listen")
         tree = self._set(tree, "REDIS_URL", "redis", "url")
         tree = self._set(tree, "LOG_LEVEL", "logs", "level")
+        tree = with_variables(tree, self.environ, _text, self.problems)
         return self._route(_listener(self._key(tree)))
 
     def _stands_for(self, tree: Table, short: str, group: str, name: str, key: str) -> Table:
@@ -138,6 +142,21 @@ class Folding:
             message = "must name a server: `servers: [http://10.0.0.11:8000]`, or LOAD_BALANCER_SERVERS"
             self.problems.append(Problem.at(_nowhere(tree, "servers"), message))
         return tree.having("routes", routes)
+
+
+_LONGEST = 64 * 1024
+"""Bytes of a file that a variable names."""
+
+
+def _text(name: str) -> str:
+    with Path(name).open("rb") as file:
+        content = file.read(_LONGEST + 1)
+    if len(content) > _LONGEST:
+        raise ValueError("it has more than 64 KiB")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
 
 
 def _listener(tree: Table) -> Table:

@@ -8,6 +8,15 @@ from config.nodes import Items, Node, Table
 from config.problems import Path, listed
 
 MASK = "***"
+_CDN = (
+    ("api_key",),
+    ("cloudflare", "access_key_id"),
+    ("cloudflare", "secret_access_key"),
+    ("bunny", "storage_password"),
+    ("bunny", "token_key"),
+    ("images", "secrets"),
+)
+"""Credentials below `cdn`."""
 _NAMES = re.compile(r"auth|cookie|token|secret|key|passw|credential|signature|session|verify", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/?#\s]*@")
 """To the last @ of the authority: a password may have more of them."""
@@ -25,6 +34,10 @@ def is_secret(path: Path) -> bool:
     *above, last = path
     if last == "hash" and "keys" in above:
         return True
+    if path[0] == "cdn" and (path[1:2] in _CDN or path[1:3] in _CDN):
+        return True
+    if above[-1:] == ["require_cdn"] and last == "secret":
+        return True
     if above[:1] == ["auth"] and (last == "secret" or above[2:] == ["basic", "users"]):
         return True
     if "active" in above and "headers" in above:
@@ -36,6 +49,8 @@ def is_secret(path: Path) -> bool:
 def masked(path: Path, value: str) -> str:
     """The value as it may be shown: credentials gone, and user and password out of a URL."""
     if is_secret(path):
+        if not value:  # the default of some, which is none
+            return value
         return f"sha256:{MASK}" if path[-1] == "hash" else MASK
     if path[:1] == ("redis",) and path[-1] != "prefix":
         return _database(value)

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from config.cdn import ImagePreset
 from config.compose import compose
 from config.json_schema import schema, schema_text
 from config.load import parse
 from config.nodes import Items, Node, Table, plain
 from config.problems import ConfigError
-from config.schema import CacheRule, Compress, Config, Defaults, Pool
+from config.schema import CacheRule, Cdn, Compress, Config, Defaults, Pool
 from config.shapes import Shape, fields
 from config.values import WRITTEN, Address
 
@@ -89,6 +90,11 @@ def test_the_shipped_file_tells_true_defaults() -> None:
     for part in ("trusted_proxies", "redis", "admin", "metrics", "logs", "errors", "shutdown", "limits", "timeouts"):
         assert getattr(config, part) == getattr(plainest, part)
     assert config.compress == Compress()
+    assert config.cdn is not None
+    assert config.cdn.images is not None
+    images = config.cdn.images.model_copy(update={"presets": {}})
+    assert config.cdn.model_copy(update={"images": images}) == Cdn()
+    assert config.cdn.images.presets == {"thumb": ImagePreset()}
     assert config.cache.model_copy(update={"rules": {}}) == plainest.cache
     assert config.cache.rules["plain"] == CacheRule()
     app, default = config.pools["app"], plainest.pools["default"]
