@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from datetime import UTC, datetime
 from typing import cast
 
 import balancer
@@ -19,7 +20,7 @@ from api.answers import (
 )
 from api.figures import figures_now, redis_figures
 from api.operation import Call, Operation
-from api.overview import AdminFigures, ReloadFigures, Stats
+from api.overview import AdminFigures, ReloadFigures, Stats, TrustedRanges
 from api.problems import Fault, Problem
 from api.request_checks import LIMIT
 from api.requests import CheckRequest, Initialize, NextQuery
@@ -30,6 +31,7 @@ from balancer import changes
 from balancer.health.monitor import CheckResult
 from balancer.preview import Preview, PreviewAnswer
 from balancer.server import ServerKey
+from balancer.telemetry.ranges_report import RangesReport
 from config.problems import path_text
 from config.schema import Server
 
@@ -163,6 +165,7 @@ class Infrastructure:
             cache=figures.cache,
             process=figures.process,
             redis=redis_figures(services, view.report),
+            trusted_ranges=[_ranges(name, one) for name, one in view.report.ranges.items()],
             configuration=ReloadFigures(
                 file=str(self._control.loaded.file) if self._control.loaded.file is not None else None,
                 success=reloads.success,
@@ -229,6 +232,17 @@ class Infrastructure:
             seconds=None,
             verdict=health.verdict if health is not None else None,
         )
+
+
+def _ranges(name: str, report: RangesReport) -> TrustedRanges:
+    return TrustedRanges(
+        cdn=name,
+        networks=report.networks,
+        source=report.origin,
+        at=datetime.fromtimestamp(report.at, UTC) if report.at else None,
+        fetched=report.tally.fetched,
+        failed=report.tally.failures,
+    )
 
 
 def _strategy(answer: PreviewAnswer) -> StrategyAnswer:

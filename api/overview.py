@@ -130,6 +130,22 @@ class AdminFigures(Model):
     """By status."""
 
 
+class TrustedRanges(Model):
+    """The networks of a CDN that `trusted_proxies` names."""
+
+    cdn: str
+    networks: int
+    """That are in use; 0: none are known, and it is not trusted."""
+    source: Literal["shipped", "disk", "fetched", "none"]
+    """shipped: with the balancer; disk: fetched before the last start; fetched: since then; none: there are none."""
+    at: datetime | None
+    """When they were published or fetched."""
+    fetched: int
+    """Times that they were, since the start."""
+    failed: int
+    """Times that they could not be, or that what came was not taken."""
+
+
 class Stats(Model):
     """One page with everything on it."""
 
@@ -150,6 +166,8 @@ class Stats(Model):
     """null while no route is cached, and none was."""
     process: ProcessUse
     redis: DatabaseFigures
+    trusted_ranges: list[TrustedRanges]
+    """Of each CDN that `trusted_proxies` names."""
     configuration: ReloadFigures
     admin: AdminFigures
     last_errors: list[FailedRequest]

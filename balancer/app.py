@@ -40,6 +40,8 @@ from balancer.listening import remove_stale_socket
 from balancer.memory import Memory
 from balancer.plane import TAGS_LEFT_OUT, Plane
 from balancer.proxy.tls_layer import TlsLayer
+from balancer.ranges.book import KEPT as RANGES_KEPT
+from balancer.ranges.book import OF_RANGES, Ranges
 from balancer.reception import Views
 from balancer.redis_gateway import DOWN, OF_REDIS, REFUSES
 from balancer.redis_link import RedisLink
@@ -167,7 +169,8 @@ class App:
         self._open_access_log(config)
         state = Path(config.admin.state)
         secret = _secret(state.parent / "cookie.secret", environ)
-        self.plane = Plane(self._views, secret, common=_common_secret(environ))
+        ranges = Ranges(state.parent, _tell)
+        self.plane = Plane(self._views, secret, common=_common_secret(environ), ranges=ranges)
         self.fleet = LocalFleet(self.plane)
         self.control = Control(
             loaded,
@@ -479,6 +482,7 @@ _BAD_NEWS = frozenset(
         DOWN,
         REFUSES,
         UNREACHABLE,
+        RANGES_KEPT,
         "pool_panic",
         "server_ejected",
         "strategy_failed",
@@ -497,6 +501,8 @@ def _tell(event: str, where: str, detail: str) -> None:
         named = {"listener": where}
     elif event in ("guard_failed", TAGS_LEFT_OUT):
         named = {"route": where}
+    elif event in OF_RANGES:
+        named = {"cdn": where}
     elif event in OF_ISSUERS:
         named = {"auth": where}
     elif event in OF_REDIS:

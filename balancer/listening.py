@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from balancer.guards.address import Networks
 from balancer.http1.fields import usual
 from balancer.http1.head import RequestHead
 from balancer.limits.crowd import Crowd, client_network
 from balancer.proxy.client_connection import ClientConnection
 from balancer.proxy.threshold import Threshold
+from balancer.ranges.trust import Trust
 from balancer.tally import ListenerTally
 from balancer.tls.contexts import Contexts
 from balancer.tls.credentials import Watched
@@ -74,11 +74,13 @@ class Listener:
         tally: ListenerTally,
         desk: Desk,
         crowd: Crowd,
+        trust: Trust,
         credentials: Watched | None = None,
     ) -> None:
-        """`crowd` counts the connections of all listeners; `credentials` are there if the settings ask for TLS."""
+        """`crowd` and `trust` are those of all listeners; `credentials` are there if the settings ask for TLS."""
         self.name = name
         self._crowd = crowd
+        self._trust = trust
         self.tally = tally
         self.connections: set[ClientConnection | Threshold] = set()
         self.closing = False
@@ -110,7 +112,6 @@ class Listener:
         self.body_idle = timeouts.request_body_idle
         self.body_rate = float(limits.body_rate) or NO_RATE
         self.write_idle = timeouts.idle
-        self._trusted = Networks(config.trusted_proxies)
 
     def reserve(self, config: Config) -> None:
         """Keep all clients from speaking in the fields that tell whose certificate one has, or who has been let in.
@@ -237,7 +238,7 @@ class Listener:
             self._crowd.leave(connection.network)
 
     def trusts(self, address: str) -> bool:
-        return address in self._trusted
+        return address in self._trust.proxies
 
     def open(self, client: ClientConnection, head: RequestHead) -> Serving | None:
         return self._desk.open(self, client, head)

@@ -32,6 +32,8 @@ from balancer.proxy.exchange import QUEUED, Exchange
 from balancer.proxy.sides import NEVER
 from balancer.proxy.sweeper import TICK, Awaited, Sweeper
 from balancer.proxy.upstream_connection import UpstreamConnection
+from balancer.ranges.book import Ranges
+from balancer.ranges.trust import Trust, named
 from balancer.reception import Reception, Views
 from balancer.redis_access import RedisAccess
 from balancer.routing import build_table
@@ -82,10 +84,18 @@ class Plane:
     `apply` builds everything new before it changes anything, then swaps the route table, then retires what has left.
     """
 
-    def __init__(self, views: Views, secret: bytes, rng: Random | None = None, common: bytes = b"") -> None:
+    def __init__(
+        self,
+        views: Views,
+        secret: bytes,
+        rng: Random | None = None,
+        common: bytes = b"",
+        ranges: Ranges | None = None,
+    ) -> None:
         """`secret` keys sticky cookies: the same in all planes and over restarts.
 
-        `common` is what balancers that share a Redis all know, and it does not; empty: nothing.
+        `common` is what balancers that share a Redis all know, and it does not; empty: nothing. `ranges` are the
+        networks of CDNs; None: those that nobody keeps on disk.
         """
         self.rng = rng or Random(os.urandom(16))
         self.views = views
@@ -115,6 +125,9 @@ class Plane:
         self._shared = SharedLevel(self.reception.cache.stock)
         self.entrance = Entrance(self.reception, os.urandom(32))
         self.issuers = Issuers(views.on_event)
+        self.ranges = ranges or Ranges(None, views.on_event)
+        self.trust = Trust()
+        self.ranges.changed = lambda: self.trust.renew(self.ranges)
         self.watch = Watch(SharedLimits(views.on_event, common), self.entrance)
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
@@ -139,11 +152,15 @@ class Plane:
             await self._redis.prepare(snapshot.config, snapshot.reads)
         except BadTls as error:
             raise PlaneError([f"redis.tls.{error.key}: {error}"]) from error
+        names = named(snapshot.config)
+        await self.ranges.prepare(names)
         opened = await self._bind_listeners(snapshot.config, credentials)
         self._contexts.adopt(contexts)
         self._configure_pools(snapshot)
         now = monotonic()
         self.issuers.change(snapshot.config.auth, now)
+        self.ranges.adopt(names, now)
+        self.trust.take(snapshot.config, self.ranges)
         self.entrance.configure(snapshot.config.auth, self.pools, self.issuers.of, now)
         self.watch.configure(snapshot.config)
         self.reception.table = build_table(
@@ -206,7 +223,9 @@ class Plane:
             if present is not None and present.settings.address == settings.address:
                 continue
             tally = self._listener_tallies.setdefault(name, ListenerTally())
-            listener = Listener(name, settings, config, tally, self.reception, self._crowd, credentials.get(name))
+            listener = Listener(
+                name, settings, config, tally, self.reception, self._crowd, self.trust, credentials.get(name)
+            )
             listener.date = self.reception.date
             try:
                 listener.bind()
@@ -336,6 +355,7 @@ class Plane:
         self.watch.limiter.second_passed(now)
         self.entrance.second_passed(now)
         self.issuers.second_passed(now)
+        self.ranges.second_passed(now)
         self._look_at_certificates()
         self._look_at_tags()
         for pool in self.pools.values():
@@ -425,6 +445,7 @@ class Plane:
             limits=self.watch.report(),
             auth=self.entrance.tallies,
             issuers=self.issuers.tallies,
+            ranges=self.ranges.report(),
         )
 
     def _is_cache_used(self) -> bool:
@@ -469,6 +490,7 @@ class Plane:
         await self._shared.close()
         await self.watch.shared.close()
         await self.issuers.close()
+        await self.ranges.close()
         self.entrance.close()
         await self._redis.close()
         if self._looking is not None:

@@ -114,6 +114,16 @@ class IssuerTally:
         self.keys = 0  # that are in use; in a sum over planes those of all
 
 
+class RangesTally:
+    """How it went with the networks of one CDN."""
+
+    __slots__ = ("failures", "fetched")
+
+    def __init__(self) -> None:
+        self.fetched = 0
+        self.failures = 0
+
+
 class CacheTally:
     """What the cache of a plane did, beside the requests it answered."""
 

@@ -116,5 +116,5 @@ async def _plane(*, caches: bool, limited: bool, auth: Auth | None) -> tuple[Pla
     config = Config(listeners={}, pools={"app": settings}, routes=routes, rate_limits=limits, auth=ways)
     await plane.apply(Snapshot(1, config))
     address = ListenerSettings(address=Address.of("127.0.0.1:80"))  # it is not opened
-    listener = Listener("main", address, config, ListenerTally(), plane.reception, Crowd(1, 1))
+    listener = Listener("main", address, config, ListenerTally(), plane.reception, Crowd(1, 1), plane.trust)
     return plane, plane.pools["app"].servers["a"], listener

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import core_schema
@@ -147,6 +147,33 @@ _MAPPED = 96
 def network_text(value: IPv4Network | IPv6Network) -> str:
     """The network as it is written; one address without its prefix length."""
     return str(value.network_address) if value.num_addresses == 1 else str(value)
+
+
+CdnName = Literal["cloudflare", "cloudfront", "bunny"]
+CDN_NAMES: tuple[CdnName, ...] = get_args(CdnName)
+"""CDNs whose networks the balancer knows, or finds out."""
+
+
+def _proxy(value: object) -> object:
+    """A network, or the name of a CDN for all of its networks."""
+    if value in CDN_NAMES:
+        return value
+    try:
+        return network(value)
+    except Unfit as error:
+        if isinstance(value, str) and not _LIKE_A_NETWORK.fullmatch(value):
+            raise Unfit(f"must be a network such as 10.0.0.0/8, or one of {', '.join(CDN_NAMES)}", value) from None
+        raise error
+
+
+_LIKE_A_NETWORK = re.compile(r"[0-9A-Fa-f:./]+")
+
+TrustedProxy = Annotated[
+    IPv4Network | IPv6Network | CdnName,
+    BeforeValidator(_proxy),
+    PlainSerializer(lambda value: value if isinstance(value, str) else network_text(value), return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["10.0.0.0/8", "cloudflare", "cloudfront", "bunny"]}),
+]
 
 
 Network = Annotated[

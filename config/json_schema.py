@@ -11,7 +11,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from config.schema import AccessLog, Config, Defaults, HeaderEdits, Pool, SecurityHeaders
 from config.shapes import Shape, fields
-from config.values import Address, Duration, Network, Share, Size, StatusSet
+from config.values import Address, Duration, Network, Share, Size, StatusSet, TrustedProxy
 from config.widen import SHORT, SWITCHES
 
 _NOTES = ("title", "default", "description")
@@ -137,6 +137,7 @@ def _quantities() -> dict[str, JsonSchemaValue]:
         "Share": TypeAdapter(Share).json_schema(),
         "Size": TypeAdapter(Size).json_schema(),
         "StatusSet": TypeAdapter(StatusSet).json_schema(),
+        "TrustedProxy": TypeAdapter(TrustedProxy).json_schema(),
     }
 
 

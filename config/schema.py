@@ -40,7 +40,7 @@ from config.pool import (
 from config.problems import Unfit
 from config.protection import RequestBody, Scanners, SecurityHeaders
 from config.rates import Rate
-from config.values import Address, Duration, FilePath, KeyHash, Network, Share
+from config.values import Address, Duration, FilePath, KeyHash, Network, Share, TrustedProxy
 
 __all__ = [
     "Access",
@@ -377,7 +377,8 @@ class Config(Model):
     listeners: dict[str, Listener]
     pools: dict[str, Pool]
     routes: dict[str, Route]
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[TrustedProxy, ...] = ()
+    """Networks whose word on clients is believed: as they are, or cloudflare, cloudfront, bunny for those of a CDN."""
     limits: Limits = Limits()
     """`defaults.limits`: holds before a request's route is known (head, uri, header_count, connections)."""
     timeouts: Timeouts = Timeouts()

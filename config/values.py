@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 from pydantic_core import core_schema
 
-from config.addresses import Address, Network
+from config.addresses import Address, Network, TrustedProxy
 from config.problems import Unfit
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ __all__ = [
     "Share",
     "Size",
     "StatusSet",
+    "TrustedProxy",
     "Unfit",
 ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
@@ -40,13 +42,38 @@ def parsed(address: str) -> IPv4Address | IPv6Address | None:
     return getattr(ip, "ipv4_mapped", None) or ip
 
 
+class NetworkSet:
+    """Networks as they are looked up: sorted, without overlaps, and found by halving."""
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        self._starts: dict[int, list[int]] = {4: [], 6: []}
+        self._ends: dict[int, list[int]] = {4: [], 6: []}
+        spans = [(one.version, int(one.network_address), one.max_prefixlen - one.prefixlen) for one in networks]
+        for version, start, bits in sorted(spans):
+            starts, ends = self._starts[version], self._ends[version]
+            end = start + (1 << bits) - 1
+            if ends and start <= ends[-1]:
+                ends[-1] = max(ends[-1], end)
+            else:
+                starts.append(start)
+                ends.append(end)
+
+    def __contains__(self, ip: IPv4Address | IPv6Address) -> bool:
+        number = int(ip)
+        at = bisect_right(self._starts[ip.version], number) - 1
+        return at >= 0 and number <= self._ends[ip.version][at]
+
+
 class Networks:
     """Whether addresses are in one of some networks, with a memory."""
 
-    __slots__ = ("_known", "_networks")
+    __slots__ = ("_known", "_networks", "_set")
 
     def __init__(self, networks: tuple[Network, ...]) -> None:
         self._networks = networks
+        self._set = NetworkSet(networks)
         self._known: dict[str, bool] = {}
 
     def __contains__(self, address: str) -> bool:
@@ -55,7 +82,7 @@ class Networks:
         known = self._known.get(address)
         if known is None:
             ip = parsed(address)
-            known = ip is not None and any(ip in network for network in self._networks)
+            known = ip is not None and ip in self._set
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[address] = known

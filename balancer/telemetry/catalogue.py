@@ -41,6 +41,7 @@ SHARED_LIMITS = Things(
 )
 AUTH = Things(("auth",), lambda scrape: [((name,), it) for name, it in scrape.report.auth.items()])
 ISSUERS = Things(("auth",), lambda scrape: [((name,), it) for name, it in scrape.report.issuers.items()])
+RANGES = Things(("cdn",), lambda scrape: [((name,), it) for name, it in scrape.report.ranges.items()])
 CACHE = Things((), lambda scrape: [((), scrape.report.cache)] if scrape.report.cache is not None else [])
 SECOND = Things(
     (),
@@ -267,6 +268,22 @@ CATALOGUE: tuple[Family, ...] = (
         ("result",),
         lambda it: {"fetched": it.fetched, "failed": it.failures},
         "Times that an issuer of tokens was asked for its keys.",
+    ),
+    RANGES.gauge(
+        "balancer_trusted_ranges_networks",
+        lambda it: it.networks,
+        "Networks of a CDN that trusted_proxies names; 0: none are known, and it is not trusted.",
+    ),
+    RANGES.gauge(
+        "balancer_trusted_ranges_timestamp_seconds",
+        lambda it: it.at or None,
+        "When these networks were published or fetched, in Unix time.",
+    ),
+    RANGES.counters(
+        "balancer_trusted_ranges_fetches",
+        ("result",),
+        lambda it: {"fetched": it.tally.fetched, "failed": it.tally.failures},
+        "Times that a CDN was asked for its networks; failed: what came was not taken, either.",
     ),
     # The cache.
     SECOND.gauge(

@@ -12,6 +12,7 @@ from balancer.tally import AuthTally, Histogram, IssuerTally, ListenerTally, Poo
 from balancer.telemetry import cache_report, limit_report, redis_report
 from balancer.telemetry.cache_report import CacheReport
 from balancer.telemetry.limit_report import LimitReport
+from balancer.telemetry.ranges_report import RangesReport
 from balancer.telemetry.redis_report import RedisReport
 from balancer.telemetry.sums import Tally, add_up, merge
 from balancer.tls.certificates import Certificate
@@ -121,6 +122,8 @@ class Report:
     """By name, those that have left the configuration included."""
     issuers: dict[str, IssuerTally] = field(default_factory=dict)
     """The same of those with `jwks`."""
+    ranges: Mapping[str, RangesReport] = field(default_factory=dict)
+    """By CDN, those that `trusted_proxies` names."""
 
     def servers(self) -> Iterator[tuple[ServerKey, ServerReport]]:
         for pool in self.pools.values():
@@ -207,6 +210,7 @@ def add(reports: Sequence[Report]) -> Report:
         },
         auth=_by_name([report.auth for report in reports]),
         issuers=_by_name([report.issuers for report in reports]),
+        ranges=first.ranges,  # one process fetches them for all of its planes
     )
 
 

@@ -25,6 +25,7 @@ from balancer.proxy.client_connection import PIPELINE_BYTES, ClientConnection
 from balancer.proxy.dialer import Dialer
 from balancer.proxy.exchange import Exchange
 from balancer.proxy.upstream_connection import UpstreamConnection
+from balancer.ranges.trust import Trust
 from balancer.reception import Reception, Views
 from balancer.routing import build_table
 from balancer.server import Server
@@ -214,7 +215,7 @@ class Rig:
         self._reception = Reception(self.dialer, views, rng, tallies["-"], Overload(1e9))
         self._desk = _Desk(self._reception)
         self.listener = Listener(
-            "main", config.listeners["main"], config, ListenerTally(), self._desk, Crowd(10**9, 10**9)
+            "main", config.listeners["main"], config, ListenerTally(), self._desk, Crowd(10**9, 10**9), Trust(config)
         )
         self._reception.listeners = {"main": self.listener}
         self._reception.date = self.listener.date = DATE

@@ -10,6 +10,7 @@ from typing import Any
 
 from balancer.decision import Decision
 from balancer.plane import Plane
+from balancer.ranges.book import Ranges
 from balancer.reception import Views
 from balancer.server import ServerKey
 from balancer.snapshot import Snapshot
@@ -209,12 +210,12 @@ def config(
 
 
 @asynccontextmanager
-async def site(settings: Config) -> AsyncIterator[Site]:
+async def site(settings: Config, ranges: Ranges | None = None) -> AsyncIterator[Site]:
     """A running plane, ended in the end."""
     everything = _Everything()
     events: list[tuple[str, str, str]] = []
     views = Views(every=everything, on_event=lambda *event: events.append(event))
-    plane = Plane(views, SECRET, Random(1))
+    plane = Plane(views, SECRET, Random(1), ranges=ranges)
     await plane.apply(Snapshot(1, settings))
     running = Site(plane, everything.decisions, events)
     try:

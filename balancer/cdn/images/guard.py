@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
+from balancer.guards.special import SPECIAL_V4, SPECIAL_V6, UNICAST
 from config.values import Network
 
 Address = IPv4Address | IPv6Address
 
-_NEVER_V4: Final = tuple(
-    IPv4Network(text)
-    for text in (
-        "0.0.0.0/8",  # this host
-        "10.0.0.0/8",
-        "100.64.0.0/10",  # between a provider and its customers; one cloud keeps its metadata here
-        "127.0.0.0/8",
-        "168.63.129.16/32",  # public by its number; one cloud's own services, seen from its machines only
-        "169.254.0.0/16",  # link-local; most clouds keep their metadata here
-        "172.16.0.0/12",
-        "192.0.0.0/24",
-        "192.0.2.0/24",
-        "192.88.99.0/24",  # relays of 6to4
-        "192.168.0.0/16",
-        "198.18.0.0/15",
-        "198.51.100.0/24",
-        "203.0.113.0/24",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-    )
-)
-"""Our own list beside Python's `is_global`, which differs between its releases."""
-_UNICAST: Final = IPv6Network("2000::/3")
-"""All that is given out of IPv6 so far (RFC 4291 section 2.4)."""
-_NEVER_V6: Final = tuple(
-    IPv6Network(text)
-    for text in (
-        "2001::/23",  # special purposes (RFC 6890), but for Teredo, which is unpacked before
-        "2001:db8::/32",
-        "3fff::/20",
-    )
-)
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _TEREDO: Final = IPv6Network("2001::/32")
@@ -71,7 +40,7 @@ def carried(address: IPv6Address) -> tuple[IPv4Address, ...]:
 def is_public(address: Address) -> bool:
     """Whether everybody means the same machine by it, and it is one that shows itself to the world."""
     if isinstance(address, IPv4Address):
-        return address.is_global and not any(address in network for network in _NEVER_V4)
+        return address.is_global and not any(address in network for network in SPECIAL_V4)
     if address.scope_id is not None:
         return False
     inner = carried(address)
@@ -79,7 +48,7 @@ def is_public(address: Address) -> bool:
         return False
     if address in _MAPPED or address in _NAT64 or address in _TEREDO or address in _6TO4:
         return True
-    return address in _UNICAST and address.is_global and not any(address in network for network in _NEVER_V6)
+    return address in UNICAST and address.is_global and not any(address in network for network in SPECIAL_V6)
 
 
 class Guard:
