@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from socket import socket
@@ -22,7 +23,11 @@ from balancer.cache.receipts import PurgeReceipt
 from balancer.cdn.edge.app import Handler, make_edge
 from balancer.cdn.edge.door import Door
 from balancer.cdn.edge.files import Files
+from balancer.cdn.edge.pictures import PictureHandler
 from balancer.cdn.errors import CdnError, ConfigError, Invalid, NotFound, TooLarge, Unsupported
+from balancer.cdn.images.options import checked
+from balancer.cdn.images.originals import LocalOriginals
+from balancer.cdn.images.studio import Studio
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
 from balancer.cdn.provider import CdnProvider
@@ -38,6 +43,7 @@ from balancer.cdn.types import (
     LimitState,
     OptimizedImage,
     ProviderStatus,
+    RenderedImage,
     StoredFile,
     UploadRequest,
 )
@@ -80,6 +86,8 @@ class CdnService:
         self._checking: asyncio.Task[ProviderStatus] | None = None  # the last check of the provider, or the one now
         self._checked = -math.inf  # when that began
         self._files: Files | None = None
+        self._studio: Studio | None = None
+        self._pictures: PictureHandler | None = None
         self.front: Callable[[], Front | None] | None = None
         """Tells what the balancer counted on the way to the local files (owner: the application)."""
         self._changing = asyncio.Lock()
@@ -93,10 +101,13 @@ class CdnService:
             if settings == self._settings and self._failure is None:
                 return
             old, self._provider = self._provider, None
-            self._settings, self._failure, self._files = settings, None, None
+            studio, self._studio = self._studio, None
+            self._settings, self._failure, self._files, self._pictures = settings, None, None, None
             if self._checking is not None:
                 self._checking.cancel()
                 self._checking = None
+            if studio is not None:
+                await studio.close()
             if old is not None:
                 await old.close()
             if settings is None:
@@ -111,6 +122,7 @@ class CdnService:
                 log.error("cdn_failed", provider=settings.provider, reason=str(error))
             else:
                 self._provider = provider
+                await self._open_studio(provider, settings)
             await self._door.open()
 
     async def close(self) -> None:
@@ -121,8 +133,24 @@ class CdnService:
         return self._door.connect()
 
     def _handler(self, path: str) -> Handler | None:
+        pictures = self._pictures
+        if pictures is not None and pictures.covers(path):
+            return pictures.handle
         files = self._files
         return files.handle if files is not None and files.covers(path) else None
+
+    async def _open_studio(self, provider: CdnProvider, settings: Cdn) -> None:
+        """Pictures are made here for every provider; whose URLs are given out is the provider's affair."""
+        images = settings.images
+        if images is None:
+            return
+        originals = LocalOriginals(provider.store) if isinstance(provider, LocalProvider) else None
+        studio = Studio(settings, images, self._state, originals)
+        if isinstance(provider, LocalProvider):
+            provider.pictures = studio.url
+        await studio.start()
+        self._studio = studio
+        self._pictures = PictureHandler(studio.path, studio.links, studio.pictures)
 
     def _of_files(self, provider: CdnProvider, settings: Cdn) -> Files | None:
         if not isinstance(provider, LocalProvider):
@@ -222,8 +250,34 @@ class CdnService:
         *,
         fit: Fit = "contain",
     ) -> OptimizedImage:
-        """Where a picture is in another size or form."""
-        return self.provider.image_url(url, ImageOptions(width, height, quality, format, fit))
+        """Where a picture is in another size or form: at the provider, or here where that makes none.
+
+        `url` is a URL, or the path of a file of the CDN.
+        """
+        options = checked(ImageOptions(width, height, quality, format, fit))
+        provider = self.provider
+        try:
+            return provider.image_url(url, options)
+        except Unsupported as error:
+            if self._studio is None or isinstance(provider, LocalProvider):
+                raise
+            made = self._studio.url(url if "://" in url else provider.public_url(url.lstrip("/")), options)
+            return replace(made, notes=(*made.notes, str(error)))
+
+    async def render_image(
+        self,
+        url: str,
+        width: int | None = None,
+        height: int | None = None,
+        quality: int | None = None,
+        format: Format = "auto",  # noqa: A002  # the word of everybody who asks
+        *,
+        fit: Fit = "contain",
+    ) -> RenderedImage:
+        """Make a picture here and now, and tell what it became."""
+        if self._studio is None:
+            raise Unsupported("pictures are not made here: write `cdn.images: true`")
+        return await self._studio.render(url, checked(ImageOptions(width, height, quality, format, fit)))
 
     def _need(self, capability: Capability, what: str) -> None:
         provider = self.provider

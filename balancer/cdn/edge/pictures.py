@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from time import time as wall_time  # noqa: TID251  # when URLs expire
 from typing import Final
 
 from aiohttp import web
 
 from balancer.cdn.edge.app import told
-from balancer.cdn.errors import CdnError, Full, ImageRejected, Invalid, NotFound, SourceBlocked, SourceUnreachable
+from balancer.cdn.errors import (
+    CdnError,
+    Full,
+    ImageRejected,
+    Invalid,
+    NotFound,
+    SourceBlocked,
+    SourceUnreachable,
+    Unavailable,
+)
 from balancer.cdn.images.engine import MEDIA_TYPES
+from balancer.cdn.images.fetch import looped
 from balancer.cdn.images.links import Links, NotSigned
 from balancer.cdn.images.pictures import Picture, Pictures
 from balancer.cdn.images.pool import Failed
@@ -24,19 +35,27 @@ _STATUSES: Final[tuple[tuple[type[CdnError], int], ...]] = (
     (NotFound, 404),
     (SourceUnreachable, 502),
     (Full, 503),
+    (Unavailable, 503),
 )
 
 
 class PictureHandler:
     """What answers below `cdn.images.path`."""
 
-    def __init__(self, prefix: str, links: Links, pictures: Pictures, wall: Callable[[], float]) -> None:
+    def __init__(self, prefix: str, links: Links, pictures: Pictures, wall: Callable[[], float] = wall_time) -> None:
         self._prefix = prefix
         self._links = links
         self._pictures = pictures
         self._wall = wall
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    def covers(self, path: str) -> bool:
+        """Whether a raw path is a picture's."""
+        return path.startswith(self._prefix)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """The answer."""
+        if looped(", ".join(request.headers.getall("CDN-Loop", ()))):
+            return told(508, "this picture is asked for to make a picture of it")
         path = request.raw_path
         if "?" in path:
             return told(400, "a picture's URL has no query, so that one picture has one URL")

@@ -34,7 +34,8 @@ class Original:
     """A file of the CDN, to be read from its path."""
 
     path: Path
-    sha256_hex: str
+    version: str
+    """Another for each content: a digest, as a rule."""
     size: int
     cache_control: str
     tags: tuple[str, ...] = ()
@@ -175,7 +176,7 @@ class Pictures:
 
     async def _picture(self, source: Source, options: ImageOptions, accept: str | None) -> Picture:
         original = await self._original(source)
-        identity = f"sha256:{original.sha256_hex}" if original is not None else f"url:{source.url}"
+        identity = f"file:{original.version}" if original is not None else f"url:{source.url}"
         wanted = chosen(options.format, accept, self._settings.formats)
         exact = replace(options, format="auto", quality=options.quality or self._settings.quality)
         recipe = f"{self._settings.engine} {self._settings.max_side}"
@@ -287,7 +288,7 @@ class Pictures:
         if original is None or self._originals is None or source.path is None:
             return True
         now = await self._originals.original(source.path)
-        return now is not None and now.sha256_hex == original.sha256_hex
+        return now is not None and now.version == original.version
 
     def _raise_failure(self, identity: str) -> None:
         failure = self._failures.get(identity)

@@ -161,7 +161,7 @@ class Pool:
             self.tally.full += 1
             raise Full(f"no worker was free within {self._timeout:g} s", retry_after_s=RETRY_AFTER) from None
         try:
-            worker = self._idle.pop() if self._idle else await self._started()
+            worker = self._rested() or await self._started()
             begun = monotonic()
             try:
                 said, data = await asyncio.wait_for(worker.do(self._line(job)), end - monotonic())
@@ -227,6 +227,15 @@ class Pool:
         self._taken -= 1
 
     # Workers.
+
+    def _rested(self) -> _Worker | None:
+        """One that waits for work. Those that have died since, by the system's will, have cost nobody a picture."""
+        while self._idle:
+            worker = self._idle.pop()
+            if not worker.ended:
+                return worker
+            self._drop(worker)
+        return None
 
     async def _started(self) -> _Worker:
         worker = await _Worker.started(self._command)
@@ -295,6 +304,10 @@ class _Worker:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
 
     async def do(self, line: bytes) -> tuple[dict[str, object], bytes]:
         """Its answer to a job."""

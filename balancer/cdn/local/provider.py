@@ -75,7 +75,7 @@ class LocalProvider:
         self.store = store
         self.counts = counts
         self._base = base
-        self._pictures = pictures
+        self.pictures = pictures  # owner: the service, which knows who makes them
         self._now = now
         self.ledger = Ledger(store.index, counts, now)
 
@@ -121,9 +121,9 @@ class LocalProvider:
         return await self.ledger.stats(from_, to, interval_s)
 
     def image_url(self, source: str, options: ImageOptions) -> OptimizedImage:
-        if self._pictures is None:
+        if self.pictures is None:
             raise Unsupported("pictures are not made here: write `cdn.images: true`")
-        return self._pictures(source, options)
+        return self.pictures(source, options)
 
     def public_url(self, path: str) -> str:
         return self._base + path

@@ -120,7 +120,7 @@ async def house_of(folder: Path, workers: int = 1, **settings: object) -> AsyncI
     house = House(folder, CdnImages.model_validate(settings), workers)
     await house.pictures.open()
     handler = PictureHandler(house.settings.path, house.links, house.pictures, house.clock)
-    house.client = TestClient(TestServer(make_edge(lambda path: handler)))
+    house.client = TestClient(TestServer(make_edge(lambda path: handler.handle)))
     async with house.client:
         try:
             yield house
