@@ -17,4 +17,8 @@ def make_provider(settings: Cdn) -> CdnProvider:
         from balancer.cdn.cloudflare.provider import Cloudflare
 
         return Cloudflare(settings)
+    if settings.provider == "bunny":
+        from balancer.cdn.bunny.provider import Bunny
+
+        return Bunny(settings)
     raise ConfigError(f"there is no provider {settings.provider}", provider=settings.provider)
