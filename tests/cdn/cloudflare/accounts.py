@@ -1,7 +1,8 @@
 """Providers that speak to the fake."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 
 from balancer.cdn.cloudflare.provider import Cloudflare
 from balancer.cdn.purging.patterns import target
@@ -26,10 +27,12 @@ def settings(base: str = "", **changed: object) -> Cdn:
 
 
 @asynccontextmanager
-async def account(fake: FakeCloudflare, **changed: object) -> AsyncIterator[Cloudflare]:
+async def account(
+    fake: FakeCloudflare, clock: Callable[[], float] = monotonic, **changed: object
+) -> AsyncIterator[Cloudflare]:
     """A started provider."""
     async with fake.running() as base:
-        provider = Cloudflare(settings(base, **changed), today=lambda: fake.now)
+        provider = Cloudflare(settings(base, **changed), clock, today=lambda: fake.now)
         await provider.start()
         try:
             yield provider
