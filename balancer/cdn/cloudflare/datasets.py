@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
@@ -26,11 +26,12 @@ HITS: Final = frozenset(("hit", "stale", "revalidated", "updating"))
 
 _EXACT: Final = "sum { requests cachedRequests bytes cachedBytes }"
 _SAMPLE: Final = "count sum { edgeResponseBytes } dimensions { datetimeHour cacheStatus }"
-_LIMITS: Final = " ".join(f"{one} {{ enabled maxDuration maxPageSize notOlderThan }}" for one in SETS)
 
 
-def limits_query() -> str:
-    return _of_zone("$zone: string", f"settings {{ {_LIMITS} }}")
+def limits_query(sets: Iterable[Set] = SETS) -> str:
+    """With the variable zone."""
+    wanted = " ".join(f"{one} {{ enabled maxDuration maxPageSize notOlderThan }}" for one in sets)
+    return _of_zone("$zone: string", f"settings {{ {wanted} }}")
 
 
 def query(chosen: Set, limit: int) -> str:

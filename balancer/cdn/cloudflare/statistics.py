@@ -74,7 +74,10 @@ class Statistics:
     async def limits(self) -> Mapping[str, SetLimits]:
         """By data set, of those that the zone has. CdnError: the token may not ask, among others."""
         if self._clock() - self._asked >= KEPT:
-            zone = await self._ask("limits", limits_query(), {})
+            try:
+                zone = await self._ask("limits", limits_query(), {})
+            except Invalid:  # not all sets are documented to have limits that can be asked for, and this one is
+                zone = await self._ask("limits", limits_query((SAMPLED,)), {})
             self._limits = {
                 name: one for name, one in zone.settings.items() if one is not None and one.enabled and one.longest > 0
             }

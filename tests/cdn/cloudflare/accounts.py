@@ -1,7 +1,7 @@
 """Providers that speak to the fake."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from time import monotonic
 
 from balancer.cdn.cloudflare.provider import Cloudflare
@@ -28,10 +28,10 @@ def settings(base: str = "", **changed: object) -> Cdn:
 
 @asynccontextmanager
 async def account(
-    fake: FakeCloudflare, clock: Callable[[], float] = monotonic, **changed: object
+    fake: FakeCloudflare, clock: Callable[[], float] = monotonic, at: str | None = None, **changed: object
 ) -> AsyncIterator[Cloudflare]:
-    """A started provider."""
-    async with fake.running() as base:
+    """A started provider; of the fake at this URL, or one that is started for it."""
+    async with nullcontext(at) if at is not None else fake.running() as base:
         provider = Cloudflare(settings(base, **changed), clock, today=lambda: fake.now)
         await provider.start()
         try:

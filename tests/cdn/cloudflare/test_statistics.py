@@ -83,6 +83,13 @@ async def test_without_exact_sums_the_figures_are_an_estimate_and_said_to_be() -
     assert len(queries(fake)) == 3
 
 
+async def test_a_schema_without_exact_sums_leaves_the_sample() -> None:
+    fake = busy()
+    del fake.sets["httpRequests1hGroups"], fake.sets["httpRequests1dGroups"]
+    async with account(fake) as provider:
+        assert (await provider.stats(NOW - HOUR, NOW, 3600)).sampled
+
+
 async def test_what_is_older_than_is_kept_is_left_out_and_told() -> None:
     fake = busy()
     for one in fake.sets.values():
