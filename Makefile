@@ -2,7 +2,7 @@
 # work in a fresh clone with nothing but Python 3.11 or newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test api-fuzz check fmt bench lock sbom licenses clean
+.PHONY: help run test api-fuzz check fmt bench prism lock sbom licenses clean
 
 BIN := .venv/bin
 PACKAGES := balancer api config examples bench deploy
@@ -37,6 +37,13 @@ fmt: .venv/ready ## Format the code and fix what can be fixed safely
 
 bench: .venv/ready ## Measure the cost of a request beside other proxies
 	@exec $(BIN)/python -m bench $(ARGS)
+
+prism: build/prism/ready ## Install what answers as an OpenAPI document says, for tests of CDNs (needs Node.js)
+
+build/prism/ready: tests/cdn/prism/package.json tests/cdn/prism/package-lock.json
+	@mkdir -p build/prism && cp tests/cdn/prism/package.json tests/cdn/prism/package-lock.json build/prism
+	@cd build/prism && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
 
 # --no-build-isolation: the build backend is the one in the lock. The stamp comes last, so that an
 # interrupted installation is done again.

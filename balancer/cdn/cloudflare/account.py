@@ -78,7 +78,7 @@ async def look_at_zone(caller: Caller, zone_id: str, plan: Plan, hosts: tuple[st
     findings.account = zone.name
     findings.details |= {"zone": zone.name, "zone_status": zone.status, "zone_plan": zone.plan.name}
     findings.details["development_mode_s"] = max(zone.development_mode, 0)
-    if zone.status != "active":
+    if zone.status not in ("active", None):
         findings.add("zone_not_active", f"the zone {zone.name} is {zone.status}: Cloudflare caches nothing of it yet")
     if zone.paused:
         findings.add("zone_paused", f"the zone {zone.name} is paused: its requests do not go through Cloudflare")

@@ -90,7 +90,8 @@ class Zone(BaseModel):
 
     id: str
     name: str
-    status: str
+    status: str | None = None
+    """active, pending, initializing or moved; it is not in all answers."""
     paused: bool = False
     development_mode: float = 0
     """Seconds that the cache is still bypassed."""
