@@ -51,12 +51,16 @@ class Sending:
     provider: str
     batch: PurgeBatch
     tickets: dict[str, tuple[str, ...]]
-    """Whose it is: by their ids, the targets, as written there, that it is for. None: a second purge."""
+    """Whose it is: by their ids, the targets, as written there, that it is for. Nobody's: a second purge."""
     widen: bool = False
     """As ordered, should it have to be planned anew."""
+    created: float = 0.0
+    """Wall-clock time."""
     attempts: int = 0
+    refused: int = 0
+    """Attempts that the provider's rate limit refused, which are not among the others."""
     tried: float | None = None
-    """Wall-clock time of the first attempt; of what waits for a provider that is not there, since when."""
+    """Wall-clock time of the first attempt; or, with a `provider_id`, of the one that succeeded."""
     next_try: float = 0.0
     """Wall-clock time."""
     provider_id: str | None = None

@@ -50,7 +50,7 @@ def test_retry_after_empties_until_then() -> None:
     assert limited.wait(1, 100.0) == 30
     assert limited.wait(1, 129.0) == pytest.approx(1)
     assert limited.wait(1, 130.0) == 0
-    assert limited.state(100.0) == LimitState(0, 10, 1, 30)
+    assert limited.state(100.0) == LimitState(10, 10, 1, 30)
 
 
 def test_a_refusal_without_a_time_empties_it_all_the_same() -> None:

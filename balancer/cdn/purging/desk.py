@@ -1,0 +1,547 @@
+"""Sends what is to be purged to a provider: together, in order, not too fast, and again when it failed."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from random import Random
+from typing import Final
+
+import structlog
+
+from balancer.cdn.errors import AuthError, CdnError, Full, NotFound, RateLimited, Unavailable
+from balancer.cdn.provider import CdnProvider
+from balancer.cdn.purging.breaker import Breaker
+from balancer.cdn.purging.breaker import State as BreakerState
+from balancer.cdn.purging.buckets import Buckets, Taking, takings
+from balancer.cdn.purging.drafts import Drafted, Wish, draft, is_everything
+from balancer.cdn.purging.journal import Journal, JournalFailed, Sending
+from balancer.cdn.purging.progress import Progress
+from balancer.cdn.purging.ticket import Ticket, made_id
+from balancer.cdn.types import CALLS, Capability, LimitState, PurgeResult, PurgeState
+
+log = structlog.get_logger("balancer.cdn")
+MOST_TARGETS: Final = 10_000
+"""Of all tickets that are not done."""
+SHORTEST, LONGEST = 0.5, 30.0
+"""Seconds between two attempts, where the provider does not say."""
+POLLS: Final = (5.0, 10.0, 20.0, 40.0, 60.0)
+"""Seconds until the provider is asked again how far it is; the last one holds for all others."""
+POLLED: Final = 1800.0
+"""Seconds after which it is not asked any more."""
+SAVED: Final = 5.0
+"""Seconds between two times that the journal is told of progress; what is done is told at once."""
+SHORT: Final = 50
+"""Targets of a ticket that the journal is told of at once."""
+RECENT: Final = 200
+"""Tickets that are done and still known without the journal."""
+NOT_KEPT: Final = "the journal could not keep this ticket: it does not outlive the process"
+
+Pause = Callable[[asyncio.Event, float], Awaitable[None]]
+"""Waits for an event, or so many seconds; infinity: for the event alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a desk works, from the configuration."""
+
+    attempts: int = 5
+    give_up: float = 600.0
+    coalesce: float = 0.25
+    settle: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeskState:
+    """How a desk is, for status and metrics."""
+
+    tickets: int
+    """Not done."""
+    calls: int
+    """To be made, or looked after."""
+    breaker: BreakerState
+    opened: int
+    limits: dict[str, LimitState]
+    error: str | None
+    """Of the last call that failed."""
+
+
+class Desk:
+    """Works off the tickets that it is given, one call at a time: one provider, one account, one limit.
+
+    What was not called yet is planned anew with what comes later, so that everything swallows what waits before it and
+    a crowd becomes its folder. A call that was made keeps its id until it is done: the provider may have heard it.
+    """
+
+    def __init__(
+        self,
+        provider: CdnProvider,
+        pace: Pace,
+        journal: Journal,
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        rng: Random,
+        pause: Pause,
+        counts: Counter[str],
+    ) -> None:
+        self.provider = provider
+        self.counts = counts
+        """Tickets by the state that they ended in, and: retried, swallowed, given_up, planned."""
+        self.recent: deque[Ticket] = deque(maxlen=RECENT)
+        self.error: str | None = None
+        self._pace = pace
+        self._journal = journal
+        self._clock = clock
+        self._wall = wall
+        self._rng = rng
+        self._pause = pause
+        self._buckets = Buckets(provider.limits(), clock())
+        self._breaker = Breaker()
+        self._away: tuple[float, str] | None = None  # wall-clock time and text of the first failure since it answered
+        self._open: dict[str, Progress] = {}
+        self._changed: dict[str, float] = {}  # tickets that the journal has an older state of, and since when
+        self._targets = 0
+        self._sendings: dict[str, Sending] = {}
+        self._ready: dict[str, deque[str]] = {}  # ids by the name of their limit; some may be gone
+        self._timed: list[tuple[float, str]] = []  # a heap: when, and which
+        self._fresh = False  # there is something to plan
+        self._plan_at = 0.0
+        self._wake = asyncio.Event()
+        self._ended: dict[str, asyncio.Event] = {}
+
+    # What is given to it.
+
+    def check_room(self, targets: int) -> None:
+        """Full: there is none for so many more."""
+        if self._targets + targets > MOST_TARGETS:
+            raise Full(
+                f"{self._targets} purges wait for {self.provider.name} already; at most {MOST_TARGETS} are taken",
+                provider=self.provider.name,
+                retry_after_s=LONGEST,
+            )
+
+    def take(self, ticket: Ticket) -> None:
+        """Work off what is outstanding of a ticket. The journal has it."""
+        progress = Progress(ticket, self.provider.name)
+        self._targets += len(ticket.targets)
+        self._open[ticket.id] = progress
+        self._ended.setdefault(ticket.id, asyncio.Event())
+        self._plan_soon()
+
+    def again(self, ticket: Ticket) -> Ticket:
+        """Work off what has failed of a ticket that is done."""
+        self.check_room(len(ticket.targets))
+        self.take(ticket)
+        progress = self._open[ticket.id]
+        progress.try_again(self.provider.name)
+        return self._told(progress)
+
+    def adopt(self, tickets: Iterable[Ticket], sendings: Iterable[Sending]) -> list[str]:
+        """Go on with what another desk has left; gives the ids of calls that nobody makes any more.
+
+        Each call may have been heard, and so is made once more as it is.
+        """
+        for ticket in tickets:
+            self.take(ticket)
+            if ticket.cdn is not None and ticket.cdn.provider != self.provider.name:
+                self._open[ticket.id].fail_outstanding(
+                    f"it was for {ticket.cdn.provider}, and the provider is {self.provider.name} now"
+                )
+        gone = []
+        for sending in sendings:
+            known = {id_: written for id_, written in sending.tickets.items() if id_ in self._open}
+            if sending.provider != self.provider.name or (sending.tickets and not known):
+                gone.append(sending.id)
+                continue
+            kept = replace(sending, tickets=known, tried=sending.tried or self._wall())
+            for id_, written in known.items():
+                self._open[id_].join(kept.id, written)
+            self._sendings[kept.id] = kept
+            if kept.provider_id is not None:
+                self._buckets.take(self._held(kept), self._clock())
+            heapq.heappush(self._timed, (kept.next_try, kept.id))
+        return gone
+
+    def find(self, id_: str) -> Ticket | None:
+        """A ticket that is not done, or was done lately."""
+        progress = self._open.get(id_)
+        if progress is not None:
+            return self._told(progress)
+        return next((ticket for ticket in reversed(self.recent) if ticket.id == id_), None)
+
+    def tickets(self) -> list[Ticket]:
+        """All that are not done."""
+        return [self._told(progress) for progress in self._open.values()]
+
+    def sendings(self) -> list[Sending]:
+        """All calls that are to be made or looked after."""
+        return list(self._sendings.values())
+
+    async def wait(self, id_: str, seconds: float) -> None:
+        """Until a ticket is done, at most so long."""
+        ended = self._ended.get(id_)
+        if ended is not None:
+            await self._pause(ended, seconds)
+
+    def state(self) -> DeskState:
+        now = self._clock()
+        return DeskState(
+            len(self._open),
+            len(self._sendings),
+            self._breaker.state(now),
+            self._breaker.opened,
+            self._buckets.states(now),
+            self.error,
+        )
+
+    # Its work.
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            self._wake.clear()
+            now = self._clock()
+            if self._fresh and now >= self._plan_at:
+                await self._plan()
+                continue
+            await self._give_up_waiting()
+            sending, seconds = self._next(now)
+            if sending is None:
+                if self._fresh:
+                    seconds = min(seconds, self._plan_at - now)
+                await self._pause(self._wake, seconds)
+            elif sending.provider_id is not None:
+                await self._poll(sending)
+            else:
+                await self._send(sending)
+
+    def _plan_soon(self) -> None:
+        if not self._fresh:
+            self._fresh = True
+            self._plan_at = self._clock() + self._pace.coalesce
+        self._wake.set()
+
+    async def _plan(self) -> None:
+        """Put what is outstanding, and what was not called yet, into as few calls as it takes."""
+        self._fresh = False
+        gone = [one.id for one in self._sendings.values() if one.tried is None and one.tickets]
+        changed = self._withdraw(gone)
+        wishes = self._wishes()
+        if any(map(is_everything, wishes)):
+            # Those that are tried again as well; not those that the provider has taken.
+            tried = [one.id for one in self._sendings.values() if one.provider_id is None and one.tickets]
+            self.counts["swallowed"] += len(tried)
+            gone += tried
+            changed |= self._withdraw(tried)
+            wishes = self._wishes()
+        changed |= {wish.ticket for wish in wishes}
+        try:
+            drafts = await asyncio.to_thread(draft, wishes, self.provider)
+        except CdnError as error:
+            self.error = str(error)
+            for id_ in {wish.ticket for wish in wishes}:
+                self._open[id_].fail_outstanding(str(error))
+            await self._commit(changed | self._all_done(), (), gone)
+            return
+        self.counts["planned"] += len(drafts.calls)
+        for id_, refused in drafts.rejected:
+            self._open[id_].reject(refused)
+        for id_, note in drafts.notes:
+            self._open[id_].note(note)
+        sendings = [self._sending(one) for one in drafts.calls]
+        for sending in sendings:
+            self._sendings[sending.id] = sending
+            for id_, written in sending.tickets.items():
+                self._open[id_].join(sending.id, written)
+        await self._commit(changed | self._all_done(), sendings, gone)
+        for sending in sendings:
+            self._ready.setdefault(_limit(sending), deque()).append(sending.id)
+
+    def _all_done(self) -> set[str]:
+        """Those that take no call as well: they were for another provider, or nothing of them has a form."""
+        return {id_ for id_, progress in self._open.items() if progress.done}
+
+    def _wishes(self) -> list[Wish]:
+        found = []
+        for progress in self._open.values():
+            ticket = progress.order
+            found += [Wish(ticket.id, target, ticket.soft, ticket.widen) for target in progress.outstanding]
+        return found
+
+    def _withdraw(self, ids: Sequence[str]) -> set[str]:
+        """Calls that are not made; gives the tickets that they were for."""
+        tickets: set[str] = set()
+        for id_ in ids:
+            sending = self._sendings.pop(id_)
+            for ticket in sending.tickets:
+                self._open[ticket].leave(id_)
+            tickets |= sending.tickets.keys()
+        return tickets
+
+    def _sending(self, drafted: Drafted) -> Sending:
+        now = self._wall()
+        return Sending(
+            made_id("pb", now, self._rng),
+            self.provider.name,
+            drafted.batch,
+            drafted.tickets,
+            drafted.widen,
+            created=now,
+        )
+
+    def _next(self, now: float) -> tuple[Sending | None, float]:
+        """What is to be done now, or the seconds until there may be something."""
+        wall = self._wall()
+        while self._timed and self._timed[0][0] <= wall:
+            _, id_ = heapq.heappop(self._timed)
+            sending = self._sendings.get(id_)
+            if sending is not None:
+                # It has waited long enough, and goes before what has not been tried.
+                self._ready.setdefault(_limit(sending), deque()).appendleft(id_)
+        soonest = self._timed[0][0] - wall if self._timed else math.inf
+        for limit, ids in list(self._ready.items()):
+            while ids and ids[0] not in self._sendings:
+                ids.popleft()
+            if not ids:
+                del self._ready[limit]
+                continue
+            sending = self._sendings[ids[0]]
+            wait = max(self._breaker.wait(now), self._buckets.wait(self._takes(sending), now))
+            if wait <= 0:
+                ids.popleft()
+                return sending, 0.0
+            soonest = min(soonest, wait)
+        return None, soonest
+
+    def _takes(self, sending: Sending) -> tuple[Taking, ...]:
+        return takings(sending.batch) if sending.provider_id is None else (Taking(CALLS, 1.0),)
+
+    def _held(self, sending: Sending) -> tuple[Taking, ...]:
+        """What is given back when the provider is done."""
+        return takings(sending.batch)[:1]
+
+    async def _send(self, sending: Sending) -> None:
+        self._buckets.take(self._takes(sending), self._clock())
+        try:
+            result = await self.provider.purge(sending.batch, sending.id)
+        except CdnError as error:
+            await self._failed(sending, error)
+        except Exception:  # one call that trips over a mistake of ours must not end the desk
+            log.exception("cdn_purge_broken", provider=self.provider.name, kind=sending.batch.kind)
+            await self._give_up([sending], "something of our own has failed; the log says what")
+        else:
+            self._answered()
+            if result.left is not None:
+                self._buckets.correct(CALLS, result.left, self._clock())
+            await self._taken(replace(sending, attempts=sending.attempts + 1), result)
+
+    async def _taken(self, sending: Sending, result: PurgeResult) -> None:
+        for id_ in sending.tickets:
+            progress = self._open[id_]
+            progress.tried(sending.attempts, None, None)
+            if result.provider_id is not None:
+                progress.named(result.provider_id)
+        if result.state is PurgeState.FAILED:
+            await self._give_up([sending], f"{self.provider.name} says that it has failed")
+        elif (
+            result.state is PurgeState.IN_PROGRESS
+            and result.provider_id is not None
+            and Capability.PURGE_STATUS in self.provider.capabilities
+        ):
+            now = self._wall()
+            waiting = replace(sending, provider_id=result.provider_id, tried=now, next_try=now + POLLS[0])
+            self._sendings[sending.id] = waiting
+            heapq.heappush(self._timed, (waiting.next_try, waiting.id))
+            await self._commit(sending.tickets, [waiting])
+        else:
+            await self._done(sending, seen=result.state is PurgeState.COMPLETED)
+
+    async def _poll(self, sending: Sending) -> None:
+        assert sending.provider_id is not None  # that is what makes it one to ask for
+        self._buckets.take(self._takes(sending), self._clock())
+        try:
+            state = await self.provider.purge_state(sending.provider_id)
+        except NotFound:
+            self._answered()
+            await self._unseen(sending, f"{self.provider.name} knows nothing of {sending.provider_id} any more")
+            return
+        except CdnError as error:
+            self._note_failure(error)
+            self.error = str(error)
+            state = PurgeState.IN_PROGRESS
+        else:
+            self._answered()
+        now = self._wall()
+        if state is PurgeState.COMPLETED:
+            await self._done(sending, seen=True)
+        elif state is PurgeState.FAILED:
+            await self._give_up([sending], f"{self.provider.name} says that {sending.provider_id} has failed")
+        elif state is PurgeState.SUBMITTED or now - (sending.tried or now) >= POLLED:
+            await self._unseen(sending, f"{self.provider.name} did not say in time that {sending.provider_id} is done")
+        else:
+            pause = POLLS[min(sending.polls + 1, len(POLLS) - 1)]
+            waiting = replace(sending, polls=sending.polls + 1, next_try=now + pause)
+            self._sendings[sending.id] = waiting
+            heapq.heappush(self._timed, (waiting.next_try, waiting.id))
+            await self._commit((), [waiting])
+
+    async def _unseen(self, sending: Sending, warning: str) -> None:
+        for id_ in sending.tickets:
+            self._open[id_].warn(warning)
+        await self._done(sending, seen=False)
+
+    async def _done(self, sending: Sending, seen: bool) -> None:
+        self._buckets.give_back(self._held(sending))
+        del self._sendings[sending.id]
+        for id_ in sending.tickets:
+            self._open[id_].succeed(sending.id, seen)
+        second: list[Sending] = []
+        if self._pace.settle > 0 and sending.tickets and len(self._sendings) < MOST_TARGETS:
+            now = self._wall()
+            second.append(
+                Sending(
+                    made_id("pb", now, self._rng),
+                    self.provider.name,
+                    sending.batch,
+                    {},
+                    created=now,
+                    next_try=now + self._pace.settle,
+                )
+            )
+            self._sendings[second[0].id] = second[0]
+            heapq.heappush(self._timed, (second[0].next_try, second[0].id))
+        await self._commit(sending.tickets, second, [sending.id])
+
+    # What goes wrong.
+
+    def _answered(self) -> None:
+        self._breaker.answered()
+        self._away = None
+
+    def _note_failure(self, error: CdnError) -> None:
+        if not isinstance(error, Unavailable):
+            self._answered()
+            return
+        was = self._breaker.state(self._clock())
+        self._breaker.failed(self._clock())
+        self._away = self._away or (self._wall(), str(error))
+        if was == "closed" and self._breaker.state(self._clock()) == "open":
+            log.error("cdn_left_alone", provider=self.provider.name, reason=str(error))
+
+    async def _failed(self, sending: Sending, error: CdnError) -> None:
+        """Try it again, or give it up."""
+        self._note_failure(error)
+        self.error = str(error)
+        now = self._wall()
+        # To be told to wait is no attempt: only the time counts.
+        is_refused = isinstance(error, RateLimited)
+        attempts, refused = sending.attempts + (not is_refused), sending.refused + is_refused
+        sending = replace(sending, attempts=attempts, refused=refused, tried=sending.tried or now)
+        self._buckets.give_back(self._held(sending))
+        delay = error.retry_after_s
+        if is_refused:
+            self._buckets.empty(_limit(sending), delay or 0.0, self._clock())
+        is_repeated = error.retryable
+        if isinstance(error, AuthError) and delay is not None and sending.authorised:
+            sending = replace(sending, authorised=False)
+            is_repeated = True
+        if delay is None:
+            delay = self._rng.uniform(SHORTEST, min(LONGEST, SHORTEST * 2 ** min(attempts + refused, 10)))
+        if not is_repeated or attempts >= self._pace.attempts:
+            await self._give_up([sending], str(error))
+        elif now + delay - (sending.tried or now) > self._pace.give_up:
+            await self._give_up([sending], f"{error}; given up after {self._pace.give_up:g} s")
+        else:
+            self.counts["retried"] += 1
+            again = replace(sending, next_try=now + delay)
+            self._sendings[sending.id] = again
+            heapq.heappush(self._timed, (again.next_try, again.id))
+            moment = datetime.fromtimestamp(again.next_try, UTC)
+            for id_ in sending.tickets:
+                self._open[id_].tried(again.attempts, str(error), moment)
+            await self._commit(sending.tickets, [again])
+
+    async def _give_up(self, sendings: Sequence[Sending], reason: str) -> None:
+        self.error = reason
+        self.counts["given_up"] += len(sendings)
+        tickets: set[str] = set()
+        for sending in sendings:
+            self._buckets.give_back(self._held(sending))
+            self._sendings.pop(sending.id, None)
+            for id_ in sending.tickets:
+                self._open[id_].tried(sending.attempts, reason, None)
+                self._open[id_].fail(sending.id, reason)
+            tickets |= sending.tickets.keys()
+        log.error("cdn_purge_failed", provider=self.provider.name, calls=len(sendings), reason=reason)
+        await self._commit(tickets, (), [sending.id for sending in sendings])
+
+    async def _give_up_waiting(self) -> None:
+        """What waits for a provider that has been away for too long fails, though it was never tried."""
+        if self._away is None:
+            return
+        since, reason = self._away
+        oldest = self._wall() - self._pace.give_up
+        if since >= oldest:
+            return
+        late = [one for one in self._sendings.values() if one.provider_id is None and one.created < oldest]
+        if late:
+            await self._give_up(late, f"{reason}; given up after {self._pace.give_up:g} s")
+
+    # Telling.
+
+    def _told(self, progress: Progress) -> Ticket:
+        return progress.ticket(datetime.fromtimestamp(self._wall(), UTC))
+
+    async def _commit(self, changed: Iterable[str], sendings: Sequence[Sending] = (), gone: Sequence[str] = ()) -> None:
+        """Tell the journal: at once what is done, all else now and then. Without it things go on."""
+        now = self._clock()
+        for id_ in changed:
+            self._changed.setdefault(id_, now)
+        due = [self._open[id_] for id_, since in self._changed.items() if self._is_due(self._open[id_], now - since)]
+        told = [self._told(progress) for progress in due]
+        for ticket in told:
+            del self._changed[ticket.id]
+            if ticket.done:
+                # Before it is written: it may be tried again meanwhile.
+                del self._open[ticket.id]
+                self._targets -= len(ticket.targets)
+                self.counts[ticket.state.value] += 1
+                self.recent.append(ticket)
+        try:
+            await self._journal.save(told, sendings, gone)
+        except JournalFailed:
+            for progress in self._open.values():
+                progress.lost(NOT_KEPT)
+            forgotten = {ticket.id for ticket in told}
+            for position, ticket in enumerate(self.recent):
+                if ticket.id in forgotten:
+                    self.recent[position] = replace(ticket, durable=False).warned(NOT_KEPT)
+        for ticket in told:
+            if ticket.done and ticket.id not in self._open:
+                self._ended.pop(ticket.id).set()
+
+    def _is_due(self, progress: Progress, seconds: float) -> bool:
+        """What is not known to be accepted is purged once more by the next process: that must not cost money, and a
+        long ticket of many calls must not be written a thousand times."""
+        is_short = len(progress.order.targets) <= SHORT or Capability.PURGE_STATUS in self.provider.capabilities
+        return is_short or progress.done or seconds >= SAVED
+
+
+def _limit(sending: Sending) -> str:
+    """The name of the limit that it waits for."""
+    return sending.batch.limit or sending.batch.kind if sending.provider_id is None else CALLS
+
+
+async def pause(event: asyncio.Event, seconds: float) -> None:
+    """As `Pause`, by the loop's clock."""
+    try:
+        async with asyncio.timeout(None if math.isinf(seconds) else max(seconds, 0.0)):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,293 @@
+"""One order to purge, from the text to the last level: the journal, the own cache, and only then the CDN."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from random import Random
+from typing import Final, Protocol
+
+import orjson
+import structlog
+
+from balancer.cache.purges import Purge
+from balancer.cache.receipts import PurgeReceipt
+from balancer.cdn.errors import ConfigError, Conflict, NotFound
+from balancer.cdn.provider import CdnProvider
+from balancer.cdn.purging.desk import NOT_KEPT, Desk, DeskState, Pace, Pause, pause
+from balancer.cdn.purging.journal import Journal, JournalFailed, Sending
+from balancer.cdn.purging.own import Places, purges
+from balancer.cdn.purging.patterns import parse
+from balancer.cdn.purging.ticket import LevelCount, PurgeOrder, Ticket, made_id, own_levels
+from balancer.cdn.types import PurgeState, PurgeTarget
+
+log = structlog.get_logger("balancer.cdn")
+LOCAL: Final = "local"
+"""The provider that is the balancer itself: what the own cache has purged is purged."""
+LONGEST_WAIT: Final = 60.0
+"""Seconds that an order waits for the CDN, at most."""
+LONG: Final = 50
+"""Texts of an order that are read in a thread, so that nobody waits for it."""
+
+
+class OwnCache(Protocol):
+    """The balancer's own cache, every level of it on every machine."""
+
+    async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]: ...
+
+
+class Pictures(Protocol):
+    """Pictures on disk that were made of files."""
+
+    async def forget(self, targets: Sequence[PurgeTarget]) -> LevelCount:
+        """Those made of what the targets mean; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What a test turns by hand."""
+
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+    rng: Random
+    pause: Pause = pause
+
+
+class Orders:
+    """Takes orders, and sees to it that each is carried out on every level in its turn.
+
+    The own cache comes first: a CDN that is emptied before it would be filled again with what it still has. What is
+    being fetched while it is purged is not stored afterwards: the cache sees to that.
+    """
+
+    def __init__(self, journal: Journal, own: OwnCache, clocks: Clocks) -> None:
+        self.counts: Counter[str] = Counter()
+        self.pictures: Pictures | None = None
+        self.places: Places | None = None
+        self.failure: str | None = None
+        """Why nothing is sent to the CDN any more: a mistake of ours, which the log tells."""
+        self._journal = journal
+        self._own = own
+        self._clocks = clocks
+        self._provider = ""
+        self._desk: Desk | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._is_open = False
+
+    # Life.
+
+    async def start(self, provider: CdnProvider, pace: Pace, places: Places | None) -> None:
+        """Carry out orders by this provider, those first that were left unfinished. Never raises."""
+        tickets, sendings = await self._left()
+        self._provider = provider.name
+        self.places = places
+        self.failure = None
+        if provider.name != LOCAL:
+            clocks = self._clocks
+            self._desk = Desk(
+                provider,
+                pace,
+                self._journal,
+                clock=clocks.clock,
+                wall=clocks.wall,
+                rng=clocks.rng,
+                pause=clocks.pause,
+                counts=self.counts,
+            )
+        self._work = asyncio.get_running_loop().create_task(self._carry_on(tickets, sendings), name="cdn-purges")
+
+    async def stop(self) -> None:
+        """What is not done is left to the next start."""
+        work, self._work = self._work, None
+        if work is not None:
+            work.cancel()
+            await asyncio.wait([work])
+        self._provider = ""
+
+    async def close(self) -> None:
+        await self.stop()
+        self._desk = None
+        if self._is_open:
+            self._is_open = False
+            await self._journal.close()
+
+    async def _left(self) -> tuple[list[Ticket], list[Sending]]:
+        """What the desk before, or the process before, has left."""
+        desk, self._desk = self._desk, None
+        if desk is not None:
+            return desk.tickets(), desk.sendings()
+        if not self._is_open:
+            await self._journal.open()
+            self._is_open = True
+        try:
+            left = await self._journal.unfinished()
+        except JournalFailed:
+            return [], []
+        return left.tickets, left.sendings
+
+    async def _carry_on(self, tickets: Sequence[Ticket], sendings: Sequence[Sending]) -> None:
+        try:
+            known = []
+            for ticket in tickets:
+                if "own" in ticket.scope and not ticket.own:
+                    # The process ended before its own cache had answered: others on the same Redis may still have it.
+                    ticket = await self._purge_own(ticket)
+                known.append(ticket)
+            if tickets:
+                log.info("cdn_purges_go_on", tickets=len(tickets), calls=len(sendings))
+            desk = self._desk
+            if desk is None:
+                for ticket in known:
+                    await self._keep(self._without_cdn(ticket))
+                return
+            here = [ticket for ticket in known if "cdn" in ticket.scope]
+            for ticket in known:
+                if "cdn" not in ticket.scope:
+                    await self._keep(self._without_cdn(ticket))
+            gone = desk.adopt(here, sendings)
+            if gone:
+                try:
+                    await self._journal.save((), (), gone)
+                except JournalFailed:
+                    pass  # it has been told, and they are found again at the next start
+            await desk.run()
+        except Exception:  # the outermost place of this task
+            log.exception("cdn_purges_stopped", effect="purges wait until the next start or another configuration")
+            self.failure = "something of our own has failed; the log says what"
+
+    # Orders.
+
+    async def place(self, order: PurgeOrder, *, author: str = "", key: str = "") -> Ticket:
+        """Carry out an order; done are its own cache, and within `wait_s` the CDN.
+
+        BadOrder, Full: nothing was purged. Conflict: the key came with another order.
+        """
+        if not self._provider:
+            raise ConfigError("there is no CDN")
+        targets = await _read(order)
+        if self._desk is not None and "cdn" in order.scope:
+            self._desk.check_room(len(targets))
+        now = self._clocks.wall()
+        ticket = Ticket(
+            made_id("pg", now, self._clocks.rng),
+            PurgeState.QUEUED,
+            datetime.fromtimestamp(now, UTC),
+            targets,
+            soft=order.soft,
+            widen=order.widen,
+            scope=order.scope,
+            author=author,
+        )
+        try:
+            kept = await self._journal.add(ticket, f"{author}\n{key}" if key else "", _digest(ticket))
+        except JournalFailed:
+            # To purge late is worse than to forget that it was done.
+            kept = replace(ticket, durable=False).warned(NOT_KEPT)
+        if kept.id != ticket.id:
+            return await self._after(kept, order.wait_s)
+        if "own" in kept.scope:
+            kept = await self._purge_own(kept)
+        if self._desk is None or "cdn" not in kept.scope:
+            return await self._keep(self._without_cdn(kept))
+        await self._keep(kept)
+        self._desk.take(kept)
+        return await self._after(kept, order.wait_s)
+
+    async def again(self, id_: str) -> Ticket:
+        """Try anew what has failed of a ticket. NotFound: there is none; Conflict: nothing of it has failed."""
+        ticket = await self.find(id_)
+        if not ticket.done or ticket.cdn is None or not ticket.cdn.failed:
+            raise Conflict(f"nothing of {id_} has failed for good: it is {ticket.state}")
+        if self._desk is None:
+            raise Conflict(f"{id_} was for {ticket.cdn.provider}, and there is no CDN but the balancer now")
+        return await self._keep(self._desk.again(ticket))
+
+    async def find(self, id_: str) -> Ticket:
+        """As it stands. NotFound: there is none of that name, or none any more."""
+        ticket = self._desk.find(id_) if self._desk is not None else None
+        if ticket is None:
+            try:
+                ticket = await self._journal.find(id_)
+            except JournalFailed as error:
+                raise NotFound(f"the journal of purges can not be read ({error}), and {id_} is not under way") from None
+        if ticket is None:
+            raise NotFound(f"there is no purge {id_}; they are kept for 7 days")
+        return ticket
+
+    async def latest(self, limit: int, before: str | None = None) -> list[Ticket]:
+        """The newest first, from the one after `before` on."""
+        desk = self._desk
+        now = {ticket.id: ticket for ticket in (*desk.recent, *desk.tickets())} if desk is not None else {}
+        try:
+            kept = {ticket.id: ticket for ticket in await self._journal.latest(limit, before)}
+        except JournalFailed:
+            kept = {}
+        # What the journal has is behind what is under way, and it may have nothing.
+        found = kept | {id_: ticket for id_, ticket in now.items() if before is None or id_ < before}
+        return [found[id_] for id_ in sorted(found, reverse=True)[:limit]]
+
+    @property
+    def journal_failure(self) -> str | None:
+        """Why tickets do not outlive the process; None: they do."""
+        return self._journal.failure
+
+    @property
+    def desk(self) -> DeskState | None:
+        """None: there is no CDN but the balancer."""
+        return self._desk.state() if self._desk is not None else None
+
+    # Steps.
+
+    async def _purge_own(self, ticket: Ticket) -> Ticket:
+        wanted = purges(ticket.targets, ticket.soft, self.places)
+        levels = list(own_levels(await self._own.purge(wanted)))
+        if self.pictures is not None:
+            levels.append(await self.pictures.forget(ticket.targets))
+        warnings = [f"{level.level}: {level.reason}" for level in levels if not level.ok]
+        return replace(ticket, own=tuple(levels)).warned(*warnings)
+
+    def _without_cdn(self, ticket: Ticket) -> Ticket:
+        """Done, as there is nothing but the own cache to purge."""
+        is_here = "own" in ticket.scope
+        done = bool(ticket.own) and all(level.ok for level in ticket.own)
+        noted = replace(ticket, completed=datetime.fromtimestamp(self._clocks.wall(), UTC))
+        if not is_here:
+            note = "there is no CDN apart from the balancer: nothing was purged"
+            return replace(noted, state=PurgeState.COMPLETED, notes=(*ticket.notes, note))
+        if ticket.cdn is not None:
+            warning = f"it was for {ticket.cdn.provider} as well, and there is no CDN but the balancer now"
+            return replace(noted, state=PurgeState.PARTIAL).warned(warning)
+        return replace(noted, state=PurgeState.COMPLETED if done else PurgeState.PARTIAL, verified=done)
+
+    async def _keep(self, ticket: Ticket) -> Ticket:
+        if ticket.done:
+            self.counts[ticket.state.value] += 1
+        try:
+            await self._journal.save([ticket])
+        except JournalFailed:
+            return replace(ticket, durable=False).warned(NOT_KEPT)
+        return ticket
+
+    async def _after(self, ticket: Ticket, seconds: float) -> Ticket:
+        """The ticket as it stands, after it had time to be done."""
+        desk = self._desk
+        if desk is None:
+            return ticket
+        if seconds > 0:
+            await desk.wait(ticket.id, min(seconds, LONGEST_WAIT))
+        return desk.find(ticket.id) or ticket
+
+
+async def _read(order: PurgeOrder) -> tuple[PurgeTarget, ...]:
+    count = sum(map(len, (order.patterns, order.paths, order.urls, order.tags, order.hosts)))
+    return await asyncio.to_thread(parse, order) if count > LONG else parse(order)
+
+
+def _digest(ticket: Ticket) -> bytes:
+    """The same for orders that mean the same."""
+    said = [sorted(ticket.written), ticket.soft, ticket.widen, sorted(ticket.scope)]
+    return sha256(orjson.dumps(said)).digest()
