@@ -17,6 +17,8 @@ Result = TypeVar("Result")
 HOUR: Final = 3600
 KEPT: Final = 400 * 24 * HOUR
 """Seconds for which traffic is remembered: a year, and the month that is compared with it."""
+_COPIES: Final = 100
+"""Files with the same content that are looked through for one with the same name."""
 _SIDES: Final = ("", "-wal", "-shm")
 
 _MIGRATIONS: Final = (
@@ -42,6 +44,7 @@ _MIGRATIONS: Final = (
       status_4xx INTEGER NOT NULL, status_5xx INTEGER NOT NULL, reads INTEGER NOT NULL, bytes_read INTEGER NOT NULL
     ) WITHOUT ROWID;
     """,
+    "CREATE INDEX file_by_content ON file (sha256);",
 )
 
 _PUT: Final = """
@@ -148,6 +151,15 @@ class Index:
             lambda connection: connection.execute("SELECT * FROM file WHERE path = ?", (path,)).fetchall()
         )
         return _row(rows[0]) if rows else None
+
+    async def of_content(self, sha256_hex: str) -> list[str]:
+        """Paths of some files with this content."""
+        rows = await self._do(
+            lambda connection: connection.execute(
+                "SELECT path FROM file WHERE sha256 = ? ORDER BY path LIMIT ?", (sha256_hex, _COPIES)
+            ).fetchall()
+        )
+        return [path for (path,) in rows]
 
     async def page(self, prefix: str, after: str, limit: int) -> list[Row]:
         """Rows in the order of their paths."""

@@ -66,6 +66,12 @@ def is_by_content(path: str) -> bool:
     return match is not None and match[2].startswith(match[1])
 
 
+def without_date(path: str) -> str:
+    """Kind, content and name of a path that is made of them."""
+    kind, _, _, folder, name = path.split("/")
+    return f"{kind}/{folder}/{name}"
+
+
 def name_of(path: str) -> str:
     """What a file is called when only its path is known."""
     match = _BY_CONTENT.fullmatch(path)

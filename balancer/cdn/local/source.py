@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
 from balancer.cdn.errors import Invalid
-from balancer.cdn.types import UploadRequest
 
 Piece = bytes | bytearray | memoryview
 
@@ -17,25 +16,25 @@ Piece = bytes | bytearray | memoryview
 class InThread(Protocol):
     """Does something that blocks."""
 
-    def __call__(self, work: Callable[[int, int], bytes], at: int, most: int, /) -> Awaitable[bytes]: ...
+    def __call__(self, work: Callable[[int, int, int], bytes], fd: int, most: int, at: int, /) -> Awaitable[bytes]: ...
 
 
-async def pieces(request: UploadRequest, most: int, in_thread: InThread) -> AsyncIterator[Piece]:
-    """The source, piece by piece. Invalid: its path is not one of a file that can be read."""
-    source = request.source
+def pieces(source: Path | bytes | AsyncIterator[bytes], most: int, in_thread: InThread) -> AsyncGenerator[Piece]:
+    """The source, piece by piece; to be closed. Invalid: its path is not one of a file that can be read."""
     if isinstance(source, bytes):
-        whole = memoryview(source)
-        for start in range(0, len(whole), most):
-            yield whole[start : start + most]
-    elif isinstance(source, Path):
-        async for piece in _of_file(source, most, in_thread):
-            yield piece
-    else:
-        async for piece in _gathered(source, most):
-            yield piece
+        return _cut(source, most)
+    if isinstance(source, Path):
+        return _of_file(source, most, in_thread)
+    return _gathered(source, most)
 
 
-async def _gathered(source: AsyncIterator[bytes], most: int) -> AsyncIterator[Piece]:
+async def _cut(source: bytes, most: int) -> AsyncGenerator[Piece]:
+    whole = memoryview(source)
+    for start in range(0, len(whole), most):
+        yield whole[start : start + most]
+
+
+async def _gathered(source: AsyncIterator[bytes], most: int) -> AsyncGenerator[Piece]:
     waiting = bytearray()
     async for piece in source:
         rest = memoryview(piece)
@@ -50,10 +49,12 @@ async def _gathered(source: AsyncIterator[bytes], most: int) -> AsyncIterator[Pi
         yield waiting
 
 
-async def _of_file(source: Path, most: int, in_thread: InThread) -> AsyncIterator[Piece]:
-    fd = _opened(source)
+async def _of_file(source: Path, most: int, in_thread: InThread) -> AsyncGenerator[Piece]:
+    fd, at = _opened(source), 0
     try:
-        while piece := await in_thread(os.read, fd, most):
+        # By positions: a thread that comes too late then takes nothing from whatever has this descriptor next.
+        while piece := await in_thread(os.pread, fd, most, at):
+            at += len(piece)
             yield piece
     finally:
         os.close(fd)

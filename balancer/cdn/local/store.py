@@ -10,7 +10,7 @@ import asyncio
 import errno
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -151,16 +151,17 @@ class Store:
     async def _taken(self, request: UploadRequest, draft: Draft) -> tuple[Row, bool]:
         head = bytearray()
         verdict = None
-        async for piece in pieces(request, PIECE, self._in_thread):
-            self._within(draft.size + len(piece))
-            self._fits(len(piece))
-            draft.coming += len(piece)
-            self._coming += len(piece)
-            head += piece[: kinds.HEAD - len(head)]
-            if verdict is None and len(head) >= kinds.HEAD:  # a wrong one is not read to its end
-                verdict = _verdict(request, head)
-            with self._disk():
-                await self._in_thread(self._write, draft, piece)
+        async with aclosing(pieces(request.source, PIECE, self._in_thread)) as coming:
+            async for piece in coming:
+                self._within(draft.size + len(piece))
+                self._fits(len(piece))
+                draft.coming += len(piece)
+                self._coming += len(piece)
+                head += piece[: kinds.HEAD - len(head)]
+                if verdict is None and len(head) >= kinds.HEAD:  # a wrong one is not read to its end
+                    verdict = _verdict(request, head)
+                with self._disk():
+                    await self._in_thread(self._write, draft, piece)
         verdict = verdict or _verdict(request, head)
         sha256 = draft.sha256_hex
         as_announced(request, draft.size, sha256)
@@ -183,12 +184,7 @@ class Store:
 
     async def _named(self, draft: Draft, row: Row, *, over: bool) -> tuple[Row, bool]:
         async with self._changing:
-            before = await self._before(row.path)
-            if before is not None and not over and before.facts.sha256_hex != row.facts.sha256_hex:
-                raise Invalid(
-                    f"{row.path} is there, with other content whose SHA-256 begins with the same digits;"
-                    " upload it under another name"
-                )
+            before = await self._before(row.path) if over else await self._same(row)
             if before is not None and not over:
                 return before, False
             with self._disk():
@@ -196,6 +192,24 @@ class Store:
                     raise Unavailable(f"{row.path} was being stored by somebody else at the same time; try again")
             await self._indexed(self.index.put, [row])
         return row, before is None or before.facts.sha256_hex != row.facts.sha256_hex
+
+    async def _same(self, row: Row) -> Row | None:
+        """The same content under the same name, stored now or in another month. Invalid: its path is another's."""
+        before = await self._before(row.path)
+        if before is not None and before.facts.sha256_hex != row.facts.sha256_hex:
+            raise Invalid(
+                f"{row.path} is there, with other content whose SHA-256 begins with the same digits;"
+                " upload it under another name"
+            )
+        if before is not None:
+            return before
+        wanted = names.without_date(row.path)
+        for path in await self._indexed(self.index.of_content, row.facts.sha256_hex) or ():
+            if names.is_by_content(path) and names.without_date(path) == wanted:
+                earlier = await self._before(path)
+                if earlier is not None and earlier.facts.sha256_hex == row.facts.sha256_hex:
+                    return earlier
+        return None
 
     async def _before(self, path: str) -> Row | None:
         with self._disk():

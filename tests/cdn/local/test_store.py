@@ -1,0 +1,501 @@
+"""Files as they are taken in: whole or not at all, once, within their limits, and nowhere but in their folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from balancer.cdn.errors import CdnError, Full, Invalid, TooLarge, Unavailable
+from balancer.cdn.local.facts import attached
+from balancer.cdn.local.store import PIECE, Store
+from tests.cdn.local.samples import NOW, in_pieces, paths_in, picture, request, store_in, tarred
+from tests.tree import ROOT
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = store_in(tmp_path)
+    await store.start()
+    yield store
+    await store.close()
+
+
+def incoming(store: Store) -> list[str]:
+    return os.listdir(store.folder.incoming)
+
+
+async def content_of(store: Store, path: str) -> bytes | None:
+    opened = await store.open(path)
+    if opened is None:
+        return None
+    content = opened.read(0, opened.size)
+    opened.close()
+    return content
+
+
+# What is stored.
+
+
+async def test_a_file_gets_a_path_made_of_its_content(store: Store) -> None:
+    content = picture("PNG")
+    digest = sha256(content).hexdigest()
+    row, created = await store.upload(request(content, "Mein Bild.JPG", "image", tags=("a", "b")))
+    assert row.path == f"image/2026/11/{digest[:2]}/{digest[:16]}-Mein-Bild.png"
+    assert created
+    assert (row.size, row.facts.sha256_hex, row.facts.content_type) == (len(content), digest, "image/png")
+    assert (row.facts.name, row.facts.tags) == ("Mein Bild.JPG", ("a", "b"))
+    assert row.facts.cache_control == "public, max-age=31536000, immutable"
+    assert await content_of(store, row.path) == content
+    assert await store.page("", "", 10) == [row]
+    assert incoming(store) == []
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
+async def test_pieces_of_any_size_make_the_same_file(store: Store, tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    (tmp_path / "x.bin").write_bytes(content)
+    sources: list[Any] = [content, tmp_path / "x.bin", in_pieces(content, 1 << 14), in_pieces(content, 2 * PIECE + 3)]
+    paths = set()
+    for source in sources:
+        row, _ = await store.upload(request(source, "x.bin", "other"))
+        assert row.size == size
+        paths.add(row.path)
+    assert len(paths) == 1
+    assert await content_of(store, paths.pop()) == content
+
+
+async def test_the_same_content_is_stored_once(store: Store) -> None:
+    first, created = await store.upload(request(tags=("a",)))
+    again, created_again = await store.upload(request(tags=("b",)))
+    assert (created, created_again) == (True, False)
+    assert again == first
+    other, created_other = await store.upload(request(name="other.txt"))
+    assert created_other
+    assert paths_in(store) == sorted([first.path, other.path])
+
+
+async def test_the_same_content_in_another_month_is_the_same_file(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    await store.start()
+    first, _ = await store.upload(request())
+    await store.close()
+    later = Store(store.directory, store.limits, lambda: NOW.replace(month=12))
+    await later.start()
+    assert await later.upload(request()) == (first, False)
+    await later.delete(first.path)
+    row, created = await later.upload(request())
+    assert created
+    assert row.path.startswith("document/2026/12/")
+    await later.close()
+
+
+async def test_the_same_file_by_many_at_once_is_new_to_one_of_them(store: Store) -> None:
+    answers = await asyncio.gather(*(store.upload(request(in_pieces(b"x" * 9000, 700), "x.txt")) for _ in range(12)))
+    assert len({row.path for row, _ in answers}) == 1
+    assert sum(created for _, created in answers) == 1
+    assert await store.totals() == (1, 9000)
+    assert incoming(store) == []
+
+
+async def test_what_may_be_overwritten_is_exchanged_in_one_step(store: Store) -> None:
+    await store.upload(request(b"old", "news.txt", overwrite=True))
+    opened = await store.open("document/news.txt")
+    assert opened is not None
+    row, created = await store.upload(request(b"newer", "news.txt", overwrite=True, tags=("n",)))
+    assert (row.path, created, row.facts.cache_control) == ("document/news.txt", True, "no-cache")
+    assert opened.read(0, 10) == b"old"
+    assert opened.facts is not None
+    assert opened.facts.sha256_hex == sha256(b"old").hexdigest()
+    opened.close()
+    assert await content_of(store, "document/news.txt") == b"newer"
+    assert await store.totals() == (1, 5)
+    _, created = await store.upload(request(b"newer", "news.txt", overwrite=True))
+    assert not created
+
+
+async def test_bytes_and_what_is_said_of_them_belong_together_while_both_change(store: Store) -> None:
+    """An ETag of one content with the bytes of another would be kept by caches."""
+    texts = [b"a" * 100, b"b" * 5000]
+    await store.upload(request(texts[0], "x.txt", overwrite=True))
+    done = asyncio.Event()
+
+    async def write() -> None:
+        for turn in range(40):
+            await store.upload(request(texts[turn % 2], "x.txt", overwrite=True))
+        done.set()
+
+    async def read() -> int:
+        seen = 0
+        while not done.is_set():
+            opened = await store.open("document/x.txt")
+            assert opened is not None
+            assert opened.facts is not None
+            assert opened.facts.sha256_hex == await store.reading(opened.digest)
+            opened.close()
+            seen += 1
+        return seen
+
+    _, *seen = await asyncio.gather(write(), read(), read())
+    assert all(count and count > 5 for count in seen)
+
+
+async def test_facts_are_kept_with_the_file(store: Store) -> None:
+    row, _ = await store.upload(request())
+    fd = os.open(store.folder.files / row.path, os.O_RDONLY)
+    try:
+        assert attached(fd, os.fstat(fd)) == row.facts
+        os.utime(fd, (1, 1))
+        assert attached(fd, os.fstat(fd)) is None
+    finally:
+        os.close(fd)
+
+
+# What is not.
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ({"size_bytes": 4}, "expected 4 bytes, as announced, and 5 came"),
+        ({"size_bytes": 6}, "expected 6 bytes, as announced, and 5 came"),
+        ({"sha256_hex": "0" * 64}, "with the SHA-256 0000"),
+        ({"sha256_hex": "short"}, "64 hex digits"),
+        ({"kind": "image"}, "expected an image"),
+        ({"kind": "music"}, "expected one of image, video"),
+        ({"name": ""}, "expected a name"),
+        ({"name": "x" * 1001}, "expected a name"),
+        ({"tags": ("a b",)}, "without a comma"),
+        ({"tags": ("a,b",)}, "without a comma"),
+        ({"tags": ("",)}, "without a comma"),
+        ({"tags": ("x\r\nSet-Cookie: a",)}, "without a comma"),
+        ({"tags": tuple(map(str, range(65)))}, "at most 64 tags"),
+        ({"tags": tuple(f"{number:0200}" for number in range(20))}, "2000 characters"),
+        ({"cache_control": "no-store\r\nX: y"}, "a Cache-Control such as"),
+    ],
+)
+async def test_a_bad_request_stores_nothing(store: Store, more: dict[str, Any], fault: str) -> None:
+    with pytest.raises(Invalid, match=fault):
+        await store.upload(request(**more))
+    assert paths_in(store) == []
+    assert incoming(store) == []
+
+
+async def test_a_good_sha256_may_be_in_capitals(store: Store) -> None:
+    row, _ = await store.upload(request(sha256_hex=sha256(b"hello").hexdigest().upper(), size_bytes=5))
+    assert row.size == 5
+
+
+async def test_a_file_of_the_wrong_kind_is_not_read_to_its_end(store: Store) -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield bytes(PIECE)
+
+    with pytest.raises(Invalid, match="expected an image"):
+        await store.upload(request(endless(), "x.png", "image"))
+    assert taken <= 2
+    assert incoming(store) == []
+
+
+async def test_a_source_that_breaks_off_leaves_nothing(store: Store) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield bytes(2 * PIECE)
+        raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError):
+        await store.upload(request(broken(), "x.bin", "other"))
+    assert paths_in(store) == []
+    assert incoming(store) == []
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 5, 8, 13, 21])
+async def test_an_upload_that_is_given_up_leaves_nothing_open(store: Store, turns: int) -> None:
+    await store.filled()
+    before = len(os.listdir("/proc/self/fd"))
+    task = asyncio.create_task(store.upload(request(in_pieces(bytes(4 * PIECE), PIECE), "x.bin", "other")))
+    for _ in range(turns):
+        await asyncio.sleep(0.001)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass
+    listed = [row.path for row in await store.page("", "", 10)]
+    assert listed == paths_in(store)
+    assert incoming(store) == []
+    assert len(os.listdir("/proc/self/fd")) <= before
+    row, _ = await store.upload(request())
+    assert row.path in paths_in(store)
+
+
+async def test_a_path_to_upload_from_is_a_file_and_no_link(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("hello")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link.txt", "pipe", "nothing", "."):
+        with pytest.raises(Invalid):
+            await store.upload(request(tmp_path / name))
+    row, _ = await store.upload(request(tmp_path / "real.txt"))
+    assert row.size == 5
+
+
+# Room.
+
+
+async def test_a_file_that_is_too_large_is_refused_before_it_comes_and_while_it_does(tmp_path: Path) -> None:
+    store = store_in(tmp_path, file=1000)
+    await store.start()
+    with pytest.raises(TooLarge, match=r"cdn\.max_upload"):
+        await store.upload(request(in_pieces(b"x" * 10, 10), size_bytes=1001))
+    with pytest.raises(TooLarge):
+        await store.upload(request(in_pieces(b"x" * 1001, 10)))
+    row, _ = await store.upload(request(in_pieces(b"x" * 1000, 10)))
+    assert paths_in(store) == [row.path]
+    await store.close()
+
+
+async def test_a_quota_counts_files_and_what_is_coming(tmp_path: Path) -> None:
+    store = store_in(tmp_path, most=10_000)
+    await store.start()
+    first, _ = await store.upload(request(b"a" * 6000))
+    with pytest.raises(Full, match=r"6000 of 10000 bytes \(cdn\.local\.quota\)"):
+        await store.upload(request(b"b" * 4001))
+    go = asyncio.Event()
+
+    async def waiting() -> AsyncIterator[bytes]:
+        yield b"c" * 3000
+        await go.wait()
+
+    slow = asyncio.create_task(store.upload(request(waiting(), "c.txt")))
+    await store.upload(request(b"d" * 4000, "d.txt"))
+    await store.delete(first.path)
+    go.set()
+    await slow
+    assert await store.totals() == (2, 7000)
+    await store.upload(request(b"e" * 3000, "e.txt"))
+    with pytest.raises(Full):
+        await store.upload(request(b"f", "f.txt"))
+    await store.close()
+
+
+async def test_a_disk_that_is_nearly_full_takes_no_more(tmp_path: Path) -> None:
+    store = store_in(tmp_path, free=1 << 60)
+    await store.start()
+    with pytest.raises(Full, match=r"cdn\.local\.keep_free"):
+        await store.upload(request())
+    assert incoming(store) == []
+    await store.close()
+
+
+# What is planted.
+
+
+async def test_a_symbolic_link_leads_no_upload_out_of_the_folder(store: Store, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (store.folder.files / "document").symlink_to(outside)
+    with pytest.raises(Unavailable):
+        await store.upload(request())
+    with pytest.raises(Unavailable):
+        await store.upload(request(overwrite=True))
+    assert os.listdir(outside) == []
+
+
+async def test_a_symbolic_link_in_the_place_of_a_file_is_replaced_and_not_written_through(
+    store: Store, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine")
+    (store.folder.files / "document").mkdir()
+    (store.folder.files / "document/hello.txt").symlink_to(outside)
+    await store.upload(request(overwrite=True))
+    assert outside.read_text() == "mine"
+    assert await content_of(store, "document/hello.txt") == b"hello"
+
+
+async def test_a_link_is_not_deleted_through(store: Store, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.txt").write_text("mine")
+    (store.folder.files / "document").symlink_to(outside)
+    for path in ("document/x.txt", "../outside/x.txt", "document/../../outside/x.txt", "/etc/passwd", ""):
+        assert not await store.delete(path)
+    assert (outside / "x.txt").read_text() == "mine"
+
+
+async def test_a_folder_of_the_name_is_told(store: Store) -> None:
+    (store.folder.files / "document/hello.txt").mkdir(parents=True)
+    with pytest.raises(CdnError, match="is a folder"):
+        await store.upload(request(overwrite=True))
+
+
+# Lists, and what is removed.
+
+
+async def test_files_are_listed_by_their_paths_in_parts(store: Store) -> None:
+    for name in ("b.txt", "a.txt", "c.txt"):
+        await store.upload(request(name.encode(), name, overwrite=True))
+    await store.upload(request(tarred(), "a.tar", "archive", overwrite=True))
+    assert [row.path for row in await store.page("document/", "", 2)] == ["document/a.txt", "document/b.txt"]
+    assert [row.path for row in await store.page("document/", "document/b.txt", 2)] == ["document/c.txt"]
+    assert (await store.page("", "", 1))[0].path == "archive/a.tar"
+
+
+async def test_a_file_is_deleted_once(store: Store) -> None:
+    row, _ = await store.upload(request())
+    assert await store.delete(row.path)
+    assert not await store.delete(row.path)
+    assert await content_of(store, row.path) is None
+    assert await store.totals() == (0, 0)
+
+
+# What outlives a balancer.
+
+_SLOW = """
+import asyncio, sys
+from pathlib import Path
+from balancer.cdn.local.store import Limits, Store
+from balancer.cdn.types import UploadRequest
+
+async def slowly():
+    yield bytes(3 << 20)
+    print("begun", flush=True)
+    await asyncio.sleep(60)
+
+async def main():
+    store = Store(Path(sys.argv[1]), Limits(1 << 30, None, 0))
+    await store.start()
+    await store.upload(UploadRequest(slowly(), "x.bin", "other"))
+
+asyncio.run(main())
+"""
+
+
+async def begun(directory: Path) -> asyncio.subprocess.Process:
+    """A process in the midst of an upload."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _SLOW, str(directory), cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"begun\n"
+    return process
+
+
+@pytest.mark.slow
+async def test_a_kill_in_the_midst_of_an_upload_leaves_nothing_to_be_seen(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    process = await begun(store.directory)
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+    assert paths_in(store) == []
+    assert len(incoming(store)) == 1
+    await store.start()
+    assert incoming(store) == []
+    assert await store.page("", "", 10) == []
+    await store.close()
+
+
+@pytest.mark.slow
+async def test_a_start_does_not_sweep_what_another_balancer_is_writing(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    process = await begun(store.directory)
+    try:
+        await store.start()
+        assert len(incoming(store)) == 1
+        await store.close()
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def test_files_and_all_that_is_known_of_them_outlive_the_index(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    await store.start()
+    rows = [
+        (await store.upload(request(f"text {number}".encode(), f"{number}.txt", tags=(f"t{number}",))))[0]
+        for number in range(20)
+    ]
+    await store.close()
+    for damage in ("lost", "broken"):
+        for file in store.directory.glob("index.sqlite3*"):
+            if damage == "lost":
+                file.unlink()
+            else:
+                file.write_bytes(b"this was a database" * 500)
+        again = store_in(tmp_path)
+        await again.start()
+        await again.filled()
+        assert await again.page("", "", 100) == sorted(rows, key=lambda row: row.path)
+        assert await again.totals() == (20, sum(row.size for row in rows))
+        assert again.index_problem is None
+        await again.close()
+
+
+async def test_an_index_that_breaks_while_it_is_used_is_made_anew(store: Store) -> None:
+    row, _ = await store.upload(request())
+    await store.filled()
+    with closing(sqlite3.connect(store.directory / "index.sqlite3", isolation_level=None)) as vandal:
+        vandal.execute("PRAGMA writable_schema=ON")
+        vandal.execute("UPDATE sqlite_master SET rootpage = 9999 WHERE name = 'file'")
+        vandal.execute("PRAGMA schema_version=77")
+    other, created = await store.upload(request(b"other", "other.txt"))
+    assert created
+    await store.filled()
+    assert {found.path for found in await store.page("", "", 10)} == {row.path, other.path}
+    assert (store.directory / "index.sqlite3.bad").exists()
+
+
+async def test_the_index_follows_the_folder_at_a_start(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    await store.start()
+    kept, _ = await store.upload(request(b"kept", "kept.txt", overwrite=True))
+    gone, _ = await store.upload(request(b"gone", "gone.txt", overwrite=True))
+    changed, _ = await store.upload(request(b"changed", "changed.txt", overwrite=True))
+    await store.close()
+    (store.folder.files / gone.path).unlink()
+    (store.folder.files / changed.path).write_bytes(b"by hand")
+    (store.folder.files / "document/copied.txt").write_bytes(b"copied")
+    (store.folder.files / "document/linked.txt").symlink_to("/etc/passwd")
+    (store.folder.files / "document/.hidden").write_bytes(b"hidden")
+    (store.folder.files / "document/with space.txt").write_bytes(b"nobody can ask for it")
+    again = store_in(tmp_path)
+    await again.start()
+    await again.filled()
+    rows = {row.path: row for row in await again.page("", "", 100)}
+    assert set(rows) == {kept.path, changed.path, "document/copied.txt"}
+    assert rows[changed.path].facts.sha256_hex == sha256(b"by hand").hexdigest()
+    assert rows["document/copied.txt"].facts.content_type == "text/plain; charset=utf-8"
+    await again.close()
+
+
+async def test_an_index_that_can_not_be_written_stops_no_upload(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.directory.mkdir()
+    (store.directory / "index.sqlite3").mkdir()  # nothing can be opened there
+    await store.start()
+    row, created = await store.upload(request())
+    assert created
+    assert await content_of(store, row.path) == b"hello"
+    with pytest.raises(Unavailable, match="they are served all the same"):
+        await store.page("", "", 10)
+    assert store.index_problem is not None
+    (store.directory / "index.sqlite3").rmdir()
+    assert await store.totals() is not None
+    await store.filled()
+    assert await store.page("", "", 10) == [row]
+    assert store.index_problem is None
+    assert await store.delete(row.path)
+    await store.close()
