@@ -28,9 +28,11 @@ from balancer.cdn.errors import CdnError, ConfigError, Invalid, NotFound, TooLar
 from balancer.cdn.images.options import checked
 from balancer.cdn.images.originals import LocalOriginals
 from balancer.cdn.images.studio import Studio
+from balancer.cdn.local import names
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
 from balancer.cdn.provider import CdnProvider
+from balancer.cdn.purging.own import Places, purges
 from balancer.cdn.registry import make_provider
 from balancer.cdn.types import (
     Capability,
@@ -43,6 +45,8 @@ from balancer.cdn.types import (
     LimitState,
     OptimizedImage,
     ProviderStatus,
+    PurgeKind,
+    PurgeTarget,
     RenderedImage,
     StoredFile,
     UploadRequest,
@@ -215,7 +219,7 @@ class CdnService:
             source = await asyncio.to_thread(_permitted, source, self._settings.upload_from)
         if size_bytes is not None and size_bytes > self._settings.max_upload:
             raise TooLarge(f"the file has {size_bytes} bytes; at most {self._settings.max_upload} are taken")
-        return await self.provider.upload(
+        stored = await self.provider.upload(
             UploadRequest(
                 source,
                 name,
@@ -227,11 +231,26 @@ class CdnService:
                 overwrite=overwrite,
             )
         )
+        if overwrite and stored.created:
+            await self._forget(stored.path)
+        return stored
 
     async def delete_file(self, path: str) -> bool:
         """Remove a file; whether it was there."""
         self._need(Capability.DELETE, "deleting files")
-        return await self.provider.delete(path)
+        there = await self.provider.delete(path)
+        await self._forget(path)
+        return there
+
+    async def _forget(self, path: str) -> None:
+        """Purge a file of the local provider from the own cache, which may keep it for a year, and its pictures."""
+        settings = self._settings
+        if self._files is None or settings is None or not names.good(path):
+            return
+        if self._studio is not None:
+            await self._studio.forget_files([path])
+        places = Places(settings.local.path, settings.images.path if settings.images is not None else "")
+        await self._own.purge(purges([PurgeTarget(PurgeKind.URL, settings.local.path + path)], False, places))
 
     async def files(self, prefix: str = "", after: str | None = None, limit: int = 100) -> FilePage:
         """Those whose path begins with `prefix`."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -11,9 +13,10 @@ import pytest
 from balancer.cdn.local.store import Limits, Store
 from balancer.cdn.types import UploadRequest
 from tests.cdn.local.samples import picture
-from tests.system.process import AppServer, Balancer, running
+from tests.system.process import AppServer, Balancer, running, until
 
 pytestmark = pytest.mark.slow
+CDN = "/api/infrastructure/cdn"
 LIMITS = Limits(1 << 30, None, 0)
 
 
@@ -76,3 +79,80 @@ async def test_a_file_beyond_the_cache_is_streamed_and_may_be_read_by_many(tmp_p
                 return await response.read() == content
 
         assert all(await asyncio.gather(*(read() for _ in range(4))))
+
+
+async def test_what_is_uploaded_is_served_counted_exchanged_and_gone_when_it_is_deleted(tmp_path: Path) -> None:
+    server = AppServer("a")
+    settings = {
+        "servers": [f"http://127.0.0.1:{server.port}"],
+        "cdn": {"local": {"directory": str(tmp_path / "cdn"), "keep_free": 0}, "images": None},
+    }
+    balancer = Balancer(tmp_path, settings)
+    async with running(server, balancer), aiohttp.ClientSession() as session:
+
+        async def upload(content: bytes, more: str = "") -> str:
+            assert balancer.session is not None
+            api = f"http://127.0.0.1:{balancer.admin}{CDN}/files?name=cat.png&kind=image{more}"
+            async with balancer.session.post(api, data=content) as response:
+                assert response.status == 201, await response.text()
+                path: str = (await response.json())["path"]
+                return path
+
+        async def read(path: str) -> tuple[int, bytes, str]:
+            async with session.get(f"{balancer.url}/cdn/{path}") as response:
+                return response.status, await response.read(), response.headers.get("Cache-Status", "")
+
+        first, second = picture("PNG", (8, 8)), picture("PNG", (9, 9))
+        path = await upload(first)
+        for verdict in ("stored", "hit", "hit", "hit"):
+            status, body, said = await read(path)
+            assert (status, body) == (200, first)
+            assert verdict in said
+        status, stats = await balancer.call("GET", f"{CDN}/stats")
+        if status == 200:
+            assert (stats["requests"], stats["hits"]) == (4, 3)
+            assert stats["hit_ratio"] == 0.75
+        status, _ = await balancer.call("DELETE", f"{CDN}/files/{path}")
+        assert status == 200
+        assert (await read(path))[0] == 404  # though it was kept for a year
+        plain = await upload(first, "&overwrite=true")
+        assert plain == "image/cat.png"
+        assert (await read(plain))[1] == first
+        assert "fwd-status=304" in (await read(plain))[2]
+        await upload(second, "&overwrite=true")
+        assert (await read(plain))[1] == second
+        _, page = await balancer.call("GET", f"{CDN}/files")
+        assert [file["path"] for file in page["items"]] == [plain]
+
+
+async def test_a_balancer_that_is_killed_in_an_upload_has_nothing_of_it(tmp_path: Path) -> None:
+    server = AppServer("a")
+    settings = {
+        "servers": [f"http://127.0.0.1:{server.port}"],
+        "cdn": {"local": {"directory": str(tmp_path / "cdn"), "keep_free": 0}, "images": None},
+    }
+    balancer, incoming = Balancer(tmp_path, settings), tmp_path / "cdn" / "incoming"
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(1 << 16)
+            await asyncio.sleep(0.001)
+
+    async def upload(session: aiohttp.ClientSession) -> None:
+        url = f"http://127.0.0.1:{balancer.admin}{CDN}/files?name=x.bin&kind=other"
+        async with session.post(url, data=endless()) as response:
+            await response.read()
+
+    async with running(server, balancer):
+        assert balancer.session is not None
+        sending = asyncio.create_task(upload(balancer.session))
+        await until(lambda: any(file.stat().st_size for file in incoming.iterdir()), balancer)
+        balancer.signal(signal.SIGKILL)
+        await balancer.wait()
+        with pytest.raises(aiohttp.ClientError):
+            await sending
+    again = Balancer(tmp_path, settings)
+    async with running(server, again):
+        assert list(incoming.iterdir()) == []
+        _, page = await again.call("GET", f"{CDN}/files")
+        assert page["items"] == []
