@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 import structlog
 from aiohttp import web
-from multidict import CIMultiDict
 from structlog.typing import FilteringBoundLogger
 
 from balancer.cdn.edge.app import told
@@ -107,7 +106,7 @@ class Files:
         return await self._stream(request, opened, given, fields)
 
     async def _stream(
-        self, request: web.Request, opened: Opened, given: Part, fields: CIMultiDict[str]
+        self, request: web.Request, opened: Opened, given: Part, fields: dict[str, str]
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=given.status, headers=fields)
         response.content_length = given.size
@@ -126,17 +125,15 @@ class Files:
             self._counts.answered(given.status, sent, opened.path)
         return response
 
-    def _fields(self, opened: Opened, facts: Facts, held: Validators) -> CIMultiDict[str]:
-        fields = CIMultiDict(
-            {
-                "ETag": held.etag.decode(),
-                "Last-Modified": formatdate(held.modified, usegmt=True),
-                "Cache-Control": facts.cache_control,
-                "Accept-Ranges": "bytes",
-                "X-Content-Type-Options": "nosniff",
-                self._tag_field: " ".join((f"file:{opened.path}", *facts.tags)),
-            }
-        )
+    def _fields(self, opened: Opened, facts: Facts, held: Validators) -> dict[str, str]:
+        fields = {
+            "ETag": held.etag.decode(),
+            "Last-Modified": formatdate(held.modified, usegmt=True),
+            "Cache-Control": facts.cache_control,
+            "Accept-Ranges": "bytes",
+            "X-Content-Type-Options": "nosniff",
+            self._tag_field: " ".join((f"file:{opened.path}", *facts.tags)),
+        }
         if facts.content_type == kinds.SVG:
             fields["Content-Security-Policy"] = _SANDBOX
         elif not kinds.inline(facts.content_type):
@@ -149,7 +146,7 @@ class Files:
         return told(status, reason, fields)
 
 
-def _bodiless(given: Part, facts: Facts, fields: CIMultiDict[str]) -> web.StreamResponse:
+def _bodiless(given: Part, facts: Facts, fields: dict[str, str]) -> web.StreamResponse:
     response = web.StreamResponse(status=given.status, headers=fields)
     if given.status != 304:
         response.headers["Content-Type"] = facts.content_type

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from hashlib import sha256
@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
-from multidict import CIMultiDictProxy
 from yarl import URL
 
 from balancer.cdn.edge.app import make_edge
@@ -27,7 +26,7 @@ from tests.cdn.local.samples import SVG, picture, request, store_in, zipped
 @dataclass
 class Answer:
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: Mapping[str, str]
     body: bytes
 
 
@@ -110,8 +109,6 @@ async def test_head_is_the_answer_without_its_body(edge: Edge) -> None:
         row = await edge.put(b"x" * size, "x.txt", "document")
         get, head = await edge.ask(row.path), await edge.ask(row.path, "HEAD")
         assert (head.status, head.body) == (200, b"")
-        for answer in (get, head):
-            answer.headers = CIMultiDictProxy(answer.headers.copy())
         assert {k: v for k, v in head.headers.items() if k != "Date"} == {
             k: v for k, v in get.headers.items() if k != "Date"
         }
