@@ -23,18 +23,21 @@ from balancer.guards.limiter import Policy
 from balancer.guards.request_rules import scanner_step
 from balancer.guards.tokens import Verifier
 from balancer.http1.edits import Edits
+from balancer.http1.fields import parse_line
 from balancer.http1.framing import response_length
 from balancer.http1.head import RequestHead, ResponseHead, parse_request, parse_response
 from balancer.http1.outgoing import encode_request, encode_response
+from balancer.http1.tag_fields import TagFields
 from balancer.limits.retry_budget import RetryBudget
 from balancer.server import Server
 from balancer.strategy import STRATEGIES
-from balancer.tally import Histogram
+from balancer.tally import Histogram, RouteTally
 from balancer.telemetry.access_log import AccessLog
 from balancer.telemetry.redaction import Redaction
 from balancer.telemetry.sink import Sink
 from bench.exchange_case import exchange, hit, miss
 from bench.request import SMALL, SMALL_BODY, encoded
+from config.cdn import Cdn
 from config.rates import Rate
 from config.schema import Auth, Config, Headers, Jwt, Limits, RateLimit, RouteLimit, Scanners
 
@@ -155,6 +158,15 @@ def _encode_response() -> Call:
         request_id=_ID,
         date=date,
     )
+
+
+@case("http1: the tags of an answer, for a CDN")
+def _tags() -> Call:
+    """Of a page that was asked for before; without tags it is one look at the fields."""
+    response = _response()
+    fields = [*response.fields, parse_line(b"Surrogate-Key: post-42 home news author-7 section-sport")]
+    made = TagFields(Cdn(provider="cloudflare"), ("Surrogate-Key", "Cache-Tag"), RouteTally())
+    return partial(made.line, fields)
 
 
 @case("proxy: a request and its answer")
