@@ -57,7 +57,8 @@ class VipsEngine:
             turn = header.get("orientation") if header.get_typeof("orientation") else 1
             upright = (header.height, header.width) if turn in _SIDEWAYS else (header.width, header.height)
             layout = plan(upright, wish, bounds)
-            return _finish(_scaled(source, upright, layout), layout, wish)
+            foreign = header.get_typeof("icc-profile-data") or header.interpretation == "cmyk"
+            return _finish(_scaled(source, upright, layout, "srgb" if foreign else None), layout, wish)
         except pyvips.Error as error:
             raise Rejected("decode", f"it is broken: {_last_line(error)}") from None
 
@@ -68,14 +69,15 @@ def _frames(header: Any, kind: Input, source: Path, bounds: Bounds) -> int:
     return int(header.get("n-pages")) if header.get_typeof("n-pages") else 1
 
 
-def _scaled(source: Path, upright: tuple[int, int], layout: Plan) -> Any:
-    """Upright, in sRGB of eight bits, cut and scaled."""
+def _scaled(source: Path, upright: tuple[int, int], layout: Plan, profile: str | None) -> Any:
+    """Upright, in eight bits, cut and scaled, and in another profile: that takes longer than all of the rest."""
     left, top, right, bottom = layout.crop
     width, height = layout.size
     across, down = width / (right - left), height / (bottom - top)
     whole = max(width, round(upright[0] * across)), max(height, round(upright[1] * down))
+    into = {"output_profile": profile} if profile is not None else {}
     image = pyvips.Image.thumbnail(
-        os.fspath(source), whole[0], height=whole[1], size="force", output_profile="srgb", fail_on="truncated"
+        os.fspath(source), whole[0], height=whole[1], size="force", fail_on="truncated", **into
     )
     if whole != (width, height):
         image = image.crop((whole[0] - width) // 2, (whole[1] - height) // 2, width, height)
