@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
 from balancer.cdn.cloudflare.answers import Token, Zone, inside
+from balancer.cdn.cloudflare.images import Images
 from balancer.cdn.cloudflare.limits import Plan
 from balancer.cdn.errors import AuthError, CdnError
 from balancer.cdn.http import Call, Caller
@@ -21,6 +22,13 @@ Detail = str | int | float | bool | None
 TOKEN: Final = TypeAdapter(Token)
 ZONE: Final = TypeAdapter(Zone)
 _PLANS: Final[tuple[Plan, ...]] = ("free", "pro", "business", "enterprise")
+
+
+class Checked(Protocol):
+    """A storage that can be asked whether it can be used."""
+
+    async def check(self) -> None:
+        """CdnError: it can not."""
 
 
 @dataclass(slots=True)
@@ -97,3 +105,17 @@ async def look_at_zone(caller: Caller, zone_id: str, plan: Plan, hosts: tuple[st
         findings.add(
             "plan", f"cdn.cloudflare.plan says {plan}, and the zone has {actual}: more would be sent than it takes"
         )
+
+
+async def look_at_storage(images: Images | None, bucket: Checked | None, findings: Findings) -> None:
+    """Whether files can be stored, and how much room there is for pictures."""
+    if bucket is not None:
+        await findings.tried(bucket.check)
+    if images is None:
+        return
+    usage = await findings.tried(images.usage)
+    if usage is not None:
+        current, allowed = usage
+        findings.details |= {"images": current, "images_allowed": allowed}
+        if current >= allowed:
+            findings.add("images_full", f"Cloudflare Images holds {current} pictures, as many as are paid for")

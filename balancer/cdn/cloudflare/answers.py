@@ -33,6 +33,7 @@ RIGHTS: Final[Mapping[str, str]] = {
     "limits": "Zone > Analytics > Read",
     "upload": "Account > Cloudflare Images > Edit",
     "delete": "Account > Cloudflare Images > Edit",
+    "look": "Account > Cloudflare Images > Read",
     "usage": "Account > Cloudflare Images > Read",
 }
 """By operation: what the token has to have."""

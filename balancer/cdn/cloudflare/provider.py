@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 from typing import Final
 from urllib.parse import quote
@@ -14,13 +15,16 @@ from yarl import URL
 
 from balancer.cdn.calls import Calls
 from balancer.cdn.cloudflare import pictures
-from balancer.cdn.cloudflare.account import Findings, look_at_token, look_at_zone
+from balancer.cdn.cloudflare.account import Findings, look_at_storage, look_at_token, look_at_zone
 from balancer.cdn.cloudflare.answers import Purged, inside, judge, judge_graph
+from balancer.cdn.cloudflare.images import Images
 from balancer.cdn.cloudflare.limits import limits
 from balancer.cdn.cloudflare.purging import Site, body, plan_purge
+from balancer.cdn.cloudflare.r2 import R2
 from balancer.cdn.cloudflare.statistics import Statistics
+from balancer.cdn.cloudflare.upload import prepared
 from balancer.cdn.errors import ConfigError, MissingRight, Unsupported
-from balancer.cdn.http import Call, Caller, open_session
+from balancer.cdn.http import Call, Caller, Judge, open_session
 from balancer.cdn.types import (
     Capability,
     CdnStats,
@@ -42,7 +46,7 @@ from config.cdn import Cdn
 NAME: Final = "cloudflare"
 API: Final = "https://api.cloudflare.com/client/v4"
 
-_ALWAYS: Final = (
+_OF_ZONE: Final = (
     Capability.PURGE_URL
     | Capability.PURGE_PREFIX
     | Capability.PURGE_TAG
@@ -50,8 +54,9 @@ _ALWAYS: Final = (
     | Capability.PURGE_ALL
     | Capability.SOFT_PURGE
     | Capability.STATS
-    | Capability.IMAGES
 )
+_NO_KEY: Final = "Cloudflare is not asked without cdn.api_key and cdn.cloudflare.zone_id"
+_NO_BUCKET: Final = "no storage is configured: cdn.cloudflare.bucket, access_key_id and secret_access_key"
 _PURGED: Final = TypeAdapter(Purged)
 
 
@@ -66,11 +71,11 @@ class Cloudflare:
         clock: Callable[[], float] = monotonic,
         today: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """ConfigError: something is missing that every call needs."""
+        """ConfigError: there is no URL, which nothing can do without. What else is missing is missed when it is needed,
+        and not among the capabilities."""
         own = settings.cloudflare
-        needed = {"api_key": settings.api_key, "cloudflare.zone_id": own.zone_id, "url": settings.url}
-        if missing := [f"cdn.{name}" for name, value in needed.items() if not value]:
-            raise ConfigError(f"Cloudflare needs {' and '.join(missing)}", provider=NAME)
+        if not settings.url:
+            raise ConfigError("Cloudflare needs cdn.url", provider=NAME)
         self._settings = settings
         self._zone = quote(own.zone_id, safe="")
         url = URL(settings.url)
@@ -84,65 +89,93 @@ class Cloudflare:
         self._session: aiohttp.ClientSession | None = None  # open from start() to close()
         self._api: Caller | None = None
         self._statistics: Statistics | None = None
+        self._images: Images | None = None
+        self._r2: R2 | None = None
+        self._no_storage = _NO_BUCKET  # why, where there is none
         self._may_not_purge: str | None = None  # what the last purge said of the token's rights
 
     @property
     def capabilities(self) -> Capability:
-        return _ALWAYS
+        own = self._settings.cloudflare
+        found = Capability.IMAGES
+        if self._settings.api_key and own.zone_id:
+            found |= _OF_ZONE
+        if self._has_images or self._has_bucket:
+            found |= Capability.UPLOAD | Capability.DELETE
+        if self._has_bucket:
+            found |= Capability.LIST
+        return found
+
+    @property
+    def _has_images(self) -> bool:
+        own = self._settings.cloudflare
+        return own.storage == "images" and bool(self._settings.api_key and own.account_id)
+
+    @property
+    def _has_bucket(self) -> bool:
+        own = self._settings.cloudflare
+        return bool(own.bucket and own.access_key_id and own.secret_access_key)
 
     async def start(self) -> None:
+        settings, own = self._settings, self._settings.cloudflare
+        session = open_session()
+        try:
+            if settings.api_key:
+                self._api = self._made(session, settings.endpoints.api or API, judge)
+                graph = self._made(session, settings.endpoints.statistics or settings.endpoints.api or API, judge_graph)
+                self._statistics = Statistics(graph, own.zone_id, self._clock, self._today)
+                if self._has_images:
+                    self._images = Images(self._api, own.account_id, self._today)
+        except ConfigError:
+            await session.close()
+            raise
+        self._session = session
+        if self._has_bucket:
+            try:
+                self._r2 = R2(settings, self.public_url, self.calls, self._clock, self._today)
+            except ConfigError as error:  # a package is missing, without which all but uploads works
+                self._no_storage = str(error)
+
+    def _made(self, session: aiohttp.ClientSession, base: str, judged: Judge) -> Caller:
         settings, own = self._settings, self._settings.cloudflare
         if own.email is None:
             headers = {"Authorization": f"Bearer {settings.api_key}"}
         else:
             headers = {"X-Auth-Email": own.email, "X-Auth-Key": settings.api_key}
-        secrets = [settings.api_key, own.secret_access_key]
-        base = settings.endpoints.api or API
-        session = open_session()
-        try:
-            self._api = Caller(
-                session,
-                NAME,
-                base,
-                headers,
-                settings.timeout,
-                secrets,
-                judge=judge,
-                calls=self.calls,
-                clock=self._clock,
-            )
-            graph = Caller(
-                session,
-                NAME,
-                settings.endpoints.statistics or base,
-                headers,
-                settings.timeout,
-                secrets,
-                judge=judge_graph,
-                calls=self.calls,
-                clock=self._clock,
-            )
-        except ConfigError:
-            await session.close()
-            raise
-        self._session = session
-        self._statistics = Statistics(graph, own.zone_id, self._clock, self._today)
+        return Caller(
+            session,
+            NAME,
+            base,
+            headers,
+            settings.timeout,
+            [settings.api_key, own.secret_access_key],
+            judge=judged,
+            calls=self.calls,
+            clock=self._clock,
+        )
 
     async def close(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        if self._r2 is not None:
+            await self._r2.close()
 
     async def status(self) -> ProviderStatus:
         began = self._clock()
         findings = Findings()
         own = self._settings.cloudflare
-        if own.email is None:  # a Global API Key is not verified by itself: the zone is asked for with it
-            await look_at_token(self._caller, own.account_id, findings)
-        await look_at_zone(self._caller, own.zone_id, own.plan, self._site.hosts, findings)
-        if not findings.problems:  # else the same would be said once more
-            assert self._statistics is not None
-            await findings.tried(self._statistics.limits)
+        if self._api is not None and own.zone_id:
+            if own.email is None:  # a Global API Key is not verified by itself: the zone is asked for with it
+                await look_at_token(self._api, own.account_id, findings)
+            await look_at_zone(self._api, own.zone_id, own.plan, self._site.hosts, findings)
+            if not findings.problems and self._statistics is not None:  # else the same would be said once more
+                await findings.tried(self._statistics.limits)
+        else:
+            findings.add("cdn_config", _NO_KEY)
+        if self._has_bucket and self._r2 is None:
+            findings.add(ConfigError.code, self._no_storage)
+        await look_at_storage(self._images, self._r2, findings)
         if self._may_not_purge is not None:
             findings.add(MissingRight.code, self._may_not_purge)
         return ProviderStatus(
@@ -157,22 +190,38 @@ class Cloudflare:
         )
 
     async def upload(self, request: UploadRequest) -> StoredFile:
-        raise Unsupported("no storage is configured: see cdn.cloudflare.bucket", provider=NAME)
+        settings = self._settings
+        store = self._images if self._images is not None and request.kind == "image" else self._r2
+        if store is None:
+            raise Unsupported(self._no_storage, provider=NAME)
+        async with prepared(
+            request, Path(settings.local.directory) / "spool", settings.max_upload, self._today()
+        ) as upload:
+            return await store.upload(upload)
 
     async def delete(self, path: str) -> bool:
-        raise Unsupported("no storage is configured: see cdn.cloudflare.bucket", provider=NAME)
+        """A picture may be in R2 as well, from when there was no other storage."""
+        if self._images is None and self._r2 is None:
+            raise Unsupported(self._no_storage, provider=NAME)
+        if self._images is not None and path.startswith("image/") and await self._images.delete(path):
+            return True
+        return await self._r2.delete(path) if self._r2 is not None else False
 
     async def files(self, prefix: str, after: str | None, limit: int) -> FilePage:
-        raise Unsupported("no storage is configured: see cdn.cloudflare.bucket", provider=NAME)
+        if self._r2 is None:
+            raise Unsupported(self._no_storage, provider=NAME)
+        return await self._r2.files(prefix, after, limit)
 
     def plan_purge(self, targets: Sequence[PurgeTarget], *, soft: bool, widen: bool) -> PurgePlan:
         return plan_purge(targets, self._site, soft=soft, widen=widen)
 
     async def purge(self, batch: PurgeBatch, idempotency_key: str) -> PurgeResult:
         """Repeatable as it is: the key is not needed."""
+        if self._api is None or not self._zone:
+            raise Unsupported(_NO_KEY, provider=NAME)
         path = f"/zones/{self._zone}/{'invalidate_cache' if batch.soft else 'purge_cache'}"
         try:
-            answer = await self._caller.make(Call("purge", "POST", path, json=body(batch)))
+            answer = await self._api.make(Call("purge", "POST", path, json=body(batch)))
         except MissingRight as error:
             self._may_not_purge = str(error)
             raise
@@ -187,8 +236,8 @@ class Cloudflare:
         return limits(self._settings.cloudflare.plan)
 
     async def stats(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats:
-        if self._statistics is None:
-            raise RuntimeError("the provider is not started")
+        if self._statistics is None or not self._zone:
+            raise Unsupported(_NO_KEY, provider=NAME)
         return await self._statistics.stats(from_, to, interval_s)
 
     def image_url(self, source: str, options: ImageOptions) -> OptimizedImage:
@@ -197,9 +246,3 @@ class Cloudflare:
 
     def public_url(self, path: str) -> str:
         return f"{self._settings.url}/{quote(path)}"
-
-    @property
-    def _caller(self) -> Caller:
-        if self._api is None:
-            raise RuntimeError("the provider is not started")
-        return self._api

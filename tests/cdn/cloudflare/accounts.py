@@ -10,6 +10,9 @@ from balancer.cdn.types import PurgePlan, PurgeTarget
 from config.cdn import Cdn
 from tests.cdn.fakes.cloudflare import ACCOUNT, TOKEN, ZONE, FakeCloudflare
 
+GIF = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c000000000100010000020144003b")
+"""One pixel."""
+
 
 def settings(base: str = "", **changed: object) -> Cdn:
     """The account of the fake; keys of `cloudflare` without a prefix, those of `cdn` with cdn_."""

@@ -15,8 +15,9 @@ from balancer.cdn.errors import (
     ProtocolError,
     RateLimited,
     Unavailable,
+    Unsupported,
 )
-from balancer.cdn.types import PurgeBatch, PurgeState
+from balancer.cdn.types import Capability, PurgeBatch, PurgeState
 from tests.cdn.cloudflare.accounts import account, purge, settings, targets
 from tests.cdn.fakes.cloudflare import EMAIL, KEY, TOKEN, Credential, FakeCloudflare, Fault
 
@@ -29,10 +30,21 @@ async def failed(provider: Cloudflare, *written: str) -> CdnError:
     return caught.value
 
 
-@pytest.mark.parametrize("missing", ["cdn_api_key", "cdn_url", "zone_id"])
-def test_what_every_call_needs_is_asked_for_by_name(missing: str) -> None:
-    with pytest.raises(ConfigError, match=missing.removeprefix("cdn_")):
-        Cloudflare(settings(**{missing: ""}))
+def test_without_a_url_there_is_no_provider() -> None:
+    with pytest.raises(ConfigError, match=r"cdn\.url"):
+        Cloudflare(settings(cdn_url=""))
+
+
+@pytest.mark.parametrize("missing", ["cdn_api_key", "zone_id"])
+async def test_without_a_key_or_a_zone_there_are_pictures_and_no_purges(missing: str) -> None:
+    fake = FakeCloudflare()
+    async with account(fake, **{missing: ""}) as provider:
+        assert provider.capabilities == Capability.IMAGES
+        assert "cdn.api_key and cdn.cloudflare.zone_id" in str(await failed(provider))
+        with pytest.raises(Unsupported):
+            await provider.stats(datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 23, tzinfo=UTC), 3600)
+        assert not (await provider.status()).ok
+    assert fake.received == []
 
 
 @pytest.mark.parametrize(

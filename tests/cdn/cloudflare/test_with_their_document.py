@@ -9,8 +9,8 @@ from balancer.cdn.cloudflare.datasets import DAILY, HOURLY, SAMPLED, query
 from balancer.cdn.cloudflare.provider import Cloudflare
 from balancer.cdn.errors import AuthError, CdnError, Invalid, MissingRight, NotFound, RateLimited
 from balancer.cdn.http import Answer, Call, Caller, Judge, open_session
-from balancer.cdn.types import PurgeBatch
-from tests.cdn.cloudflare.accounts import purge, settings
+from balancer.cdn.types import PurgeBatch, UploadRequest
+from tests.cdn.cloudflare.accounts import GIF, purge, settings
 from tests.cdn.cloudflare.mock import document, prism
 from tests.cdn.fakes.cloudflare import EMAIL, KEY, TOKEN, ZONE
 
@@ -58,6 +58,16 @@ async def test_the_token_and_the_zone_are_asked_as_documented(provider: Cloudfla
     assert {problem.code for problem in status.problems} <= {"development_mode", "foreign_host"}
     assert status.details["token"] == "active"
     assert status.account == "example.com"
+
+
+async def test_pictures_are_sent_as_documented(mock: str) -> None:
+    provider = Cloudflare(settings(mock, storage="images"))
+    await provider.start()
+    await provider.upload(UploadRequest(GIF, "cat.gif", "image"))
+    await provider.upload(UploadRequest(GIF, "cat.gif", "image", overwrite=True))
+    assert await provider.delete("image/cat.gif")
+    assert {"images", "images_allowed"} <= (await provider.status()).details.keys()
+    await provider.close()
 
 
 async def test_a_key_with_its_email_is_documented(mock: str) -> None:

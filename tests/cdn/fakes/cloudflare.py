@@ -135,6 +135,7 @@ class FakeCloudflare:
         self.cached: dict[str, frozenset[str]] = {}
         self.stale: set[str] = set()
         self.images: dict[str, bytes] = {}
+        self.most_images = 100_000
         self.traffic: dict[datetime, Hour] = {}
         self.sets = {
             "httpRequests1hGroups": SetLimits(),
@@ -161,6 +162,7 @@ class FakeCloudflare:
         add("POST", "/client/v4/zones/{zone}/{what:purge_cache|invalidate_cache}", self._purge)
         add("POST", "/client/v4/accounts/{account}/images/v1", self._image_put)
         add("GET", "/client/v4/accounts/{account}/images/v1/stats", self._image_stats)
+        add("GET", "/client/v4/accounts/{account}/images/v1/{image:.+}", self._image_get)
         add("DELETE", "/client/v4/accounts/{account}/images/v1/{image:.+}", self._image_delete)
         add("POST", "/client/v4/graphql", self._graphql)
         return application
@@ -211,10 +213,13 @@ class FakeCloudflare:
             for name, value in sorted(request.headers.items())
             if name.lower() not in left_out
         }
-        is_text = request.content_type == "application/json"
-        body = await request.read() if is_text or request.method != "POST" else b"(a form)"
-        if not is_text:
-            fields.pop("Content-Type", None)
+        if request.content_type == "multipart/form-data":
+            fields["Content-Type"] = "multipart/form-data"
+            body = "\n".join([shown(name, value) for name, value in (await request.post()).items()]).encode()
+        else:
+            if not request.can_read_body:
+                fields.pop("Content-Type", None)
+            body = await request.read()
         self.received.append(Received(f"{request.method} {request.raw_path}", fields, body))
 
     async def _faulty(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
@@ -327,16 +332,13 @@ class FakeCloudflare:
         if name in self.images:
             return failure(409, 5409, "Resource already exists")
         self.images[name] = content
-        return success(
-            {
-                "id": name,
-                "filename": file.filename,
-                "uploaded": "2026-11-23T12:30:00.000Z",
-                "requireSignedURLs": False,
-                "variants": [f"https://imagedelivery.net/Vi7wi5KSItxGFsWRG2Us6Q/{name}/public"],
-                "meta": json.loads(str(form.get("metadata") or "{}")),
-            }
-        )
+        return success(described(name) | {"meta": json.loads(str(form.get("metadata") or "{}"))})
+
+    async def _image_get(self, request: web.Request) -> web.Response:
+        if (refusal := self._refusal(request, "images")) is not None:
+            return refusal
+        name = request.match_info["image"]
+        return success(described(name)) if name in self.images else failure(404, 5404, "Image not found")
 
     async def _image_delete(self, request: web.Request) -> web.Response:
         if (refusal := self._refusal(request, "images")) is not None:
@@ -348,7 +350,7 @@ class FakeCloudflare:
     async def _image_stats(self, request: web.Request) -> web.Response:
         if (refusal := self._refusal(request, "images")) is not None:
             return refusal
-        return success({"count": {"allowed": 100_000, "current": len(self.images)}})
+        return success({"count": {"allowed": self.most_images, "current": len(self.images)}})
 
     # -- statistics ------------------------------------------------------------------------------------------------
 
@@ -465,6 +467,26 @@ def is_meant(order: Mapping[str, object], url: str, tags: Iterable[str]) -> bool
         return any(host.partition(":")[0].lower() == item.lower() for item in items)
     lowered = {tag.lower() for tag in tags}
     return any(item.lower() in lowered for item in items)
+
+
+def described(name: str) -> dict[str, object]:
+    """A picture of Images."""
+    return {
+        "id": name,
+        "filename": name.rpartition("/")[2],
+        "uploaded": "2026-11-23T12:30:00.000Z",
+        "requireSignedURLs": False,
+        "variants": [f"https://imagedelivery.net/Vi7wi5KSItxGFsWRG2Us6Q/{name}/public"],
+    }
+
+
+def shown(name: str, value: object) -> str:
+    """A part of a form, as a golden file has it."""
+    if not isinstance(value, web.FileField):
+        return f"{name}: {value}"
+    size = len(value.file.read())
+    value.file.seek(0)
+    return f"{name}: {value.filename}, {value.content_type}, {size} bytes"
 
 
 def success(result: object, messages: list[dict[str, object]] | None = None) -> web.Response:
