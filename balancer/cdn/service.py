@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from random import Random
+from secrets import token_bytes
 from socket import socket
 from time import monotonic
-from typing import Protocol
+from time import time as wall_time  # noqa: TID251  # tickets are for people, and for the next process
 
 import structlog
 
-from balancer.cache.purges import Purge
-from balancer.cache.receipts import PurgeReceipt
 from balancer.cdn.edge.app import Handler, make_edge
 from balancer.cdn.edge.door import Door
 from balancer.cdn.edge.files import Files
@@ -32,7 +32,11 @@ from balancer.cdn.local import names
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
 from balancer.cdn.provider import CdnProvider
+from balancer.cdn.purging.desk import DeskState, Pace
+from balancer.cdn.purging.journal import Journal
+from balancer.cdn.purging.orders import Clocks, Orders, OwnCache
 from balancer.cdn.purging.own import Places, purges
+from balancer.cdn.purging.ticket import PurgeOrder, Ticket
 from balancer.cdn.registry import make_provider
 from balancer.cdn.types import (
     Capability,
@@ -56,13 +60,9 @@ from config.cdn import Cdn
 log = structlog.get_logger("balancer.cdn")
 CHECKED = 60.0
 """Seconds for which what a check of the provider found is told again."""
+JOURNAL = "cdn-purges.db"
+"""Where tickets of purges are kept, in the folder of `admin.state`."""
 OFF = "no CDN is configured: write `cdn: true` for the one that the balancer is itself, or set CDN_PROVIDER"
-
-
-class OwnCache(Protocol):
-    """The balancer's own cache, every level of it on every machine."""
-
-    async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]: ...
 
 
 class CdnService:
@@ -78,10 +78,13 @@ class CdnService:
         *,
         make: Callable[[Cdn], CdnProvider] = make_provider,
         clock: Callable[[], float] = monotonic,
+        wall: Callable[[], float] = wall_time,
     ) -> None:
         """`state` is the folder for what has to survive a restart. `make` makes the provider of some settings."""
         self._state = state
         self._own = own
+        self.orders = Orders(Journal(state / JOURNAL, wall), own, Clocks(clock, wall, Random(token_bytes(16))))
+        """The purges, and their figures."""
         self._settings: Cdn | None = None
         self._provider: CdnProvider | None = None
         self._failure: CdnError | None = None
@@ -112,6 +115,7 @@ class CdnService:
                 self._checking = None
             if studio is not None:
                 await studio.close()
+            await self.orders.stop()
             if old is not None:
                 await old.close()
             if settings is None:
@@ -126,11 +130,14 @@ class CdnService:
                 log.error("cdn_failed", provider=settings.provider, reason=str(error))
             else:
                 self._provider = provider
-                await self._open_studio(provider, settings)
+                opened = await self._open_studio(provider, settings)
+                forget = opened.forget if opened is not None else None
+                await self.orders.start(provider, _pace(settings), _places(settings), forget)
             await self._door.open()
 
     async def close(self) -> None:
         await self.change(None)
+        await self.orders.close()
 
     def connect(self) -> socket:
         """A connection to what answers below the CDN's paths."""
@@ -143,11 +150,11 @@ class CdnService:
         files = self._files
         return files.handle if files is not None and files.covers(path) else None
 
-    async def _open_studio(self, provider: CdnProvider, settings: Cdn) -> None:
+    async def _open_studio(self, provider: CdnProvider, settings: Cdn) -> Studio | None:
         """Pictures are made here for every provider; whose URLs are given out is the provider's affair."""
         images = settings.images
         if images is None:
-            return
+            return None
         originals = LocalOriginals(provider.store) if isinstance(provider, LocalProvider) else None
         studio = Studio(settings, images, self._state, originals)
         if isinstance(provider, LocalProvider):
@@ -155,6 +162,7 @@ class CdnService:
         await studio.start()
         self._studio = studio
         self._pictures = PictureHandler(studio.path, studio.links, studio.pictures)
+        return studio
 
     def _of_files(self, provider: CdnProvider, settings: Cdn) -> Files | None:
         if not isinstance(provider, LocalProvider):
@@ -191,12 +199,46 @@ class CdnService:
 
     def limits(self) -> Mapping[str, LimitState]:
         """The provider's rate limits by the kind of call, as they are counted here; none without a provider."""
-        return self._provider.limits() if self._provider is not None else {}
+        if self._provider is None:
+            return {}
+        desk = self.orders.desk
+        return desk.limits if desk is not None else self._provider.limits()
 
     async def get_stats(self, from_: datetime, to: datetime, interval_s: int = 3600) -> CdnStats:
         """Traffic of a period."""
         self._need(Capability.STATS, "statistics")
         return await self.provider.stats(from_, to, interval_s)
+
+    # Purges.
+
+    async def purge_cache(self, order: PurgeOrder | Sequence[str], *, author: str = "", key: str = "") -> Ticket:
+        """Purge on every level, the balancer's own cache first; a list is of patterns. What has become of it when this
+        returns, the ticket says; what goes on after that, `purge` does.
+
+        With an idempotency `key` that the author has used within a day, it is the ticket of that time. BadOrder:
+        nothing was purged, and why.
+        """
+        self.provider  # noqa: B018  # ConfigError
+        wanted = order if isinstance(order, PurgeOrder) else PurgeOrder(tuple(order))
+        return await self.orders.place(wanted, author=author, key=key)
+
+    async def purge(self, ticket: str) -> Ticket:
+        """How far one is. NotFound: there is none of that name."""
+        return await self.orders.find(ticket)
+
+    async def purges(self, limit: int = 100, before: str | None = None) -> list[Ticket]:
+        """The newest first, from the one after `before` on."""
+        return await self.orders.latest(limit, before)
+
+    async def purge_again(self, ticket: str) -> Ticket:
+        """Try anew what has failed of one. Conflict: nothing has."""
+        self.provider  # noqa: B018  # ConfigError
+        return await self.orders.again(ticket)
+
+    @property
+    def desk(self) -> DeskState | None:
+        """What waits for the provider, and how it is treated; None: there is no CDN but the balancer."""
+        return self.orders.desk
 
     # Files.
 
@@ -236,26 +278,38 @@ class CdnService:
         return stored
 
     async def delete_file(self, path: str) -> bool:
-        """Remove a file; whether it was there."""
+        """Remove a file, and all that caches have of it; whether it was there."""
         self._need(Capability.DELETE, "deleting files")
         there = await self.provider.delete(path)
         await self._forget(path)
         return there
 
-    async def _forget(self, path: str) -> None:
-        """Purge a file of the local provider from the own cache, which may keep it for a year, and its pictures."""
-        settings = self._settings
-        if self._files is None or settings is None or not names.good(path):
-            return
-        if self._studio is not None:
-            await self._studio.forget_files([path])
-        places = Places(settings.local.path, settings.images.path if settings.images is not None else "")
-        await self._own.purge(purges([PurgeTarget(PurgeKind.URL, settings.local.path + path)], False, places))
-
     async def files(self, prefix: str = "", after: str | None = None, limit: int = 100) -> FilePage:
         """Those whose path begins with `prefix`."""
         self._need(Capability.LIST, "lists of files")
         return await self.provider.files(prefix, after, limit)
+
+    async def _forget(self, path: str) -> None:
+        """What caches have of a file that is gone, or another one now: they may keep it for a year. Its own purge is no
+        reason for either to fail."""
+        provider, settings = self._provider, self._settings
+        if provider is None or settings is None:
+            return
+        if self._files is None:
+            await self._forget_elsewhere(provider, path)
+        elif names.good(path):
+            if self._studio is not None:
+                await self._studio.forget_files([path])
+            # Nobody needs a ticket: it is done when this returns. Pictures of it have its tag.
+            places = Places(settings.local.path, settings.images.path if settings.images is not None else "")
+            target = PurgeTarget(PurgeKind.URL, settings.local.path + path)
+            await self._own.purge(purges([target], False, places))
+
+    async def _forget_elsewhere(self, provider: CdnProvider, path: str) -> None:
+        try:
+            await self.orders.place(PurgeOrder(patterns=(provider.public_url(path),)), author="the balancer")
+        except CdnError as error:
+            log.error("cdn_file_not_purged", path=path, reason=str(error))
 
     # Pictures.
 
@@ -302,6 +356,14 @@ class CdnService:
         provider = self.provider
         if capability not in provider.capabilities:
             raise Unsupported(f"the provider {provider.name} has no {what}", provider=provider.name)
+
+
+def _pace(settings: Cdn) -> Pace:
+    return Pace(settings.attempts, settings.give_up, settings.coalesce, settings.settle)
+
+
+def _places(settings: Cdn) -> Places | None:
+    return Places(settings.local.path, settings.images.path) if settings.images is not None else None
 
 
 def _permitted(source: Path, folders: Sequence[str]) -> Path:

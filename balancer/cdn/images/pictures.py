@@ -17,7 +17,7 @@ from balancer.cdn.images.accept import chosen
 from balancer.cdn.images.engine import Output, Wanted, Wish
 from balancer.cdn.images.options import spell
 from balancer.cdn.images.pool import Failed, Gone, Job, Pool
-from balancer.cdn.images.signing import Source
+from balancer.cdn.images.signing import Source, foreign_tag
 from balancer.cdn.images.variants import LONGEST_HEAD, Variants, key_of
 from balancer.cdn.types import ImageOptions, RenderedImage
 from config.cdn import CdnImages
@@ -327,11 +327,6 @@ def _tags(source: Source, original: Original | None) -> tuple[str, ...]:
     if original is None:
         return (foreign_tag(source.url or ""),)
     return (f"file:{source.path}", *(tag for tag in original.tags if tag != f"file:{source.path}"))
-
-
-def foreign_tag(url: str) -> str:
-    """What pictures of a URL can be purged by."""
-    return f"source:{sha256(url.encode()).hexdigest()[:16]}"
 
 
 def _below_head(begun: Path) -> bytes:

@@ -8,6 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -36,6 +37,11 @@ class Source:
 
     def __str__(self) -> str:
         return self.path if self.path is not None else self.url or ""
+
+
+def foreign_tag(url: str) -> str:
+    """What pictures of a URL can be purged by."""
+    return f"source:{sha256(url.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,7 +20,7 @@ from balancer.cdn.errors import ConfigError, Conflict, NotFound
 from balancer.cdn.provider import CdnProvider
 from balancer.cdn.purging.desk import NOT_KEPT, Desk, DeskState, Pace, Pause, pause
 from balancer.cdn.purging.journal import Journal, JournalFailed, Sending
-from balancer.cdn.purging.own import Places, purges
+from balancer.cdn.purging.own import Places, means_source, purges
 from balancer.cdn.purging.patterns import parse
 from balancer.cdn.purging.ticket import LevelCount, PurgeOrder, Ticket, made_id, own_levels
 from balancer.cdn.types import PurgeState, PurgeTarget
@@ -40,11 +40,8 @@ class OwnCache(Protocol):
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]: ...
 
 
-class Pictures(Protocol):
-    """Pictures on disk that were made of files."""
-
-    async def forget(self, targets: Sequence[PurgeTarget]) -> LevelCount:
-        """Those made of what the targets mean; never raises."""
+Forget = Callable[[Callable[[str], bool] | None], Awaitable[int]]
+"""Throws away the copies on disk of pictures whose source is meant, None: of all; and gives how many there were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +63,8 @@ class Orders:
 
     def __init__(self, journal: Journal, own: OwnCache, clocks: Clocks) -> None:
         self.counts: Counter[str] = Counter()
-        self.pictures: Pictures | None = None
-        self.places: Places | None = None
+        self._forget: Forget | None = None
+        self._places: Places | None = None
         self.failure: str | None = None
         """Why nothing is sent to the CDN any more: a mistake of ours, which the log tells."""
         self._journal = journal
@@ -80,11 +77,16 @@ class Orders:
 
     # Life.
 
-    async def start(self, provider: CdnProvider, pace: Pace, places: Places | None) -> None:
-        """Carry out orders by this provider, those first that were left unfinished. Never raises."""
+    async def start(
+        self, provider: CdnProvider, pace: Pace, places: Places | None = None, forget: Forget | None = None
+    ) -> None:
+        """Carry out orders by this provider, those first that were left unfinished. Never raises.
+
+        With `places` and `forget`, pictures go with what they were made of.
+        """
         tickets, sendings = await self._left()
         self._provider = provider.name
-        self.places = places
+        self._places, self._forget = places, forget
         self.failure = None
         if provider.name != LOCAL:
             clocks = self._clocks
@@ -243,10 +245,13 @@ class Orders:
     # Steps.
 
     async def _purge_own(self, ticket: Ticket) -> Ticket:
-        wanted = purges(ticket.targets, ticket.soft, self.places)
-        levels = list(own_levels(await self._own.purge(wanted)))
-        if self.pictures is not None:
-            levels.append(await self.pictures.forget(ticket.targets))
+        below: list[LevelCount] = []
+        if self._places is not None and self._forget is not None and not ticket.soft:
+            # Before the cache in front of them, which would be filled again with what they still have.
+            count = await self._forget(means_source(ticket.targets, self._places))
+            below.append(LevelCount("pictures", True, count))
+        wanted = purges(ticket.targets, ticket.soft, self._places)
+        levels = [*own_levels(await self._own.purge(wanted)), *below]
         warnings = [f"{level.level}: {level.reason}" for level in levels if not level.ok]
         return replace(ticket, own=tuple(levels)).warned(*warnings)
 

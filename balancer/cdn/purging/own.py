@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
 
 from balancer.cache.purges import EVERYTHING, Purge
+from balancer.cdn.images.signing import foreign_tag
+from balancer.cdn.purging.patterns import matches
 from balancer.cdn.types import PurgeKind, PurgeTarget
+
+FILE_TAG: Final = "file:"
+"""What begins the tag that a file and all pictures of it have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,31 @@ def source_prefix(target: PurgeTarget, places: Places) -> str | None:
     return "" if open_ended and places.files.startswith(literal) else None
 
 
+def means_source(targets: Iterable[PurgeTarget], places: Places) -> Callable[[str], bool] | None:
+    """Whether what a picture is made of is meant: the path of a file of the CDN, or a URL. None: any of them is."""
+    exact: set[str] = set()
+    others: list[PurgeTarget] = []
+    for target in targets:
+        if target.kind is PurgeKind.ALL:
+            return None
+        if target.kind is PurgeKind.TAG and target.value.startswith(FILE_TAG):
+            exact.add(target.value.removeprefix(FILE_TAG))
+        elif target.kind is PurgeKind.URL and target.value.startswith(places.files):
+            exact.add(target.value.removeprefix(places.files))
+        elif target.kind is not PurgeKind.TAG:
+            others.append(target)
+    # Of paths without a host, those of the CDN's own files are meant, wherever those are.
+    files = [replace(one, host=None) for one in others if one.kind is not PurgeKind.HOST]
+    foreign = [one for one in others if one.host is not None or one.kind is PurgeKind.HOST]
+
+    def means(source: str) -> bool:
+        if "://" in source:
+            return any(matches(one, source) for one in foreign)
+        return source in exact or any(matches(one, f"https://host{places.files}{source}") for one in files)
+
+    return means
+
+
 def _of(target: PurgeTarget) -> Iterator[Purge]:
     place = ((target.host or "") + target.value).encode()
     if target.kind is PurgeKind.ALL:
@@ -67,11 +98,15 @@ def _pictures(target: PurgeTarget, places: Places) -> Iterator[Purge]:
 
     They are purged on every host: a picture need not be asked for where its file is.
     """
+    if target.kind is PurgeKind.URL and target.host is not None:
+        rest = f"{target.host}{target.value}" + (f"?{target.query}" if target.query is not None else "")
+        for scheme in ("https", "http"):
+            yield Purge("tag", foreign_tag(f"{scheme}://{rest}").encode())
     start = source_prefix(target, places)
     if start is None or target.kind is PurgeKind.ALL:
         return
     if target.kind is PurgeKind.URL:
-        yield Purge("tag", f"file:{start}".encode())
+        yield Purge("tag", f"{FILE_TAG}{start}".encode())
         return
     rest = target.value.removeprefix(places.files).partition("?")[0] if target.value.startswith(places.files) else ""
     yield Purge("pattern", f"{places.pictures}*/local/{rest}*".replace("**", "*").encode())

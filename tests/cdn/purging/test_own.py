@@ -9,7 +9,8 @@ from balancer.cache.entry import Entry
 from balancer.cache.keys import url_key
 from balancer.cache.purge_log import Purged, PurgeLog
 from balancer.cache.purges import EVERYTHING, Purge, parse
-from balancer.cdn.purging.own import Places, purges, source_prefix
+from balancer.cdn.images.signing import foreign_tag
+from balancer.cdn.purging.own import Places, means_source, purges, source_prefix
 from balancer.cdn.purging.patterns import matches, target
 from balancer.cdn.types import PurgeKind, PurgeTarget
 from tests.cdn.purging.test_patterns import TAGS, TARGETS, URLS
@@ -121,3 +122,42 @@ def test_pictures_of_another_source_are_left_alone() -> None:
 )
 def test_the_files_that_a_target_may_mean(written: str, begin: str | None) -> None:
     assert source_prefix(target(written), PLACES) == begin
+
+
+@pytest.mark.parametrize(
+    ("written", "source", "meant"),
+    [
+        ("/cdn/image/cat.png", "image/cat.png", True),
+        ("https://h/cdn/image/cat.png", "image/cat.png", True),
+        ("/cdn/image/*", "image/cat.png", True),
+        ("/c*", "image/cat.png", True),
+        ("*.png", "image/cat.png", True),
+        ("tag:file:image/cat.png", "image/cat.png", True),
+        ("/cdn/image/ca", "image/cat.png", False),
+        ("/image/*", "image/cat.png", False),
+        ("tag:cat", "image/cat.png", False),
+        ("host:h", "image/cat.png", False),
+        ("https://media.example.com/a.png", "https://media.example.com/a.png", True),
+        ("https://media.example.com/a.png", "https://media.example.com/a.png?v=2", True),
+        ("https://media.example.com/a/*", "https://media.example.com/a/b.png", True),
+        ("host:media.example.com", "https://media.example.com/a/b.png", True),
+        ("/a.png", "https://media.example.com/a.png", False),
+        ("*.png", "https://media.example.com/a.png", False),
+        ("https://h/a.png", "https://media.example.com/a.png", False),
+    ],
+)
+def test_copies_on_disk_are_meant_by_their_source(written: str, source: str, meant: bool) -> None:
+    means = means_source([target(written), target("tag:other")], PLACES)
+    assert means is not None
+    assert means(source) is meant
+
+
+def test_everything_means_every_copy() -> None:
+    assert means_source([target("*")], PLACES) is None
+
+
+def test_pictures_of_a_url_elsewhere_go_with_it() -> None:
+    wanted = purges([target("https://media.example.com/a.png?v=2")], False, PLACES)
+    tags = (foreign_tag("https://media.example.com/a.png?v=2"),)
+    assert is_met(wanted, stored("https://h/img/s/w=3/xyz", tags))
+    assert not is_met(wanted, stored("https://h/img/s/w=3/xyz", (foreign_tag("https://media.example.com/a.png"),)))
