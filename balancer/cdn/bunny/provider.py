@@ -20,6 +20,7 @@ from balancer.cdn.bunny.zone import Zone, broken, hints
 from balancer.cdn.calls import Calls
 from balancer.cdn.errors import CdnError, ConfigError, RateLimited, Unsupported
 from balancer.cdn.http import Call, Caller, open_session
+from balancer.cdn.local import names
 from balancer.cdn.types import (
     Capability,
     CdnStats,
@@ -205,8 +206,10 @@ class Bunny:
         return statistics.read(answer.into(_FIGURES), from_, to, grain)
 
     def image_url(self, source: str, options: ImageOptions) -> OptimizedImage:
-        """Pure but for the day, which a signed URL ends by."""
+        """Pure but for the day, which a signed URL ends by. The source may be the path of a file, too."""
         images = self._settings.images
+        if names.good(source):
+            source = self.public_url(source)
         return pictures.image_url(
             self._base,
             self._hosts,

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
+import pytest
+
 from balancer.cdn.purging.ticket import Ticket
 from balancer.cdn.types import PurgeState
 from balancer.http1.tag_fields import spelled
@@ -25,6 +27,7 @@ def accepted(ticket: Ticket) -> bool:
     return ticket.state is PurgeState.SUBMITTED and not ticket.verified
 
 
+@pytest.mark.slow
 async def test_many_purges_are_made_as_fast_as_bunny_takes_them_and_no_faster(tmp_path: Path) -> None:
     time = Time()
     urls = [f"https://{HOST}/{folder}/{name}.png" for folder in range(10) for name in range(10)]

@@ -10,13 +10,13 @@ import pytest
 
 from tests.cdn.fakes.bunny import HOST, KEY, PASSWORD, PULL_ZONE, ZONE, FakeBunny
 from tests.cdn.fakes.bunny import running as bunny_running
-from tests.system.process import Balancer, running
+from tests.system.process import Balancer, running, until
 
 pytestmark = pytest.mark.slow
 CDN = "/api/infrastructure/cdn"
 
 
-async def test_a_file_goes_through_the_admin_api_to_the_storage_and_back_out_of_it(tmp_path: Path) -> None:
+async def test_a_file_goes_through_the_admin_api_to_the_storage_and_leaves_it_and_the_edge(tmp_path: Path) -> None:
     fake = FakeBunny()
     async with bunny_running(fake) as bunny:
         base = f"http://127.0.0.1:{bunny.port}"
@@ -48,8 +48,10 @@ async def test_a_file_goes_through_the_admin_api_to_the_storage_and_back_out_of_
             status, page = await balancer.call("GET", f"{CDN}/files?prefix=document/")
             assert status == 200, page
             assert [file["path"] for file in page["items"]] == [stored["path"]]
+            fake.cached = dict.fromkeys((stored["url"], f"{stored['url']}?v=1"), "") | {f"https://{HOST}/kept": ""}
             status, _ = await balancer.call("DELETE", f"{CDN}/files/{stored['path']}")
             assert (status, fake.files) == (200, {})
+            await until(lambda: set(fake.cached) == {f"https://{HOST}/kept"}, balancer)
             for secret in (KEY, PASSWORD):
                 assert secret not in repr((told, stored, page))
         assert KEY.encode() not in balancer.output
