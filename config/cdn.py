@@ -163,6 +163,9 @@ class CdnAws(Model):
     {url}?w={width}&h={height}&q={quality}&f={format}."""
     cache_tag_header: str = "x-amz-meta-cache-tag"
     """The field that the distribution reads tags from; empty: none."""
+    query_strings: bool = True
+    """They are a part of the distribution's cache key: a purge of /a.png then takes two paths, the other is /a.png?*.
+    false is cheaper, and right for the policies that AWS recommends for files."""
     free_paths: Annotated[int, Field(ge=0)] = 1000
     """Invalidation paths in a month that cost nothing; four fifths of them are warned of."""
     most_paths: Annotated[int, Field(ge=0)] | None = None

@@ -21,4 +21,8 @@ def make_provider(settings: Cdn) -> CdnProvider:
         from balancer.cdn.bunny.provider import Bunny
 
         return Bunny(settings)
+    if settings.provider == "aws":
+        from balancer.cdn.aws.provider import AwsProvider
+
+        return AwsProvider(settings)
     raise ConfigError(f"there is no provider {settings.provider}", provider=settings.provider)

@@ -191,7 +191,10 @@ def failure(asked: Asked, found: Exception) -> CdnError:
             f"{asked.service} {asked.operation} answered what can not be read: {short(str(found))}",
             provider=asked.provider,
         )
-    if isinstance(found, raised.HTTPClientError | raised.IncompleteReadError | aiohttp.ClientError | OSError):
+    if isinstance(
+        found,
+        raised.ConnectionError | raised.HTTPClientError | raised.IncompleteReadError | aiohttp.ClientError | OSError,
+    ):
         return unreached(asked, str(found) or type(found).__name__)
     if isinstance(found, raised.BotoCoreError | ValueError):
         return ConfigError(f"{asked.service} {asked.operation} can not be sent: {short(str(found))}")

@@ -174,9 +174,7 @@ class S3:
             return None
 
     async def _put_whole(self, key: str, body: BytesIO, content: Content, only_new: bool) -> Put:
-        checksum = (
-            {"ChecksumSHA256": b64encode(sha256(body.getbuffer()).digest()).decode()} if self._whole_checksums else {}
-        )
+        checksum = {"ChecksumSHA256": await asyncio.to_thread(_checksum, body)} if self._whole_checksums else {}
         condition = {"IfNoneMatch": "*"} if only_new else {}
         try:
             answer = await self._call(
@@ -325,6 +323,10 @@ async def in_parts(source: AsyncIterator[bytes], size: int) -> AsyncGenerator[tu
 def length(part: BytesIO) -> int:
     """Bytes in it, wherever it has been read to."""
     return part.getbuffer().nbytes
+
+
+def _checksum(body: BytesIO) -> str:
+    return b64encode(sha256(body.getbuffer()).digest()).decode()
 
 
 def _content(content: Content) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Files in a bucket of moto's server: what is stored is what was sent, and nothing stays behind of what failed."""
 
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from hashlib import sha256
 
@@ -113,6 +114,23 @@ async def test_a_source_that_fails_leaves_nothing_behind(bucket: Bucket) -> None
         await bucket.s3.put("a", broken(), PICTURE, only_new=True)
     assert await bucket.s3.head("a") is None
     assert await bucket.left() == []
+
+
+@pytest.mark.slow
+async def test_a_long_upload_holds_two_parts_at_most(bucket: Bucket) -> None:
+    async def long() -> AsyncIterator[bytes]:
+        for number in range(8 * PART // (64 * KIB)):
+            yield number.to_bytes(4, "big") * (16 * KIB)
+
+    await bucket.s3.put("warm", pieces(b"x"), PICTURE, only_new=False)
+    tracemalloc.start()
+    try:
+        put = await bucket.s3.put("a", long(), PICTURE, only_new=False)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert put.size == 8 * PART
+    assert most < 3 * PART  # what is read ahead of the two, and all else, has a MiB or two
 
 
 @pytest.mark.slow

@@ -1,0 +1,397 @@
+"""AWS as a CDN: files in S3, CloudFront before it, figures from CloudWatch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from mimetypes import guess_type
+from pathlib import Path
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+from yarl import URL
+
+from balancer.cdn.aws.account import Account, Place, Service, credential_of
+from balancer.cdn.aws.budget import PathBudget, PathCounts, Spending
+from balancer.cdn.aws.invalidations import LIMITS, Distribution, invalidation, plan_purge, state
+from balancer.cdn.aws.pictures import NONE, check_style, image_url
+from balancer.cdn.aws.s3 import S3, Content, Item, at_aws
+from balancer.cdn.aws.statistics import Statistics
+from balancer.cdn.calls import Calls
+from balancer.cdn.errors import CdnError, ConfigError, Invalid, TooLarge
+from balancer.cdn.local import kinds, names
+from balancer.cdn.local.request import as_announced, checked
+from balancer.cdn.spool import Spool, spooled
+from balancer.cdn.types import (
+    IMMUTABLE,
+    Capability,
+    CdnStats,
+    FilePage,
+    ImageOptions,
+    LimitState,
+    OptimizedImage,
+    ProviderStatus,
+    PurgeBatch,
+    PurgePlan,
+    PurgeResult,
+    PurgeState,
+    PurgeTarget,
+    StatusProblem,
+    StoredFile,
+    UploadRequest,
+)
+from balancer.http1.tag_fields import spelled
+from config.cdn import Cdn
+
+Value = TypeVar("Value")
+GLOBAL: Final = "us-east-1"
+"""Where CloudFront is asked and reports to, wherever the bucket is."""
+REVALIDATED: Final = "no-cache"
+"""Cache-Control of what may be overwritten."""
+METADATA: Final = "x-amz-meta-"
+TAGS: Final = "cache-tag"
+"""What tags are kept under, where the distribution reads no other field that S3 can send."""
+
+
+class AwsProvider:
+    """Everything is asked of AWS when it is asked for here; the provider remembers nothing but what it has spent."""
+
+    name: Final = "aws"
+
+    def __init__(
+        self,
+        settings: Cdn,
+        budget: PathBudget | None = None,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """`budget` keeps the months' paths over restarts. ConfigError: the package for AWS is not installed, or a
+        setting can not be."""
+        aws, endpoints = settings.aws, settings.endpoints
+        check_style(aws.image_url_style)
+        self._settings = settings
+        self._now = now
+        self._clock = clock
+        self.calls = Calls(self.name)
+        self._account = Account(
+            self.name, credential_of(settings.api_key), settings.timeout, calls=self.calls, clock=clock
+        )
+        self._identity = Service(self._account, Place("sts", GLOBAL, endpoints.api))
+        self._cloudfront = Service(self._account, Place("cloudfront", GLOBAL, endpoints.api))
+        cloudwatch = Service(self._account, Place("cloudwatch", GLOBAL, endpoints.statistics))
+        self._statistics = Statistics(cloudwatch, aws.distribution_id)
+        self._store = S3(self._account, aws.bucket, at_aws(aws.region, endpoints.storage), aws.prefix)
+        folder = Path(settings.local.directory)
+        self._budget = budget or PathCounts(folder / "aws-paths.db")
+        self._spending = Spending(self._budget, aws.free_paths, aws.most_paths, now)
+        self._spool = folder / "spool"
+        own = URL(settings.url).authority if settings.url else ""
+        self._hosts = tuple(dict.fromkeys(host.lower() for host in (*settings.hosts, *((own,) if own else ()))))
+
+    @property
+    def capabilities(self) -> Capability:
+        """What the settings that are there are enough for."""
+        aws = self._settings.aws
+        found = Capability(0)
+        if aws.bucket:
+            found |= Capability.UPLOAD | Capability.DELETE | Capability.LIST
+        if aws.distribution_id:
+            found |= (
+                Capability.PURGE_URL
+                | Capability.PURGE_PREFIX
+                | Capability.PURGE_ALL
+                | Capability.PURGE_STATUS
+                | Capability.STATS
+            )
+            if aws.cache_tag_header:
+                found |= Capability.PURGE_TAG
+        if aws.image_url_style != NONE:
+            found |= Capability.IMAGES
+        return found
+
+    async def start(self) -> None:
+        """Asks nothing of AWS yet: whoever needs it first connects."""
+        await self._budget.open()
+
+    async def close(self) -> None:
+        await self._account.close()
+        await self._budget.close()
+
+    # How it is.
+
+    async def status(self) -> ProviderStatus:
+        """Who we are there, and whether bucket and distribution are what they should be; all three asked at once."""
+        began = self._clock()
+        aws = self._settings.aws
+        problems: list[StatusProblem] = []
+        identity, found, _ = await asyncio.gather(
+            _told(self._identity.call("get_caller_identity", {}), "credential", problems),
+            _told(self._distribution(), "distribution", problems),
+            _told(self._bucket(), "bucket", problems),
+        )
+        details: dict[str, str | int | float | bool | None] = {
+            "bucket": aws.bucket or None,
+            "region": aws.region,
+            "distribution": aws.distribution_id or None,
+        }
+        if identity is not None:
+            details["identity"] = str(identity.get("Arn"))
+        if found is not None:
+            self._judge(found, details, problems)
+        spent = await self._spending.spent()
+        details |= {"paths_this_month": spent, "free_paths": aws.free_paths, "most_paths": aws.most_paths}
+        if self._spending.is_high(spent):
+            text = f"{spent} invalidation paths this month, of which {aws.free_paths} are free: purge by tags or stars"
+            problems.append(StatusProblem("paths", text))
+        return ProviderStatus(
+            self.name,
+            ok=not problems,
+            checked_at=self._now(),
+            latency_s=self._clock() - began,
+            capabilities=self.capabilities,
+            account=str(identity.get("Account")) if identity is not None else None,
+            problems=tuple(problems),
+            details=details,
+        )
+
+    async def _distribution(self) -> Mapping[str, Any]:
+        identifier = self._settings.aws.distribution_id
+        if not identifier:
+            raise ConfigError("cdn.aws.distribution_id is empty: there is nothing to purge", provider=self.name)
+        answer = await self._cloudfront.call("get_distribution", {"Id": identifier}, about=f"distribution {identifier}")
+        found: Mapping[str, Any] = answer["Distribution"]
+        return found
+
+    async def _bucket(self) -> None:
+        if not self._settings.aws.bucket:
+            raise ConfigError("cdn.aws.bucket is empty: nothing can be uploaded", provider=self.name)
+        await self._store.check()
+
+    def _judge(
+        self,
+        found: Mapping[str, Any],
+        details: dict[str, str | int | float | bool | None],
+        problems: list[StatusProblem],
+    ) -> None:
+        """What a distribution says of itself."""
+        settings, aws = self._settings, self._settings.aws
+        configured: Mapping[str, Any] = found.get("DistributionConfig") or {}
+        enabled = bool(configured.get("Enabled"))
+        status = str(found.get("Status"))
+        domain = str(found.get("DomainName"))
+        details |= {
+            "domain": domain,
+            "enabled": enabled,
+            "status": status,
+            "invalidations_in_progress": found.get("InProgressInvalidationBatches"),
+        }
+        if not enabled:
+            problems.append(StatusProblem("disabled", f"the distribution {aws.distribution_id} is disabled: enable it"))
+        if status.lower() != "deployed":
+            text = f"the distribution is {status}: a change of its settings has not reached all edges yet; wait"
+            problems.append(StatusProblem("deploying", text))
+        served = {domain.lower(), *(str(one).lower() for one in (configured.get("Aliases") or {}).get("Items") or ())}
+        own = URL(settings.url).host if settings.url else None
+        if own is not None and own.lower() not in served and not any(_covers(name, own.lower()) for name in served):
+            text = f"cdn.url names {own}, which is none of the distribution's: {', '.join(sorted(served))}"
+            problems.append(StatusProblem("url", text))
+        field = (configured.get("CacheTagConfig") or {}).get("HeaderName")
+        details["cache_tag_header"] = field
+        if aws.cache_tag_header and (field or "").lower() != aws.cache_tag_header.lower():
+            reads = f"reads tags from {field}" if field else "reads no tags"
+            text = (
+                f"the distribution {reads}, and cdn.aws.cache_tag_header is {aws.cache_tag_header}: purges by tag will "
+                "find nothing; set its CacheTagConfig, or leave the option empty"
+            )
+            problems.append(StatusProblem("tags", text))
+
+    # Files.
+
+    async def upload(self, request: UploadRequest) -> StoredFile:
+        """Under a name that is made of the content, which has to be known first: see `spool`. A file that may be
+        overwritten, or comes with its hash, goes through as it comes."""
+        checked(request)
+        most = self._settings.max_upload
+        if request.size_bytes is not None and request.size_bytes > most:
+            raise TooLarge(f"the file has {request.size_bytes} bytes; at most {most} are taken (cdn.max_upload)")
+        source = request.source
+        if isinstance(source, Path | bytes) or not (request.overwrite or request.sha256_hex):
+            async with spooled(source, self._spool, most) as spool:
+                as_announced(request, spool.size, spool.sha256_hex)
+                return await self._store_spooled(request, spool)
+        stream = _Stream(source, most)
+        head = await stream.begin()
+        return await self._put(request, head, request.sha256_hex, stream.pieces(request), request.size_bytes, stream)
+
+    async def _store_spooled(self, request: UploadRequest, spool: Spool) -> StoredFile:
+        return await self._put(request, spool.head, spool.sha256_hex, spool.pieces(), spool.size, None)
+
+    async def _put(
+        self,
+        request: UploadRequest,
+        head: bytes,
+        digest: str | None,
+        pieces: AsyncIterator[bytes],
+        size: int | None,
+        stream: _Stream | None,
+    ) -> StoredFile:
+        said = request.content_type
+        verdict = kinds.judge(request.kind, names.split(request.name)[1], head, said)
+        name = names.clean(request.name, verdict.extension)
+        if request.overwrite or digest is None:
+            path = names.plain(request.kind, name)
+        else:
+            path = names.by_content(request.kind, name, digest.lower(), self._now())
+        cache_control = request.cache_control or (REVALIDATED if request.overwrite else IMMUTABLE)
+        put = await self._store.put(
+            path,
+            pieces,
+            Content(verdict.content_type, cache_control, self._metadata(request.tags)),
+            only_new=not request.overwrite,
+            size=size,
+        )
+        return StoredFile(
+            path=path,
+            url=self.public_url(path),
+            size_bytes=put.size,
+            content_type=verdict.content_type,
+            sha256_hex=(stream.sha256_hex if stream is not None and put.created else digest) or None,
+            etag=put.etag,
+            provider=self.name,
+            created=put.created,
+            stored_at=self._now() if put.created else None,
+            tags=request.tags,
+        )
+
+    def _metadata(self, tags: Sequence[str]) -> Mapping[str, str]:
+        field = self._settings.aws.cache_tag_header.lower()
+        name = field.removeprefix(METADATA) if field.startswith(METADATA) else TAGS
+        return {name: ",".join(spelled(tag, "aws") for tag in tags)} if tags else {}
+
+    async def delete(self, path: str) -> bool:
+        """True: S3 does not tell whether it was there."""
+        if not names.good(path):
+            raise Invalid(f"{path!r} is no path of a file here")
+        await self._store.delete(path)
+        return True
+
+    async def files(self, prefix: str, after: str | None, limit: int) -> FilePage:
+        page = await self._store.page(prefix, after, limit)
+        return FilePage(tuple(map(self._listed, page.items)), page.items[-1].key if page.more else None)
+
+    def _listed(self, item: Item) -> StoredFile:
+        return StoredFile(
+            path=item.key,
+            url=self.public_url(item.key),
+            size_bytes=item.size,
+            content_type=guess_type(item.key)[0] or kinds.UNKNOWN,
+            sha256_hex=None,
+            etag=item.etag,
+            provider=self.name,
+            stored_at=item.stored_at,
+        )
+
+    # Purges.
+
+    def plan_purge(self, targets: Sequence[PurgeTarget], *, soft: bool, widen: bool) -> PurgePlan:
+        aws = self._settings.aws
+        distribution = Distribution(self._hosts, bool(aws.cache_tag_header), aws.query_strings)
+        return plan_purge(targets, distribution, soft=soft, widen=widen)
+
+    async def purge(self, batch: PurgeBatch, idempotency_key: str) -> PurgeResult:
+        """One invalidation. QuotaExhausted: it would cost more paths than may be spent."""
+        identifier = self._settings.aws.distribution_id
+        if not identifier:
+            raise ConfigError("cdn.aws.distribution_id is empty: nothing can be purged", provider=self.name)
+        await self._spending.ask(len(batch.items))
+        answer = await self._cloudfront.call(
+            "create_invalidation",
+            {"DistributionId": identifier, "InvalidationBatch": invalidation(batch, idempotency_key)},
+            about=f"distribution {identifier}",
+        )
+        await self._spending.pay(len(batch.items))
+        made: Mapping[str, Any] = answer["Invalidation"]
+        return PurgeResult(state(str(made.get("Status"))), str(made["Id"]))
+
+    async def purge_state(self, provider_id: str) -> PurgeState:
+        answer = await self._cloudfront.call(
+            "get_invalidation",
+            {"DistributionId": self._settings.aws.distribution_id, "Id": provider_id},
+            about=f"invalidation {provider_id}",
+        )
+        return state(str(answer["Invalidation"].get("Status")))
+
+    def limits(self) -> Mapping[str, LimitState]:
+        return LIMITS
+
+    # Figures and pictures.
+
+    async def stats(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats:
+        return await self._statistics.stats(from_, to, interval_s, self._now())
+
+    def image_url(self, source: str, options: ImageOptions) -> OptimizedImage:
+        images = self._settings.images
+        quality = images.quality if images is not None else None
+        return image_url(self._settings.aws.image_url_style, self._settings.url, source, options, quality)
+
+    def public_url(self, path: str) -> str:
+        """Where the distribution has it. The bucket's prefix is a part of it, unless it is the origin's own path."""
+        return f"{self._settings.url}/{self._settings.aws.prefix}{path}"
+
+
+class _Stream:
+    """A source that goes through as it comes, looked at on its way."""
+
+    def __init__(self, source: AsyncIterator[bytes], most: int) -> None:
+        self._source = source
+        self._most = most
+        self._digest = sha256()
+        self._size = 0
+        self._held: list[bytes] = []
+
+    @property
+    def sha256_hex(self) -> str:
+        return self._digest.hexdigest()
+
+    async def begin(self) -> bytes:
+        """The first bytes, enough to tell what the file is."""
+        size = 0
+        while size < kinds.HEAD:
+            piece = await anext(self._source, None)
+            if piece is None:
+                break
+            self._held.append(piece)
+            size += len(piece)
+        return b"".join(self._held)[: kinds.HEAD]
+
+    async def pieces(self, request: UploadRequest) -> AsyncGenerator[bytes]:
+        """All of it. Before its end, so that nothing is stored: TooLarge, and Invalid where it is not as announced."""
+        held, self._held = self._held, []
+        for piece in held:
+            self._count(piece)
+            yield piece
+        async for piece in self._source:
+            self._count(piece)
+            yield piece
+        as_announced(request, self._size, self.sha256_hex)
+
+    def _count(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > self._most:
+            raise TooLarge(f"the file has more than {self._most} bytes (cdn.max_upload)")
+        self._digest.update(piece)
+
+
+async def _told(asked: Coroutine[Any, Any, Value], code: str, problems: list[StatusProblem]) -> Value | None:
+    try:
+        return await asked
+    except CdnError as error:
+        problems.append(StatusProblem(code, str(error)))
+        return None
+
+
+def _covers(alias: str, host: str) -> bool:
+    return alias.startswith("*.") and host.partition(".")[2] == alias[2:]
