@@ -71,7 +71,7 @@ class Files:
             try:
                 return await self._answer(request, opened)
             finally:
-                opened.close()
+                self._store.release(opened)
         except ConnectionError:
             raise
         except OSError as error:  # of the disk: no descriptors, no rights, a fault

@@ -7,14 +7,19 @@ ETag, and an index that is lost can be made anew with nothing missing.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
+from balancer.cdn.local import kinds
+
 _ATTRIBUTE: Final = "user.balancer.file"
-MOST: Final = 3072
+MOST: Final = 3800
 """Bytes of it: ext4 has room for 4 KiB of all attributes of a file."""
+_LINE: Final = re.compile(r"[^\x00-\x1f\x7f]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,15 @@ def attached(fd: int, about: os.stat_result) -> Facts | None:
         size, modified, fields = orjson.loads(os.getxattr(fd, _ATTRIBUTE))
         if (size, modified) != (about.st_size, about.st_mtime_ns):
             return None
+        if not _sound(fields):
+            return None
         return Facts(**{**fields, "tags": tuple(fields["tags"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _sound(fields: Mapping[str, Any]) -> bool:
+    """Whether it may be sent: who can write to the folder, or unpack an archive there, could have written it, too."""
+    tags, content_type = fields["tags"], fields["content_type"]
+    lines = (content_type, fields["sha256_hex"], fields["cache_control"], fields["name"], *tags)
+    return all(isinstance(line, str) and _LINE.fullmatch(line) for line in lines) and kinds.sent(content_type)

@@ -91,7 +91,8 @@ class Ledger:
             except BaseException:
                 self._counts.give_back(own, by_file)
                 raise
-            self._before = front
+            if front is not None:
+                self._before = front
 
     async def stats(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats:
         """By whole hours: the period is widened to them. Unavailable: there is no index at the moment."""

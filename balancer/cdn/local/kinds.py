@@ -261,6 +261,11 @@ def extension_type(extension: str) -> str | None:
     return known.mime if known is not None else None
 
 
+def sent(content_type: str) -> bool:
+    """Whether it is a type that files are ever sent with."""
+    return content_type == UNKNOWN or content_type in _BY_MIME
+
+
 def inline(content_type: str) -> bool:
     """Whether browsers may show it in place. All else is saved: a page among the files would be one of the site's."""
     return content_type in _INLINE or content_type.startswith(("image/", "video/", "audio/", "font/"))

@@ -71,6 +71,8 @@ class Store:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="cdn-files")
         self._changing = asyncio.Lock()
         self._there = 0  # bytes of files, as last heard
+        self._uploads = 0
+        self._closing = False
         self._coming = 0  # bytes of uploads that have no name yet
         self._filling: asyncio.Task[None] | None = None
 
@@ -84,14 +86,24 @@ class Store:
         self._refill()
 
     async def close(self) -> None:
+        """Uploads go on to their end, and reading, too: the threads go with the last one who needs them."""
         if self._filling is not None:
             self._filling.cancel()
             await asyncio.wait([self._filling])
-        await self._indexed(self.index.close)  # the threads go with the last one who still reads a file
+        self._closing = True
+        await self._close_index()
 
     async def upload(self, request: UploadRequest) -> tuple[Row, bool]:
         """What is stored, and whether it is new. Nobody sees any of it before all of it is on the disk."""
         checked(request)
+        self._uploads += 1
+        try:
+            return await self._upload(request)
+        finally:
+            self._uploads -= 1
+            await self._close_index()
+
+    async def _upload(self, request: UploadRequest) -> tuple[Row, bool]:
         self._within(request.size_bytes or 0)
         await self._used()
         self._fits(request.size_bytes or 0)
@@ -143,10 +155,21 @@ class Store:
         """Do something with a file that is open, in a thread."""
         return await self._in_thread(work, *args, **kwargs)
 
+    def release(self, opened: Opened) -> None:
+        """Close it, in a thread where that may take long: what is deleted meanwhile is freed only then."""
+        if opened.size > PIECE:
+            self._threads.submit(opened.close)
+        else:
+            opened.close()
+
     async def filled(self) -> None:
         """Return once the index has been compared with the folder."""
         if self._filling is not None:
             await asyncio.wait([self._filling])
+
+    async def _close_index(self) -> None:
+        if self._closing and not self._uploads:
+            await self._indexed(self.index.close)
 
     async def _taken(self, request: UploadRequest, draft: Draft) -> tuple[Row, bool]:
         head = bytearray()

@@ -188,6 +188,22 @@ async def test_requests_that_the_cache_answered_are_counted_in_front(tmp_path: P
     await provider.close()
 
 
+async def test_a_route_that_goes_and_comes_again_is_not_counted_twice(tmp_path: Path, clock: Clock) -> None:
+    provider = LocalProvider(store_in(tmp_path), Counts(), "/cdn/", now=clock)
+    front: Front | None = Front(0, 0, 0, 0)
+    provider.ledger.front = lambda: front
+    await provider.start()
+    front = Front(10, 5, 0, 0)
+    await provider.ledger.write()
+    front = None
+    provider.counts.answered(200, 1, None)
+    await provider.ledger.write()
+    front = Front(12, 6, 0, 0)
+    stats = await provider.stats(AT - HOUR, AT, 3600)
+    assert stats.requests == 10 + 1 + 2
+    await provider.close()
+
+
 async def test_counts_outlive_the_provider_and_are_written_once(tmp_path: Path, clock: Clock) -> None:
     first = LocalProvider(store_in(tmp_path), Counts(), "/cdn/", now=clock)
     await first.start()

@@ -13,7 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from balancer.cdn.errors import CdnError, Full, Invalid, TooLarge, Unavailable
 from balancer.cdn.local.facts import attached
@@ -158,6 +161,119 @@ async def test_facts_are_kept_with_the_file(store: Store) -> None:
         assert attached(fd, os.fstat(fd)) is None
     finally:
         os.close(fd)
+
+
+async def test_where_a_disk_keeps_no_attributes_the_index_knows(store: Store) -> None:
+    row, _ = await store.upload(request(tags=("a",), cache_control="max-age=60"))
+    os.removexattr(store.folder.files / row.path, "user.balancer.file")
+    opened = await store.open(row.path)
+    assert opened is not None
+    assert opened.facts is None
+    assert await store.known(opened) == row.facts
+    opened.close()
+    with (store.folder.files / row.path).open("ab") as file:
+        file.write(b"more")
+    opened = await store.open(row.path)
+    assert opened is not None
+    assert await store.known(opened) is None
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"content_type": "text/html"},
+        {"content_type": "image/png\r\nSet-Cookie: a=b"},
+        {"cache_control": "max-age=1\r\nSet-Cookie: a=b"},
+        {"tags": ["a\r\nSet-Cookie: a=b"]},
+        {"tags": None},
+        {"more": 1},
+    ],
+)
+async def test_an_attribute_that_somebody_made_up_is_not_believed(store: Store, change: dict[str, Any]) -> None:
+    row, _ = await store.upload(request())
+    file = store.folder.files / row.path
+    size, modified, fields = orjson.loads(os.getxattr(file, "user.balancer.file"))
+    os.setxattr(file, "user.balancer.file", orjson.dumps([size, modified, {**fields, **change}]))
+    opened = await store.open(row.path)
+    assert opened is not None
+    assert opened.facts is None
+    opened.close()
+
+
+async def test_an_upload_that_outlives_its_store_is_in_the_index(store: Store) -> None:
+    """The settings have changed meanwhile, and another store is there for the same folder."""
+    go = asyncio.Event()
+
+    async def waiting() -> AsyncIterator[bytes]:
+        yield b"a"
+        await go.wait()
+
+    slow = asyncio.create_task(store.upload(request(waiting())))
+    await asyncio.sleep(0)
+    await store.close()
+    later = Store(store.directory, store.limits, lambda: NOW)
+    await later.start()
+    await later.filled()
+    go.set()
+    row, _ = await slow
+    assert await later.page("", "", 10) == [row]
+    await later.close()
+
+
+_TEXTS = st.sampled_from([b"a", b"b" * 5000, b""])
+_NAMES = st.sampled_from(["x.txt", "y.txt"])
+_STEPS = st.one_of(
+    st.tuples(st.just("upload"), _NAMES, _TEXTS),
+    st.tuples(st.just("overwrite"), _NAMES, _TEXTS),
+    st.tuples(st.just("delete"), _NAMES, _TEXTS),
+    st.tuples(st.just("restart"), _NAMES, _TEXTS),
+    st.tuples(st.just("lose the index"), _NAMES, _TEXTS),
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=25)
+@given(steps=st.lists(_STEPS, max_size=12))
+def test_after_any_steps_folder_index_and_sums_agree(tmp_path_factory: pytest.TempPathFactory, steps: Any) -> None:
+    asyncio.run(_walked(tmp_path_factory.mktemp("store"), steps))
+
+
+async def _walked(folder: Path, steps: list[tuple[str, str, bytes]]) -> None:
+    expected: dict[str, bytes] = {}
+    by_content: dict[tuple[str, bytes], str] = {}
+    store = store_in(folder)
+    await store.start()
+    for step, name, text in steps:
+        if step == "upload":
+            row, created = await store.upload(request(text, name, "other"))
+            assert created == (row.path not in expected)
+            by_content[name, text] = row.path
+            expected[row.path] = text
+        elif step == "overwrite":
+            row, created = await store.upload(request(text, name, "other", overwrite=True))
+            assert created == (expected.get(row.path) != text)
+            expected[row.path] = text
+        elif step == "delete":
+            for path in (f"other/{name}", by_content.get((name, text), "other/none.txt")):
+                assert await store.delete(path) == (expected.pop(path, None) is not None)
+        else:
+            await store.close()
+            if step == "lose the index":
+                for file in store.directory.glob("index.sqlite3*"):
+                    file.unlink()
+            store = store_in(folder)
+            await store.start()
+            await store.filled()
+    assert paths_in(store) == sorted(expected)
+    assert {row.path: row.size for row in await store.page("", "", 100)} == {
+        path: len(text) for path, text in expected.items()
+    }
+    assert await store.totals() == (len(expected), sum(map(len, expected.values())))
+    for path, text in expected.items():
+        assert await content_of(store, path) == text
+    assert incoming(store) == []
+    await store.close()
 
 
 # What is not.
