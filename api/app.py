@@ -11,7 +11,8 @@ import balancer
 from api.audit import Audit
 from api.body import not_yet
 from api.cache import Cache
-from api.cdn import CdnFiles
+from api.cdn import Cdn
+from api.cdn_files import CdnFiles
 from api.configuration import Configuration
 from api.door import DOOR, PATIENCE, Door, Patience
 from api.gate import FIELDS, REQUEST_ID, Gate
@@ -77,6 +78,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
         *Monitoring(services).operations(),
         *Infrastructure(services).operations(),
         *Cache(services).operations(),
+        *Cdn(services).operations(),
         *CdnFiles(services).operations(),
         *Limits(services).operations(),
         *Servers(services).operations(),

@@ -1,47 +1,33 @@
-"""/api/infrastructure/cdn: how the CDN is, and the files that it has."""
+"""/api/infrastructure/cdn: how the CDN is, what goes through it, and pictures in other sizes."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
-from api.body import Stream
 from api.cdn_errors import CDN, cdn_problems
 from api.cdn_models import (
     CdnLimit,
     CdnPictures,
     CdnProblem,
     CdnStatus,
-    DeletedAnswer,
-    FileAnswer,
-    FilesAnswer,
-    FilesQuery,
-    UploadAnswer,
-    UploadQuery,
+    PictureAnswer,
+    PictureRequest,
+    Rendered,
+    TrafficAnswer,
+    TrafficPoint,
+    TrafficQuery,
 )
-from api.operation import Call, Operation, Reply
+from api.operation import Call, Operation
+from api.periods import period
 from api.services import Services
-from api.uploads import FIELDS, FILE, FORM, sent
 from balancer.cdn.errors import CdnError
-from balancer.cdn.types import StoredFile
+from balancer.cdn.types import RenderedImage
 from config.cdn import Cdn as CdnSettings
-from config.schema import Config
 
 CDN_PATH = "/api/infrastructure/cdn"
-NONE_MAX = 100 * 1024 * 1024
-"""Bytes of a file while there is no CDN, so that who uploads is told of that and not of the size."""
-_FORM_SCHEMA = {
-    "type": "object",
-    "required": [FILE],
-    "additionalProperties": False,
-    "description": "The file comes last.",
-    "properties": {
-        **{name: {"type": "string"} for name in FIELDS},
-        FILE: {"type": "string", "format": "binary", "description": "The file, with its filename."},
-    },
-}
 
 
-class CdnFiles:
+class Cdn:
     """The CDN, whoever it is."""
 
     def __init__(self, services: Services) -> None:
@@ -49,34 +35,16 @@ class CdnFiles:
         self._cdn = services.cdn
 
     def operations(self) -> tuple[Operation, ...]:
-        files = CDN_PATH + "/files"
         return (
             Operation("GET", CDN_PATH + "/status", "viewer", self.cdn_status, {200: "The CDN at this moment."}),
-            Operation("GET", files, "viewer", self.list_files, {200: "A page of them."}, CDN),
+            Operation("GET", CDN_PATH + "/stats", "viewer", self.cdn_stats, {200: "The figures."}, CDN),
             Operation(
                 "POST",
-                files,
+                CDN_PATH + "/optimize-image",
                 "operator",
-                self.upload_file,
-                {200: "The same content was there already.", 201: "It is stored."},
-                {
-                    **CDN,
-                    413: "The file is larger than `cdn.max_upload`.",
-                    422: "A field is not as expected, or the bytes are not what they are said to be; nothing is kept.",
-                    507: "There is no room for it, or the change could not be noted in the audit trail.",
-                },
-                body_types=(FORM, "*/*"),
-                body_schemas={FORM: _FORM_SCHEMA},
-                limit=_largest,
-            ),
-            Operation(
-                "DELETE",
-                files + "/{path}",
-                "operator",
-                self.delete_file,
-                {200: "It is not there any more."},
-                {**CDN, 404: "That is no path of a file."},
-                tail=True,
+                self.optimize_image,
+                {200: "Where the picture is."},
+                {**CDN, 404: "There is no such file."},
             ),
         )
 
@@ -112,45 +80,42 @@ class CdnFiles:
             details=dict(found.details) if found is not None else {},
         )
 
-    async def list_files(self, call: Call, query: FilesQuery) -> FilesAnswer:
-        """The files that the CDN has, by their paths."""
+    async def cdn_stats(self, call: Call, query: TrafficQuery) -> TrafficAnswer:
+        """Traffic through the CDN in a period, as its provider counts it."""
+        begin, end, interval = period(query.from_, query.to, query.interval, self._services.wall())
         with cdn_problems():
-            page = await self._cdn.files(query.prefix, query.after, query.limit)
-        return FilesAnswer(items=[FileAnswer.model_validate(_file(file)) for file in page.files], next=page.next)
+            found = await self._cdn.get_stats(begin, end, interval)
+            provider = self._cdn.provider.name
+        return TrafficAnswer(
+            provider=provider,
+            from_=found.from_,
+            to=found.to,
+            interval=found.interval_s,
+            requests=found.requests,
+            bytes_out=found.bytes_out,
+            bytes_origin=found.bytes_origin,
+            hits=found.hits,
+            hit_ratio=found.hit_ratio,
+            status_4xx=found.status_4xx,
+            status_5xx=found.status_5xx,
+            sampled=found.sampled,
+            missing=dict(found.missing),
+            series=[TrafficPoint(**asdict(point)) for point in found.series],
+        )
 
-    async def upload_file(self, call: Call, query: UploadQuery, body: Stream) -> Reply[UploadAnswer]:
-        """Store a file, sent as the `file` of a form or as the body itself.
-
-        It is read as it comes, whatever its size; when it breaks off or is not what it is said to be, nothing is kept.
-        """
-        with cdn_problems(body):
-            file = await sent(body, query)
-            stored = await self._cdn.upload_file(
-                file.pieces,
-                file.name,
-                file.kind,
-                content_type=file.content_type,
-                tags=file.tags,
-                overwrite=file.overwrite,
-                size_bytes=file.size,
-                sha256_hex=file.sha256,
-            )
-        call.note("cdn.files", None if stored.created else stored.path, stored.path)
-        answer = UploadAnswer.model_validate({**_file(stored), "created": stored.created})
-        return Reply(answer, 201 if stored.created else 200)
-
-    async def delete_file(self, call: Call) -> DeletedAnswer:
-        """Remove a file, and purge it everywhere. To remove what is not there does no harm."""
-        path = call.path["path"]
+    async def optimize_image(self, call: Call, body: PictureRequest) -> PictureAnswer:
+        """Where a picture is in another size or form, and with `render` what it becomes."""
+        size = (body.url, body.width, body.height, body.quality, body.format)
         with cdn_problems():
-            existed = await self._cdn.delete_file(path)
-        if existed:
-            call.note("cdn.files", path, None)
-        return DeletedAnswer(path=path, existed=existed)
-
-
-def _largest(config: Config) -> int:
-    return config.cdn.max_upload if config.cdn is not None else NONE_MAX
+            found = await self._cdn.optimize_image(*size, fit=body.fit)
+            rendered = await self._cdn.render_image(*size, fit=body.fit) if body.render else None
+        return PictureAnswer(
+            url=found.url,
+            provider=found.provider,
+            expires_at=found.expires_at,
+            notes=list(found.notes),
+            rendered=_rendered(rendered) if rendered is not None else None,
+        )
 
 
 def _pictures(settings: CdnSettings) -> CdnPictures | None:
@@ -166,16 +131,13 @@ def _pictures(settings: CdnSettings) -> CdnPictures | None:
     )
 
 
-def _file(file: StoredFile) -> dict[str, object]:
-    return {
-        "path": file.path,
-        "url": file.url,
-        "size": file.size_bytes,
-        "content_type": file.content_type,
-        "sha256": file.sha256_hex,
-        "etag": file.etag,
-        "provider": file.provider,
-        "stored_at": file.stored_at,
-        "tags": list(file.tags),
-        "hits": file.hits,
-    }
+def _rendered(made: RenderedImage) -> Rendered:
+    return Rendered(
+        format=made.format,
+        width=made.width,
+        height=made.height,
+        size=made.size_bytes,
+        source_size=made.source_bytes,
+        seconds=made.seconds,
+        cached=made.cached,
+    )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from api.operation import Model
-from balancer.cdn.types import Kind
+from balancer.cdn.purging.patterns import MOST
+from balancer.cdn.purging.ticket import SCOPES, Scope
+from balancer.cdn.types import Fit, Format, Kind
 
 MOST_FILES = 1000
 """Of one page."""
@@ -141,3 +145,239 @@ class CdnStatus(Model):
     pictures: CdnPictures | None
     details: dict[str, str | int | float | bool | None]
     """What else the provider tells."""
+
+
+# Purges.
+
+PURGE_FIELDS = ("paths", "urls", "tags", "hosts")
+"""Of an order, beside its patterns."""
+LONGEST_WAIT = 300.0
+_LONGEST = 8192
+
+Written = Annotated[list[Annotated[str, Field(min_length=1, max_length=_LONGEST)]], Field(max_length=MOST)]
+
+
+class CdnPurgeRequest(Model):
+    """What is to be purged; a bare list stands for `patterns`.
+
+    In words: "/posts/7" with all of its queries, "/posts/*" with all that is below, "https://example.com/a.png" on that
+    host only, "tag:post-42", "host:img.example.com".
+    """
+
+    patterns: Written = Field(default_factory=list)
+    """In any of these words."""
+    paths: Written = Field(default_factory=list)
+    urls: Written = Field(default_factory=list)
+    tags: Written = Field(default_factory=list)
+    """Without "tag:"."""
+    hosts: Written = Field(default_factory=list)
+    """Without "host:"."""
+    everything: bool = False
+    """All there is; nothing else ever means that."""
+    soft: bool = False
+    """Stale instead of gone, where there is such a thing."""
+    widen: bool = False
+    """What the CDN has no form for is purged there by the nearest folder."""
+    scope: Annotated[list[Scope], Field(min_length=1, max_length=2)] = Field(default_factory=lambda: list(SCOPES))
+    """own: the balancer's cache, on all of its levels and machines; cdn: what is beyond it."""
+    wait: bool = False
+    """Answer when the CDN is done, or after `timeout`."""
+    timeout: Annotated[float, Field(ge=0, le=LONGEST_WAIT)] = 30.0
+    """Seconds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        return {"patterns": given} if isinstance(given, list) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        own = handler.resolve_ref_schema(handler(core))
+        ways: list[JsonSchemaValue] = [
+            {"required": [name], "properties": {name: {"minItems": 1}}} for name in ("patterns", *PURGE_FIELDS)
+        ]
+        own["anyOf"] = [*ways, {"required": ["everything"], "properties": {"everything": {"const": True}}}]
+        listed = {**own["properties"]["patterns"], "minItems": 1}
+        listed.pop("description", None)
+        listed.pop("title", None)
+        return {"anyOf": [listed, own]}
+
+
+class TicketLevel(Model):
+    """What one level of the balancer's own cache says."""
+
+    level: str
+    """memory, redis; or pictures, for those kept on disk."""
+    ok: bool
+    """It is in force there."""
+    entries: int | None
+    """Stored answers that it met; null where that cannot be known."""
+    reason: str | None
+    """Why it is not in force there, or why there is no count."""
+
+
+class TicketRefusal(Model):
+    """A target that the CDN has no form for. The own cache has purged it all the same."""
+
+    target: str
+    reason: str
+    nearest: str | None
+    """What `widen` would purge in its place."""
+
+
+class TicketCdn(Model):
+    """What the CDN says."""
+
+    provider: str
+    batches: int
+    """Calls that it takes; targets of several tickets may share one."""
+    accepted: list[str]
+    """Targets that the provider has taken."""
+    rejected: list[TicketRefusal]
+    provider_ids: list[str]
+    attempts: int
+    """Of the call that was tried most often."""
+    next_try: datetime | None
+    error: str | None
+    """Of the last call that failed."""
+
+
+class TicketAnswer(Model):
+    """One purge, and what has become of it so far."""
+
+    ticket: str
+    state: Literal["queued", "submitted", "in_progress", "completed", "partial", "failed"]
+    """submitted: the provider has said yes, and tells no more; partial: some targets were refused."""
+    created: datetime
+    completed: datetime | None
+    targets: list[str]
+    """As they were understood; those that another one covers are left out."""
+    soft: bool
+    scope: list[Scope]
+    own: list[TicketLevel]
+    """By level of the own cache, the nearest first."""
+    cdn: TicketCdn | None
+    """null where no CDN is beyond the own cache, or in the scope."""
+    verified: bool
+    """It was seen that all of it is gone; false where somebody has merely said yes."""
+    notes: list[str]
+    """What was done otherwise than ordered."""
+    warnings: list[str]
+    author: str
+
+
+class TicketsQuery(Model):
+    """Which purges."""
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    before: Annotated[str, Field(max_length=64, pattern=r"^pg_[0-9A-Z]+$")] | None = None
+    """Only older ones than this ticket."""
+
+
+class TicketsAnswer(Model):
+    """Purges, the latest first."""
+
+    at: datetime
+    items: list[TicketAnswer]
+    next: str | None
+    """What to ask for with `before` to have older ones; null: there are none."""
+
+
+# Figures.
+
+Moment = Annotated[str, Field(min_length=1, max_length=64, examples=["24h", "2026-11-30T12:00:00Z"])]
+
+
+class TrafficQuery(Model):
+    """Which period."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: Annotated[Moment, Field(alias="from")] = "24h"
+    """Its beginning: a time (RFC 3339), or how long ago that is: 24h."""
+    to: Moment | None = None
+    """Its end, in the same forms; left out: now."""
+    interval: Annotated[str, Field(max_length=16, examples=["1h"])] = "1h"
+    """Of the series."""
+
+
+class TrafficPoint(Model):
+    """One interval; null is what the provider does not know."""
+
+    at: datetime
+    """Its beginning."""
+    requests: int | None
+    bytes_out: int | None
+    hits: int | None
+
+
+class TrafficAnswer(Model):
+    """Traffic through the CDN in a period; `missing` tells why something is null."""
+
+    provider: str
+    from_: Annotated[datetime, Field(alias="from")]
+    to: datetime
+    interval: float
+    requests: int | None
+    bytes_out: int | None
+    """To clients."""
+    bytes_origin: int | None
+    """From the balancer to the CDN."""
+    hits: int | None
+    hit_ratio: float | None
+    status_4xx: int | None
+    status_5xx: int | None
+    sampled: bool
+    """An estimate of the provider's, from a sample of its traffic."""
+    missing: dict[str, str]
+    series: list[TrafficPoint]
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+
+# Pictures.
+
+
+class PictureRequest(Model):
+    """Which picture, and how it is wanted."""
+
+    url: Annotated[str, Field(min_length=1, max_length=4096, examples=["image/2026/11/ab/abcd-cat.jpg"])]
+    """A URL, or the path of a file that the CDN has."""
+    width: Annotated[int, Field(ge=1, le=16_383)] | None = None
+    """Pixels. With one of width and height the other follows."""
+    height: Annotated[int, Field(ge=1, le=16_383)] | None = None
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    format: Format = "auto"
+    """auto: the best that the client takes."""
+    fit: Fit = "contain"
+    """contain: within the box; cover: fills it and is cropped; fill: stretched; pad: contained, with a border."""
+    render: bool = False
+    """Make it now, once, and tell what it became."""
+
+
+class Rendered(Model):
+    """What a picture became."""
+
+    format: str
+    width: int
+    height: int
+    size: int
+    """Bytes."""
+    source_size: int
+    seconds: float
+    cached: bool
+    """It had been made before."""
+
+
+class PictureAnswer(Model):
+    """Where a changed picture is."""
+
+    url: str
+    provider: str
+    """Who makes it; a provider that makes none leaves it to local, the balancer."""
+    expires_at: datetime | None
+    """Until when the URL works; null: for ever."""
+    notes: list[str]
+    """What differs from what was asked for."""
+    rendered: Rendered | None
+    """null unless that was asked for."""

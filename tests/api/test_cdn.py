@@ -16,6 +16,7 @@ import pytest
 from api.auth import Role
 from balancer.cdn import errors
 from balancer.cdn.errors import CdnError
+from balancer.cdn.types import Capability
 from config.cdn import Cdn
 from tests.api.desk import Answer, Desk
 from tests.cdn.shelf import Shelf
@@ -260,15 +261,12 @@ async def test_whoever_may_is_asked_for_the_file(desk: Desk) -> None:
     writer.close()
 
 
-async def test_an_upload_that_breaks_off_leaves_nothing_and_is_in_the_trail(desk: Desk) -> None:
+async def test_an_upload_that_breaks_off_leaves_nothing(desk: Desk) -> None:
     key = f"X-API-Key: {desk.keys.text['operator']}"
     _, writer = await raw(desk, key, "Content-Length: 5000", body=b"meow")
     await shelf(desk).begun.wait()
     writer.close()
     await shelf(desk).ended.wait()
-    await desk.ask("GET", FILES)  # what comes after it is attended to after it
-    after = next(iter(desk.services.trail.lines(None)))
-    assert (after.phase, after.operation) == ("done", "upload_file")
     assert shelf(desk).files_ == {}
 
 
@@ -394,3 +392,62 @@ async def test_each_thing_that_goes_wrong_has_its_status(
     answer = await upload(desk, "?name=a")
     assert (answer.status, answer.at("detail"), answer.at("code")) == (status, "x", error.code)
     assert answer.headers.get("Retry-After") == wait
+
+
+# Figures and pictures.
+
+
+async def test_figures_are_of_the_period_that_was_asked_for(desk: Desk) -> None:
+    answer = await desk.ask("GET", f"{CDN}/stats?from=2026-11-30T00:00:00Z&to=2026-11-30T02:00:00%2B01:00&interval=10m")
+    assert answer.status == 200
+    assert (answer.at("from"), answer.at("to"), answer.at("interval")) == (
+        "2026-11-30T00:00:00Z",
+        "2026-11-30T01:00:00Z",
+        600.0,
+    )
+    assert (answer.at("requests"), answer.at("bytes_out")) == (3, None)
+    assert answer.at("missing") == {"bytes_out": "is not counted"}
+    assert answer.at("series", 0) == {"at": "2026-11-30T00:00:00Z", "requests": 3, "bytes_out": None, "hits": 2}
+    assert "from_" not in answer.json
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer", "reason"),
+    [
+        ("?from=yesterday", "?from", "must be a time such as"),
+        ("?from=2026-13-01T00:00:00Z", "?from", "must be a time such as"),
+        ("?from=1h&to=2h", "?from", "must be before the end"),
+        ("?to=9999999d", "?to", "must be a time such as"),
+        ("?interval=1s", "?interval", "must be a duration such as 5m or 1h, at least 60s"),
+        ("?interval=soon", "?interval", "must be a duration"),
+        ("?from=90d&interval=1m", "?interval", "must be longer"),
+        ("?since=1h", "?since", "not a field"),
+    ],
+)
+async def test_a_period_must_be_one(desk: Desk, query: str, pointer: str, reason: str) -> None:
+    answer = await desk.ask("GET", f"{CDN}/stats{query}")
+    assert answer.status == 422
+    assert list(answer.faults) == [pointer]
+    assert reason in answer.faults[pointer]
+
+
+async def test_a_picture_is_where_the_provider_says(desk: Desk) -> None:
+    answer = await desk.ask("POST", f"{CDN}/optimize-image", {"url": "image/cat.jpg", "width": 320}, role="operator")
+    assert (answer.status, answer.json) == (
+        200,
+        {
+            "url": "/img/w=320/image/cat.jpg",
+            "provider": "local",
+            "expires_at": None,
+            "notes": ["a note"],
+            "rendered": None,
+        },
+    )
+    for wrong in ({"url": ""}, {"url": "a", "width": 0}, {"url": "a", "quality": 101}, {"url": "a", "format": "bmp"}):
+        assert (await desk.ask("POST", f"{CDN}/optimize-image", wrong)).status == 422
+
+
+async def test_a_provider_without_figures_says_so(desk: Desk) -> None:
+    shelf(desk).capabilities = Capability.UPLOAD
+    answer = await desk.ask("GET", f"{CDN}/stats")
+    assert (answer.status, answer.at("code")) == (501, "cdn_unsupported")

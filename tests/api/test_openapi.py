@@ -18,6 +18,7 @@ from tests.api.desk import BALANCER, SERVERS, Answer, Desk
 POOL = f"{BALANCER}/pools/{{pool}}/servers"
 PURGE = "/api/infrastructure/cache/purge"
 CDN = "/api/infrastructure/cdn"
+IMAGE = f"{CDN}/optimize-image"
 FORM = (
     b'--b\r\nContent-Disposition: form-data; name="tags"\r\n\r\na,b\r\n'
     b'--b\r\nContent-Disposition: form-data; name="file"; filename="cat.jpg"\r\n\r\nmeow\r\n--b--\r\n'
@@ -34,6 +35,8 @@ ROLES = {
     ("GET", "/api/infrastructure/cache/stats"): "viewer",
     ("POST", "/api/infrastructure/cache/purge"): "operator",
     ("GET", f"{CDN}/status"): "viewer",
+    ("GET", f"{CDN}/stats"): "viewer",
+    ("POST", IMAGE): "operator",
     ("GET", f"{CDN}/files"): "viewer",
     ("POST", f"{CDN}/files"): "operator",
     ("DELETE", f"{CDN}/files/{{path}}"): "operator",
@@ -97,6 +100,13 @@ RIGHT = [
     Case("GET", "/api/infrastructure/cache/stats", "/api/infrastructure/cache/stats?top=3"),
     Case("POST", PURGE, PURGE, b'{"urls": ["/a"], "patterns": ["/posts/*"], "tags": ["a"], "soft": true}'),
     Case("POST", PURGE, PURGE, b'{"everything": true}'),
+    Case("GET", f"{CDN}/stats", f"{CDN}/stats?from=2h&to=1h&interval=5m"),
+    Case(
+        "POST",
+        f"{CDN}/optimize-image",
+        f"{CDN}/optimize-image",
+        b'{"url": "a.jpg", "width": 3, "height": 2, "fit": "cover"}',
+    ),
     Case("GET", f"{CDN}/files", f"{CDN}/files?prefix=image/&after=a&limit=5"),
     Case("POST", f"{CDN}/files", f"{CDN}/files?kind=image", FORM, "multipart/form-data; boundary=b"),
     Case("POST", f"{CDN}/files", f"{CDN}/files?name=a.css&overwrite=true&tags=a", b"a {}", "text/css"),
