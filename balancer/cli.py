@@ -295,6 +295,63 @@ def _revoke_key(options: Namespace, console: Console) -> int:
     return revoke(console, _client(options, console), options.id, options.last)
 
 
+def _cdn_status(options: Namespace, console: Console) -> int:
+    from balancer.commands.cdn import status
+
+    return status(console, _client(options, console), options.json)
+
+
+def _cdn_upload(options: Namespace, console: Console) -> int:
+    from balancer.commands.cdn import Wanted, upload
+
+    wanted = Wanted(options.name, options.kind, options.tags, options.overwrite)
+    return upload(console, _client(options, console), options.files, wanted, options.json)
+
+
+def _cdn_ls(options: Namespace, console: Console) -> int:
+    from balancer.commands.cdn import ls
+
+    return ls(console, _client(options, console), options.prefix, options.json)
+
+
+def _cdn_rm(options: Namespace, console: Console) -> int:
+    from balancer.commands.cdn import rm
+
+    return rm(console, _client(options, console), options.paths, options.json)
+
+
+def _cdn_stats(options: Namespace, console: Console) -> int:
+    from balancer.commands.cdn import stats
+
+    client = _client(options, console)
+    return stats(console, client, options.from_, options.to, options.interval, options.json)
+
+
+def _cdn_image(options: Namespace, console: Console) -> int:
+    from balancer.commands.cdn import image_url
+
+    names = ("url", "width", "height", "quality", "format", "fit", "render")
+    return image_url(console, _client(options, console), {name: getattr(options, name) for name in names}, options.json)
+
+
+def _cdn_purge(options: Namespace, console: Console) -> int:
+    from balancer.commands.cdn import purge
+
+    names = ("patterns", "tags", "hosts", "everything", "soft", "widen", "wait")
+    wanted = {name: getattr(options, name) for name in names}
+    wanted |= {"scope": ["own"] if options.own else None, "timeout": options.timeout if options.wait else None}
+    return purge(console, _client(options, console), wanted, options.once, options.json)
+
+
+def _cdn_purges(options: Namespace, console: Console) -> int:
+    from balancer.commands.cdn import purges, ticket
+
+    client = _client(options, console)
+    if options.ticket is not None:
+        return ticket(console, client, options.ticket, options.json)
+    return purges(console, client, options.limit, options.json)
+
+
 def _healthcheck(options: Namespace, console: Console) -> int:
     from balancer.commands.healthcheck import healthcheck
 
@@ -423,6 +480,47 @@ GROUPS = (
                 "take back what the API has changed, states of servers too: the file holds again",
                 _clear,
                 (takes.clear, *takes.CLIENT),
+            ),
+        ),
+    ),
+    (
+        "cdn",
+        "files, purges, figures and pictures of the CDN",
+        (
+            Command(
+                "status",
+                "show how the CDN is, and exit with 1 if something is wrong with it",
+                _cdn_status,
+                (takes.as_json, *takes.CLIENT),
+            ),
+            Command("upload", "upload files", _cdn_upload, (takes.uploads, takes.as_json, *takes.CLIENT)),
+            Command("ls", "list files", _cdn_ls, (takes.prefix, takes.as_json, *takes.CLIENT)),
+            Command(
+                "rm",
+                "remove files, and purge them everywhere",
+                _cdn_rm,
+                (takes.cdn_paths, takes.as_json, *takes.CLIENT),
+            ),
+            Command(
+                "purge",
+                "purge the balancer's own cache, and then the CDN",
+                _cdn_purge,
+                (takes.cdn_purge, takes.as_json, *takes.CLIENT),
+            ),
+            Command(
+                "purges",
+                "show the last purges, or what has become of one",
+                _cdn_purges,
+                (takes.cdn_purges, takes.as_json, *takes.CLIENT),
+            ),
+            Command(
+                "stats", "show the traffic of a period", _cdn_stats, (takes.cdn_stats, takes.as_json, *takes.CLIENT)
+            ),
+            Command(
+                "image-url",
+                "print where a picture is in another size or form",
+                _cdn_image,
+                (takes.image, takes.as_json, *takes.CLIENT),
             ),
         ),
     ),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import socket
 import ssl
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -19,8 +20,13 @@ PATIENCE = 10.0
 """Seconds for an answer; a probe of slow servers is the longest that the balancer takes by itself."""
 CHANGE_PATIENCE = 60.0
 """Seconds for a change of the whole configuration: ports may have to be opened, and every worker has to be done."""
+FILE_PATIENCE = 300.0
+"""Seconds without any progress of a file: it is passed on to a provider before it is answered."""
 LARGEST = 64 * 2**20
 """Bytes of an answer that are read; ten thousand servers take about ten million."""
+ASKED = 1.0
+"""Seconds to wait for the word to go on with a file; whoever has never heard of asking does not say it."""
+_GO_ON = b"HTTP/1.1 100"
 _REFUSALS = frozenset((401, 403, 409, 412, 421, 428, 429))
 _MISTAKES = frozenset((400, 404, 405, 413, 415, 422))
 
@@ -33,6 +39,14 @@ class Answer(NamedTuple):
     body: bytes
     tag: str = ""
     """The ETag; empty without one."""
+
+
+class File(NamedTuple):
+    """A body that is read from a file while it is sent, and so may be larger than memory."""
+
+    pieces: Iterable[bytes]
+    size: int
+    content_type: str
 
 
 class Content(NamedTuple):
@@ -99,9 +113,22 @@ class Client:
         patience: float = PATIENCE,
         body: object = None,
         also: Collection[int] = (),
+        key: str | None = None,
     ) -> Part:
-        """`also` are statuses that are no success, and whose answer is told all the same."""
-        return self._document(self.ask("POST", *path, query=query, patience=patience, body=body), also)
+        """`also` are statuses that are no success, and whose answer is told all the same.
+
+        What is asked again with the same `key` is done once.
+        """
+        answer = self.ask("POST", *path, query=query, patience=patience, body=body, key=key)
+        return self._document(answer, also)
+
+    def send(self, *path: str, query: str, file: File) -> Part:
+        """Send a file. The balancer is asked first whether it wants it."""
+        return self._document(self.ask("POST", *path, query=query, patience=FILE_PATIENCE, body=file))
+
+    def remove(self, *path: str, patience: float = PATIENCE) -> Part:
+        """Remove what is there, and what is told of it."""
+        return self._document(self.ask("DELETE", *path, patience=patience))
 
     def change(self, method: str, *path: str, tag: str, content: Content | None, query: str = "") -> Part:
         """Change what has this ETag, and nothing else."""
@@ -126,6 +153,7 @@ class Client:
         patience: float = PATIENCE,
         body: object = None,
         match: str = "",
+        key: str | None = None,
     ) -> Answer:
         """Whatever is answered. The parts of the path are joined by slashes, so each may hold any character.
 
@@ -141,17 +169,25 @@ class Client:
         headers = {"Accept": "application/json", "User-Agent": "balancer-cli"}
         if self._key is not None:
             headers["X-API-Key"] = self._key.text
-        content = None
+        content: bytes | None = None
         if match:
             headers["If-Match"] = match
-        if isinstance(body, Content):
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        if isinstance(body, File):
+            headers["Content-Type"], headers["Content-Length"] = body.content_type, str(body.size)
+            headers["Expect"] = "100-continue"
+        elif isinstance(body, Content):
             content, headers["Content-Type"] = body.body, body.content_type
         elif body is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body).encode()
         try:
-            connection.request(method, target, content, headers)
-            response = connection.getresponse()
+            if isinstance(body, File):
+                response = _sent(connection, method, target, body, headers)
+            else:
+                connection.request(method, target, content, headers)
+                response = connection.getresponse()
             kind, tag = (response.headers.get(name, "") for name in ("Content-Type", "ETag"))
             return Answer(response.status, kind, response.read(LARGEST + 1), tag)
         except TimeoutError:
@@ -237,6 +273,34 @@ class Client:
         lines = [detail, *(f"  {(fault if typed else meant)(found)}" for found in problem.items("errors"))]
         code = REFUSED if status in _REFUSALS else USAGE if status in _MISTAKES else ERROR
         return Failure(code, "\n".join(lines))
+
+
+def _sent(
+    connection: http.client.HTTPConnection, method: str, target: str, file: File, headers: Mapping[str, str]
+) -> http.client.HTTPResponse:
+    """Send a head, the file once the balancer asks for it, and take the answer.
+
+    http.client does not wait for that: it would send all of a file to whoever has refused its head.
+    """
+    connection.putrequest(method, target, skip_accept_encoding=True)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    if _wanted(connection.sock):
+        try:
+            for piece in file.pieces:
+                connection.send(piece)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has had enough, and says why
+    return connection.getresponse()
+
+
+def _wanted(connection: socket.socket) -> bool:
+    """Whether a file is to be sent, once its head is: unless there is another answer than the word to go on."""
+    readable, _, _ = select.select([connection], [], [], ASKED)
+    if not readable or isinstance(connection, ssl.SSLSocket):
+        return True  # nobody says anything, or what is said can not be read before its time
+    return connection.recv(len(_GO_ON), socket.MSG_PEEK) in (_GO_ON, b"")
 
 
 def fault(found: Part) -> str:

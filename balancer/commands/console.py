@@ -37,6 +37,16 @@ class Console:
         """A message to whoever typed the command. It may quote what came from far away."""
         print("\n".join(map(printable, text.split("\n"))), file=self._messages, flush=True)
 
+    def progress(self, text: str) -> None:
+        """A line of messages over the last one; an empty text takes that away."""
+        self._messages.write(f"\r{printable(text)}\x1b[K")
+        self._messages.flush()
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether somebody watches the messages on a terminal where a line can be written over."""
+        return self._messages.isatty() and self.environ.get("TERM", "") not in ("", "dumb")
+
     @property
     def redraws(self) -> bool:
         """Whether stdout is a terminal where the cursor can be moved."""

@@ -209,3 +209,61 @@ def api_key(own: ArgumentParser) -> None:
         default=[],
         help="whose clients may use it, such as 192.0.2.0/24; may be given more than once (default: all)",
     )
+
+
+def uploads(own: ArgumentParser) -> None:
+    own.add_argument("files", nargs="+", metavar="FILE", help="of this machine")
+    own.add_argument("--name", help="what it is called (default: as the file)")
+    own.add_argument(
+        "--kind",
+        choices=("image", "video", "audio", "document", "font", "archive", "other"),
+        help="the first part of its path (default: by its type)",
+    )
+    own.add_argument("--tag", dest="tags", metavar="TAG", action="append", default=[], help="by which it can be purged")
+    own.add_argument("--overwrite", action="store_true", help="under its plain name, over what is there")
+
+
+def prefix(own: ArgumentParser) -> None:
+    own.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="what their paths begin with")
+
+
+def cdn_paths(own: ArgumentParser) -> None:
+    own.add_argument("paths", nargs="+", metavar="PATH", help="as `balancer cdn ls` shows it")
+
+
+def cdn_purge(own: ArgumentParser) -> None:
+    about = "/posts/7, '/posts/*', https://example.com/a.png, tag:post-42, host:img.example.com"
+    own.add_argument("patterns", nargs="*", metavar="TARGET", help=about)
+    for name, to in (("tag", "tags"), ("host", "hosts")):
+        own.add_argument(f"--{name}", dest=to, metavar=name.upper(), action="append", default=[], help=f"a {name}")
+    own.add_argument("--all", dest="everything", action="store_true", help="everything there is")
+    own.add_argument("--soft", action="store_true", help="only make it stale, where there is such a thing")
+    own.add_argument("--widen", action="store_true", help="the nearest folder, for what the CDN has no form for")
+    own.add_argument("--own", action="store_true", help="only the balancer's own cache, and nothing at the CDN")
+    own.add_argument("--wait", action="store_true", help="return when the CDN is done")
+    own.add_argument(
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="how long to wait (default: %(default)g)"
+    )
+    own.add_argument("--once", metavar="TEXT", help="asked again with the same text within a day, it is done once")
+
+
+def cdn_purges(own: ArgumentParser) -> None:
+    own.add_argument("ticket", nargs="?", metavar="TICKET", help="one of them (default: the last ones)")
+    own.add_argument("--limit", type=int, default=20, metavar="N", help="how many to list (default: %(default)s)")
+
+
+def cdn_stats(own: ArgumentParser) -> None:
+    about = "a time such as 2026-11-30T12:00:00Z, or how long ago"
+    own.add_argument("--from", dest="from_", default="24h", metavar="TIME", help=f"{about} (default: %(default)s)")
+    own.add_argument("--to", metavar="TIME", help="the same (default: now)")
+    own.add_argument("--interval", default="1h", metavar="DURATION", help="of the series (default: %(default)s)")
+
+
+def image(own: ArgumentParser) -> None:
+    own.add_argument("url", metavar="SOURCE", help="a URL, or the path of a file as `balancer cdn ls` shows it")
+    own.add_argument("--width", type=int, metavar="PIXELS")
+    own.add_argument("--height", type=int, metavar="PIXELS")
+    own.add_argument("--quality", type=int, metavar="1-100")
+    own.add_argument("--format", choices=("auto", "avif", "webp", "jpeg", "png"), help="(default: what clients take)")
+    own.add_argument("--fit", choices=("contain", "cover", "fill", "pad"), help="(default: contain)")
+    own.add_argument("--render", action="store_true", help="make it now, and say what it became")

@@ -39,6 +39,8 @@ class StandIn:
         self.replies = dict(replies)
         self.asked: list[Asked] = []
         self.url = ""
+        self.refusal: Reply | None = None
+        """In the place of the word to go on with a body."""
 
     def reply(self, asked: Asked) -> Reply:
         self.asked.append(asked)
@@ -62,15 +64,27 @@ def stand_in(replies: Mapping[str, Reply | Callable[[], Reply]], socket: Path | 
     found = StandIn(replies)
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # so that it asks for what comes with `Expect`
+
+        def handle_expect_100(self) -> bool:
+            if found.refusal is None:
+                return super().handle_expect_100()
+            found.asked.append(Asked(self.command, self.path, dict(self.headers)))
+            self.tell(found.refusal)
+            return False
+
         def answer(self) -> None:
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            reply = found.reply(Asked(self.command, self.path, dict(self.headers), sent))
+            self.tell(found.reply(Asked(self.command, self.path, dict(self.headers), sent)))
+
+        def tell(self, reply: Reply) -> None:
             body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.kind)
             for name, value in reply.fields:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
+            self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)
 

@@ -1,0 +1,317 @@
+"""`balancer cdn`: files, purges, figures and pictures of the CDN."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+from balancer.commands import figures
+from balancer.commands.client import PATIENCE, Client, File
+from balancer.commands.console import Console, counted, printable
+from balancer.commands.document import Part
+from balancer.commands.outcome import ERROR, OK, USAGE, Failure
+from balancer.commands.progress import pieces
+from balancer.commands.table import Column, Line, Span, rendered, table
+
+CDN = ("api", "infrastructure", "cdn")
+PAGE = 1000
+"""Files that are asked for at a time."""
+FILES = (Column("path"), Column("size", right=True), Column("type"), Column("hits", right=True), Column("tags"))
+PURGES = (Column("ticket"), Column("state"), Column("age", right=True), Column("targets"))
+SERIES = (Column("from"), Column("requests", right=True), Column("sent", right=True), Column("hits", right=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is said of files that are uploaded."""
+
+    name: str | None
+    kind: str | None
+    tags: Sequence[str]
+    overwrite: bool
+
+
+def status(console: Console, client: Client, as_json: bool) -> int:
+    """How the CDN is; exit code 1 when something is wrong with it."""
+    found = client.get(*CDN, "status")
+    if as_json:
+        console.out(json.dumps(found.fields, indent=2))
+    else:
+        _print(console, _status(found))
+    return OK if found.flag("ok") else ERROR
+
+
+def _status(found: Part) -> Iterator[Line]:
+    if not found.flag("enabled"):
+        yield [Span("there is no CDN: `cdn: true` in balancer.yaml makes the balancer itself one, or CDN_PROVIDER")]
+        return
+    ok = found.flag("ok")
+    account = found.text("account")
+    yield [
+        Span(found.text("provider") or "?", "bold"),
+        Span("   "),
+        Span("ok" if ok else "not ok", "green" if ok else "red"),
+        Span(f"   {account}" if account else ""),
+        Span(f"   {found.text('url')}" if found.text("url") else ""),
+    ]
+    for problem in found.items("problems"):
+        yield [Span(f"{problem.text('code')}: ", "red"), Span(problem.text("message") or "no reason is told")]
+    yield [Span(f"can do      {', '.join(_texts(found, 'capabilities')) or 'nothing'}")]
+    hosts = _texts(found, "hosts")
+    if hosts:
+        yield [Span(f"hosts       {', '.join(hosts)}")]
+    yield [Span(f"uploads     up to {figures.size(found.number('max_upload'))}")]
+    pictures = found.part("pictures")
+    if pictures.fields:
+        signed = "signed" if pictures.flag("signed") else "not signed"
+        yield [Span(f"pictures    {pictures.text('path')}   {signed}")]
+    purges = found.part("purges")
+    if purges.fields:
+        yield [Span(f"purges      {purges.text('breaker') or '?'}   {purges.count('waiting')} waiting")]
+    for kind, limit in found.parts("limits").items():
+        left, most = figures.count(limit.number("left")), figures.count(limit.number("capacity"))
+        blocked = limit.number("blocked")
+        yield [Span(f"limit       {kind}: {left} of {most} left{f', none for {blocked:.0f} s' if blocked else ''}")]
+    for name, value in found.part("details").fields.items():
+        yield [Span(f"{printable(name):11} {printable(str(value))}")]
+
+
+def upload(console: Console, client: Client, files: Sequence[str], wanted: Wanted, as_json: bool) -> int:
+    """Upload files one after the other, and tell where each of them is."""
+    if wanted.name is not None and len(files) > 1:
+        raise Failure(USAGE, "--name is for one file; several keep their own names")
+    told = []
+    for file in files:
+        stored = _upload(console, client, Path(file), wanted)
+        if as_json:
+            told.append(stored.fields)
+        else:
+            there = "" if stored.flag("created") else "   (it was there already)"
+            console.out(f"{stored.text('path')}   {stored.text('url')}{there}")
+    if as_json:
+        console.out(json.dumps(told, indent=2))
+    return OK
+
+
+def _upload(console: Console, client: Client, path: Path, wanted: Wanted) -> Part:
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            name = wanted.name or path.name
+            said = {"name": name, "kind": wanted.kind, "tags": ",".join(wanted.tags)}
+            query = {key: value for key, value in said.items() if value} | (
+                {"overwrite": "true"} if wanted.overwrite else {}
+            )
+            content_type = mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
+            body = File(pieces(file, size, path.name, console), size, content_type)
+            return client.send(*CDN, "files", query=urlencode(query), file=body)
+    except FileNotFoundError:
+        raise Failure(USAGE, f"there is no file {path}") from None
+    except IsADirectoryError:
+        raise Failure(USAGE, f"{path} is a folder: name the files in it, such as {path}/*") from None
+    except OSError as error:
+        raise Failure(USAGE, f"{path} can not be read: {error.strerror or error}") from None
+
+
+def ls(console: Console, client: Client, prefix: str, as_json: bool) -> int:
+    """List the files whose paths begin with `prefix`."""
+    found: list[Part] = []
+    after: str | None = None
+    while True:
+        query = {"prefix": prefix, "limit": str(PAGE), **({"after": after} if after is not None else {})}
+        page = client.get(*CDN, "files", query=urlencode(query))
+        found += page.items("items")
+        next_ = page.fields.get("next")
+        if not isinstance(next_, str):
+            break
+        after = next_
+    if as_json:
+        console.out(json.dumps([file.fields for file in found], indent=2))
+    elif not found:
+        console.say("There is no file." if not prefix else f"There is no file that begins with {prefix}.")
+    else:
+        _print(console, table(FILES, [_file(file) for file in found], _width(console)))
+    return OK
+
+
+def _file(file: Part) -> list[Span]:
+    return [
+        Span(file.text("path") or ""),
+        Span(figures.size(file.number("size"))),
+        Span(file.text("content_type") or ""),
+        Span(figures.count(file.number("hits"))),
+        Span(",".join(_texts(file, "tags"))),
+    ]
+
+
+def rm(console: Console, client: Client, paths: Sequence[str], as_json: bool) -> int:
+    """Remove files; exit code 1 when one of them was not there."""
+    told, missing = [], []
+    for path in paths:
+        pieces_ = path.strip("/").split("/")
+        answer = client.remove(*CDN, "files", *pieces_)
+        told.append(answer.fields)
+        if not answer.flag("existed"):
+            missing.append(path)
+        elif not as_json:
+            ticket = answer.part("ticket").text("ticket")
+            console.out(f"{path} is removed{f'; {ticket} purges it' if ticket else ''}")
+    if as_json:
+        console.out(json.dumps(told, indent=2))
+    if missing:
+        raise Failure(ERROR, f"{', '.join(missing)}: not there")
+    return OK
+
+
+def purge(console: Console, client: Client, wanted: Mapping[str, object], key: str | None, as_json: bool) -> int:
+    """Purge the own cache and then the CDN; exit code 1 when that has failed, or something of it was refused."""
+    body = {name: value for name, value in wanted.items() if value}
+    if not body.keys() & {"patterns", "tags", "hosts", "everything"}:
+        raise Failure(USAGE, "nothing to purge: expected /posts/7, '/posts/*', a URL, --tag, --host, or --all")
+    timeout = wanted.get("timeout")
+    patience = PATIENCE + (float(timeout) if isinstance(timeout, (int, float)) and wanted.get("wait") else 0)
+    found = client.post(*CDN, "purge", body=body, patience=patience, also=(502,), key=key)
+    return _told(console, found, as_json)
+
+
+def ticket(console: Console, client: Client, id_: str, as_json: bool) -> int:
+    """What has become of one purge."""
+    return _told(console, client.get(*CDN, "purges", id_), as_json)
+
+
+def _told(console: Console, found: Part, as_json: bool) -> int:
+    if as_json:
+        console.out(json.dumps(found.fields, indent=2))
+    else:
+        _print(console, _ticket(found))
+    rejected = found.part("cdn").items("rejected")
+    own = [level for level in found.items("own") if not level.flag("ok")]
+    return ERROR if found.text("state") == "failed" or rejected or own else OK
+
+
+def _ticket(found: Part) -> Iterator[Line]:
+    state = found.text("state") or "?"
+    colour = {"completed": "green", "submitted": "green", "failed": "red", "partial": "yellow"}.get(state)
+    seen = "   seen to be gone" if found.flag("verified") else ""
+    yield [Span(found.text("ticket") or "?", "bold"), Span("   "), Span(state, colour), Span(seen)]
+    yield [Span(f"targets     {'   '.join(_texts(found, 'targets'))}")]
+    for level in found.items("own"):
+        entries = level.number("entries")
+        count = counted(int(entries), "answer") if entries is not None else "taken"
+        told = count if level.flag("ok") else f"has not taken it: {level.text('reason') or 'no reason is told'}"
+        yield [Span(f"{level.text('level') or '?':11} "), Span(told, None if level.flag("ok") else "red")]
+    cdn = found.part("cdn")
+    if cdn.fields:
+        taken = len(_texts(cdn, "accepted"))
+        yield [Span(f"{cdn.text('provider') or '?':11} {taken} taken in {counted(cdn.count('batches'), 'call')}")]
+        for refused in cdn.items("rejected"):
+            nearest = refused.text("nearest")
+            with_ = f"; --widen would purge {nearest}" if nearest else ""
+            yield [Span("refused     ", "red"), Span(f"{refused.text('target')}: {refused.text('reason')}{with_}")]
+        if cdn.text("error"):
+            again = f" (again at {cdn.text('next_try')})" if cdn.text("next_try") else ""
+            yield [Span("error       ", "red"), Span(f"{cdn.text('error')}{again}")]
+    for name in ("notes", "warnings"):
+        for text in _texts(found, name):
+            yield [Span(f"{name[:-1]:11} {text}")]
+
+
+def purges(console: Console, client: Client, limit: int, as_json: bool) -> int:
+    """The last purges, the latest first."""
+    found = client.get(*CDN, "purges", query=f"limit={limit}")
+    if as_json:
+        console.out(json.dumps(found.fields, indent=2))
+        return OK
+    items = found.items("items")
+    if not items:
+        console.say("Nothing has been purged.")
+        return OK
+    now = figures.moment(found.text("at"))
+    rows = [
+        [
+            Span(item.text("ticket") or ""),
+            Span(item.text("state") or ""),
+            Span(figures.age(figures.since(figures.moment(item.text("created")), now))),
+            Span(" ".join(_texts(item, "targets"))),
+        ]
+        for item in items
+    ]
+    _print(console, table(PURGES, rows, _width(console)))
+    return OK
+
+
+def stats(console: Console, client: Client, from_: str, to: str | None, interval: str, as_json: bool) -> int:
+    """Traffic of a period."""
+    query = {"from": from_, "interval": interval, **({"to": to} if to is not None else {})}
+    found = client.get(*CDN, "stats", query=urlencode(query))
+    if as_json:
+        console.out(json.dumps(found.fields, indent=2))
+        return OK
+    _print(console, _stats(found, _width(console)))
+    return OK
+
+
+def _stats(found: Part, width: int | None) -> Iterator[Line]:
+    yield [Span(found.text("provider") or "?", "bold"), Span(f"   {found.text('from')} to {found.text('to')}")]
+    yield [
+        Span(f"requests    {figures.count(found.number('requests'))}"),
+        Span(f"   {figures.count(found.number('hits'))} hits"),
+        Span(f"   {figures.share(found.number('hit_ratio'))}"),
+        Span(f"   4xx {figures.count(found.number('status_4xx'))}   5xx {figures.count(found.number('status_5xx'))}"),
+        Span("   (an estimate)" if found.flag("sampled") else ""),
+    ]
+    sent, origin = figures.size(found.number("bytes_out")), figures.size(found.number("bytes_origin"))
+    yield [Span(f"sent        {sent}   from the balancer {origin}")]
+    for name, why in found.part("missing").fields.items():
+        yield [Span(f"not known   {printable(name)}: {printable(str(why))}")]
+    rows = [
+        [
+            Span(point.text("at") or ""),
+            Span(figures.count(point.number("requests"))),
+            Span(figures.size(point.number("bytes_out"))),
+            Span(figures.count(point.number("hits"))),
+        ]
+        for point in found.items("series")
+    ]
+    if rows:
+        yield []
+        yield from table(SERIES, rows, width)
+
+
+def image_url(console: Console, client: Client, wanted: Mapping[str, object], as_json: bool) -> int:
+    """Where a picture is in another size or form."""
+    body = {name: value for name, value in wanted.items() if value not in (None, False)}
+    found = client.post(*CDN, "optimize-image", body=body, patience=PATIENCE * 3)
+    if as_json:
+        console.out(json.dumps(found.fields, indent=2))
+        return OK
+    console.out(found.text("url") or "")
+    for note in _texts(found, "notes"):
+        console.say(f"Note: {note}.")
+    made = found.part("rendered")
+    if made.fields:
+        console.say(
+            f"{made.text('format')}, {made.count('width')} by {made.count('height')} pixels, "
+            f"{figures.size(made.number('size'))} of {figures.size(made.number('source_size'))}, "
+            f"in {figures.latency(made.number('seconds'))}{', made before' if made.flag('cached') else ''}."
+        )
+    return OK
+
+
+def _texts(found: Part, name: str) -> list[str]:
+    values = found.fields.get(name)
+    return [printable(value) for value in values if isinstance(value, str)] if isinstance(values, list) else []
+
+
+def _width(console: Console) -> int | None:
+    return console.size[0] if console.size is not None else None
+
+
+def _print(console: Console, lines: Iterable[Line]) -> None:
+    width = _width(console)
+    console.out("\n".join(rendered(line, width, console.colours) for line in lines))
