@@ -32,10 +32,11 @@ from balancer.cdn.local import names
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
 from balancer.cdn.provider import CdnProvider
-from balancer.cdn.purging.desk import DeskState, Pace
+from balancer.cdn.purging.desk import DeskState
 from balancer.cdn.purging.journal import Journal
 from balancer.cdn.purging.orders import Clocks, Orders, OwnCache
 from balancer.cdn.purging.own import Places, purges
+from balancer.cdn.purging.retries import Pace
 from balancer.cdn.purging.ticket import PurgeOrder, Ticket
 from balancer.cdn.registry import make_provider
 from balancer.cdn.types import (

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,46 +13,30 @@ from typing import Final
 
 import structlog
 
-from balancer.cdn.errors import AuthError, CdnError, Full, NotFound, RateLimited, Unavailable
+from balancer.cdn.errors import CdnError, Full, NotFound, RateLimited, Unavailable
 from balancer.cdn.provider import CdnProvider
 from balancer.cdn.purging.breaker import Breaker
 from balancer.cdn.purging.breaker import State as BreakerState
-from balancer.cdn.purging.buckets import Buckets, Taking, takings
+from balancer.cdn.purging.buckets import Buckets
 from balancer.cdn.purging.drafts import Drafted, Wish, draft, is_everything
-from balancer.cdn.purging.journal import Journal, JournalFailed, Sending
+from balancer.cdn.purging.journal import Journal
 from balancer.cdn.purging.progress import Progress
+from balancer.cdn.purging.queue import Queue, held, limit_of
+from balancer.cdn.purging.register import Register
+from balancer.cdn.purging.retries import LONGEST, Pace, again, failed, late
+from balancer.cdn.purging.sending import Sending
 from balancer.cdn.purging.ticket import Ticket, made_id
 from balancer.cdn.types import CALLS, Capability, LimitState, PurgeResult, PurgeState
 
 log = structlog.get_logger("balancer.cdn")
 MOST_TARGETS: Final = 10_000
 """Of all tickets that are not done."""
-SHORTEST, LONGEST = 0.5, 30.0
-"""Seconds between two attempts, where the provider does not say."""
 POLLS: Final = (5.0, 10.0, 20.0, 40.0, 60.0)
 """Seconds until the provider is asked again how far it is; the last one holds for all others."""
 POLLED: Final = 1800.0
 """Seconds after which it is not asked any more."""
-SAVED: Final = 5.0
-"""Seconds between two times that the journal is told of progress; what is done is told at once."""
-SHORT: Final = 50
-"""Targets of a ticket that the journal is told of at once."""
-RECENT: Final = 200
-"""Tickets that are done and still known without the journal."""
-NOT_KEPT: Final = "the journal could not keep this ticket: it does not outlive the process"
-
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 """Waits for an event, or so many seconds; infinity: for the event alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How a desk works, from the configuration."""
-
-    attempts: int = 5
-    give_up: float = 600.0
-    coalesce: float = 0.25
-    settle: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,45 +76,37 @@ class Desk:
         self.provider = provider
         self.counts = counts
         """Tickets by the state that they ended in, and: retried, swallowed, given_up, planned."""
-        self.recent: deque[Ticket] = deque(maxlen=RECENT)
         self.error: str | None = None
         self._pace = pace
-        self._journal = journal
         self._clock = clock
         self._wall = wall
         self._rng = rng
         self._pause = pause
         self._buckets = Buckets(provider.limits(), clock())
         self._breaker = Breaker()
+        self._queue = Queue(self._buckets, self._breaker)
+        is_dear = Capability.PURGE_STATUS in provider.capabilities
+        self._register = Register(journal, clock, wall, counts, is_dear)
         self._away: tuple[float, str] | None = None  # wall-clock time and text of the first failure since it answered
-        self._open: dict[str, Progress] = {}
-        self._changed: dict[str, float] = {}  # tickets that the journal has an older state of, and since when
-        self._targets = 0
-        self._sendings: dict[str, Sending] = {}
-        self._ready: dict[str, deque[str]] = {}  # ids by the name of their limit; some may be gone
-        self._timed: list[tuple[float, str]] = []  # a heap: when, and which
         self._fresh = False  # there is something to plan
         self._plan_at = 0.0
         self._wake = asyncio.Event()
-        self._ended: dict[str, asyncio.Event] = {}
 
     # What is given to it.
 
     def check_room(self, targets: int) -> None:
         """Full: there is none for so many more."""
-        if self._targets + targets > MOST_TARGETS:
+        if self._register.targets + targets > MOST_TARGETS:
+            waiting = f"{self._register.targets} purges wait for {self.provider.name} already"
             raise Full(
-                f"{self._targets} purges wait for {self.provider.name} already; at most {MOST_TARGETS} are taken",
+                f"{waiting}; at most {MOST_TARGETS} are taken",
                 provider=self.provider.name,
                 retry_after_s=LONGEST,
             )
 
     def take(self, ticket: Ticket) -> None:
         """Work off what is outstanding of a ticket. The journal has it."""
-        progress = Progress(ticket, self.provider.name)
-        self._targets += len(ticket.targets)
-        self._open[ticket.id] = progress
-        self._ended.setdefault(ticket.id, asyncio.Event())
+        self._register.add(Progress(ticket, self.provider.name))
         self._plan_soon()
 
     def again(self, ticket: Ticket) -> Ticket:
@@ -140,7 +115,7 @@ class Desk:
         self.take(ticket)
         progress = self._open[ticket.id]
         progress.try_again(self.provider.name)
-        return self._told(progress)
+        return self._register.told(progress)
 
     def adopt(self, tickets: Iterable[Ticket], sendings: Iterable[Sending]) -> list[str]:
         """Go on with what another desk has left; gives the ids of calls that nobody makes any more.
@@ -162,30 +137,31 @@ class Desk:
             kept = replace(sending, tickets=known, tried=sending.tried or self._wall())
             for id_, written in known.items():
                 self._open[id_].join(kept.id, written)
-            self._sendings[kept.id] = kept
             if kept.provider_id is not None:
-                self._buckets.take(self._held(kept), self._clock())
-            heapq.heappush(self._timed, (kept.next_try, kept.id))
+                self._buckets.take(held(kept), self._clock())
+            self._queue.later(kept)
         return gone
 
     def find(self, id_: str) -> Ticket | None:
         """A ticket that is not done, or was done lately."""
-        progress = self._open.get(id_)
-        if progress is not None:
-            return self._told(progress)
-        return next((ticket for ticket in reversed(self.recent) if ticket.id == id_), None)
+        return self._register.find(id_)
 
     def tickets(self) -> list[Ticket]:
         """All that are not done."""
-        return [self._told(progress) for progress in self._open.values()]
+        return [self._register.told(progress) for progress in self._open.values()]
+
+    @property
+    def recent(self) -> list[Ticket]:
+        """Those that were done lately."""
+        return list(self._register.recent)
 
     def sendings(self) -> list[Sending]:
         """All calls that are to be made or looked after."""
-        return list(self._sendings.values())
+        return list(self._queue)
 
     async def wait(self, id_: str, seconds: float) -> None:
         """Until a ticket is done, at most so long."""
-        ended = self._ended.get(id_)
+        ended = self._register.ending(id_)
         if ended is not None:
             await self._pause(ended, seconds)
 
@@ -193,7 +169,7 @@ class Desk:
         now = self._clock()
         return DeskState(
             len(self._open),
-            len(self._sendings),
+            len(self._queue),
             self._breaker.state(now),
             self._breaker.opened,
             self._buckets.states(now),
@@ -211,7 +187,7 @@ class Desk:
                 await self._plan()
                 continue
             await self._give_up_waiting()
-            sending, seconds = self._next(now)
+            sending, seconds = self._queue.next(now, self._wall())
             if sending is None:
                 if self._fresh:
                     seconds = min(seconds, self._plan_at - now)
@@ -220,6 +196,10 @@ class Desk:
                 await self._poll(sending)
             else:
                 await self._send(sending)
+
+    @property
+    def _open(self) -> dict[str, Progress]:
+        return self._register.open
 
     def _plan_soon(self) -> None:
         if not self._fresh:
@@ -230,12 +210,12 @@ class Desk:
     async def _plan(self) -> None:
         """Put what is outstanding, and what was not called yet, into as few calls as it takes."""
         self._fresh = False
-        gone = [one.id for one in self._sendings.values() if one.tried is None and one.tickets]
+        gone = [one.id for one in self._queue if one.tried is None and one.tickets]
         changed = self._withdraw(gone)
         wishes = self._wishes()
         if any(map(is_everything, wishes)):
             # Those that are tried again as well; not those that the provider has taken.
-            tried = [one.id for one in self._sendings.values() if one.provider_id is None and one.tickets]
+            tried = [one.id for one in self._queue if one.provider_id is None and one.tickets]
             self.counts["swallowed"] += len(tried)
             gone += tried
             changed |= self._withdraw(tried)
@@ -247,7 +227,7 @@ class Desk:
             self.error = str(error)
             for id_ in {wish.ticket for wish in wishes}:
                 self._open[id_].fail_outstanding(str(error))
-            await self._commit(changed | self._all_done(), (), gone)
+            await self._register.commit(changed | self._register.done(), (), gone)
             return
         self.counts["planned"] += len(drafts.calls)
         for id_, refused in drafts.rejected:
@@ -256,16 +236,12 @@ class Desk:
             self._open[id_].note(note)
         sendings = [self._sending(one) for one in drafts.calls]
         for sending in sendings:
-            self._sendings[sending.id] = sending
             for id_, written in sending.tickets.items():
                 self._open[id_].join(sending.id, written)
-        await self._commit(changed | self._all_done(), sendings, gone)
+        # They are in the queue before they are written: another configuration may come meanwhile.
         for sending in sendings:
-            self._ready.setdefault(_limit(sending), deque()).append(sending.id)
-
-    def _all_done(self) -> set[str]:
-        """Those that take no call as well: they were for another provider, or nothing of them has a form."""
-        return {id_ for id_, progress in self._open.items() if progress.done}
+            self._queue.add(sending)
+        await self._register.commit(changed | self._register.done(), sendings, gone)
 
     def _wishes(self) -> list[Wish]:
         found = []
@@ -278,7 +254,9 @@ class Desk:
         """Calls that are not made; gives the tickets that they were for."""
         tickets: set[str] = set()
         for id_ in ids:
-            sending = self._sendings.pop(id_)
+            sending = self._queue.remove(id_)
+            if sending is None:
+                continue
             for ticket in sending.tickets:
                 self._open[ticket].leave(id_)
             tickets |= sending.tickets.keys()
@@ -295,39 +273,7 @@ class Desk:
             created=now,
         )
 
-    def _next(self, now: float) -> tuple[Sending | None, float]:
-        """What is to be done now, or the seconds until there may be something."""
-        wall = self._wall()
-        while self._timed and self._timed[0][0] <= wall:
-            _, id_ = heapq.heappop(self._timed)
-            sending = self._sendings.get(id_)
-            if sending is not None:
-                # It has waited long enough, and goes before what has not been tried.
-                self._ready.setdefault(_limit(sending), deque()).appendleft(id_)
-        soonest = self._timed[0][0] - wall if self._timed else math.inf
-        for limit, ids in list(self._ready.items()):
-            while ids and ids[0] not in self._sendings:
-                ids.popleft()
-            if not ids:
-                del self._ready[limit]
-                continue
-            sending = self._sendings[ids[0]]
-            wait = max(self._breaker.wait(now), self._buckets.wait(self._takes(sending), now))
-            if wait <= 0:
-                ids.popleft()
-                return sending, 0.0
-            soonest = min(soonest, wait)
-        return None, soonest
-
-    def _takes(self, sending: Sending) -> tuple[Taking, ...]:
-        return takings(sending.batch) if sending.provider_id is None else (Taking(CALLS, 1.0),)
-
-    def _held(self, sending: Sending) -> tuple[Taking, ...]:
-        """What is given back when the provider is done."""
-        return takings(sending.batch)[:1]
-
     async def _send(self, sending: Sending) -> None:
-        self._buckets.take(self._takes(sending), self._clock())
         try:
             result = await self.provider.purge(sending.batch, sending.id)
         except CdnError as error:
@@ -356,15 +302,13 @@ class Desk:
         ):
             now = self._wall()
             waiting = replace(sending, provider_id=result.provider_id, tried=now, next_try=now + POLLS[0])
-            self._sendings[sending.id] = waiting
-            heapq.heappush(self._timed, (waiting.next_try, waiting.id))
-            await self._commit(sending.tickets, [waiting])
+            self._queue.later(waiting)
+            await self._register.commit(sending.tickets, [waiting])
         else:
             await self._done(sending, seen=result.state is PurgeState.COMPLETED)
 
     async def _poll(self, sending: Sending) -> None:
         assert sending.provider_id is not None  # that is what makes it one to ask for
-        self._buckets.take(self._takes(sending), self._clock())
         try:
             state = await self.provider.purge_state(sending.provider_id)
         except NotFound:
@@ -387,9 +331,8 @@ class Desk:
         else:
             pause = POLLS[min(sending.polls + 1, len(POLLS) - 1)]
             waiting = replace(sending, polls=sending.polls + 1, next_try=now + pause)
-            self._sendings[sending.id] = waiting
-            heapq.heappush(self._timed, (waiting.next_try, waiting.id))
-            await self._commit((), [waiting])
+            self._queue.later(waiting)
+            await self._register.commit((), [waiting])
 
     async def _unseen(self, sending: Sending, warning: str) -> None:
         for id_ in sending.tickets:
@@ -397,12 +340,12 @@ class Desk:
         await self._done(sending, seen=False)
 
     async def _done(self, sending: Sending, seen: bool) -> None:
-        self._buckets.give_back(self._held(sending))
-        del self._sendings[sending.id]
+        self._buckets.give_back(held(sending))
+        self._queue.remove(sending.id)
         for id_ in sending.tickets:
             self._open[id_].succeed(sending.id, seen)
         second: list[Sending] = []
-        if self._pace.settle > 0 and sending.tickets and len(self._sendings) < MOST_TARGETS:
+        if self._pace.settle > 0 and sending.tickets and len(self._queue) < MOST_TARGETS:
             now = self._wall()
             second.append(
                 Sending(
@@ -414,9 +357,8 @@ class Desk:
                     next_try=now + self._pace.settle,
                 )
             )
-            self._sendings[second[0].id] = second[0]
-            heapq.heappush(self._timed, (second[0].next_try, second[0].id))
-        await self._commit(sending.tickets, second, [sending.id])
+            self._queue.later(second[0])
+        await self._register.commit(sending.tickets, second, [sending.id])
 
     # What goes wrong.
 
@@ -439,47 +381,34 @@ class Desk:
         self._note_failure(error)
         self.error = str(error)
         now = self._wall()
-        # To be told to wait is no attempt: only the time counts.
-        is_refused = isinstance(error, RateLimited)
-        attempts, refused = sending.attempts + (not is_refused), sending.refused + is_refused
-        sending = replace(sending, attempts=attempts, refused=refused, tried=sending.tried or now)
-        self._buckets.give_back(self._held(sending))
-        delay = error.retry_after_s
-        if is_refused:
-            self._buckets.empty(_limit(sending), delay or 0.0, self._clock())
-        is_repeated = error.retryable
-        if isinstance(error, AuthError) and delay is not None and sending.authorised:
-            sending = replace(sending, authorised=False)
-            is_repeated = True
-        if delay is None:
-            delay = self._rng.uniform(SHORTEST, min(LONGEST, SHORTEST * 2 ** min(attempts + refused, 10)))
-        if not is_repeated or attempts >= self._pace.attempts:
-            await self._give_up([sending], str(error))
-        elif now + delay - (sending.tried or now) > self._pace.give_up:
-            await self._give_up([sending], f"{error}; given up after {self._pace.give_up:g} s")
-        else:
-            self.counts["retried"] += 1
-            again = replace(sending, next_try=now + delay)
-            self._sendings[sending.id] = again
-            heapq.heappush(self._timed, (again.next_try, again.id))
-            moment = datetime.fromtimestamp(again.next_try, UTC)
-            for id_ in sending.tickets:
-                self._open[id_].tried(again.attempts, str(error), moment)
-            await self._commit(sending.tickets, [again])
+        sending = failed(sending, error, now)
+        self._buckets.give_back(held(sending))
+        if isinstance(error, RateLimited):
+            self._buckets.empty(limit_of(sending), error.retry_after_s or 0.0, self._clock())
+        next_ = again(sending, error, now, self._pace, self._rng)
+        if isinstance(next_, str):
+            await self._give_up([sending], next_)
+            return
+        self.counts["retried"] += 1
+        self._queue.later(next_)
+        moment = datetime.fromtimestamp(next_.next_try, UTC)
+        for id_ in next_.tickets:
+            self._open[id_].tried(next_.attempts, str(error), moment)
+        await self._register.commit(next_.tickets, [next_])
 
     async def _give_up(self, sendings: Sequence[Sending], reason: str) -> None:
         self.error = reason
         self.counts["given_up"] += len(sendings)
         tickets: set[str] = set()
         for sending in sendings:
-            self._buckets.give_back(self._held(sending))
-            self._sendings.pop(sending.id, None)
+            self._buckets.give_back(held(sending))
+            self._queue.remove(sending.id)
             for id_ in sending.tickets:
                 self._open[id_].tried(sending.attempts, reason, None)
                 self._open[id_].fail(sending.id, reason)
             tickets |= sending.tickets.keys()
         log.error("cdn_purge_failed", provider=self.provider.name, calls=len(sendings), reason=reason)
-        await self._commit(tickets, (), [sending.id for sending in sendings])
+        await self._register.commit(tickets, (), [sending.id for sending in sendings])
 
     async def _give_up_waiting(self) -> None:
         """What waits for a provider that has been away for too long fails, though it was never tried."""
@@ -489,53 +418,9 @@ class Desk:
         oldest = self._wall() - self._pace.give_up
         if since >= oldest:
             return
-        late = [one for one in self._sendings.values() if one.provider_id is None and one.created < oldest]
-        if late:
-            await self._give_up(late, f"{reason}; given up after {self._pace.give_up:g} s")
-
-    # Telling.
-
-    def _told(self, progress: Progress) -> Ticket:
-        return progress.ticket(datetime.fromtimestamp(self._wall(), UTC))
-
-    async def _commit(self, changed: Iterable[str], sendings: Sequence[Sending] = (), gone: Sequence[str] = ()) -> None:
-        """Tell the journal: at once what is done, all else now and then. Without it things go on."""
-        now = self._clock()
-        for id_ in changed:
-            self._changed.setdefault(id_, now)
-        due = [self._open[id_] for id_, since in self._changed.items() if self._is_due(self._open[id_], now - since)]
-        told = [self._told(progress) for progress in due]
-        for ticket in told:
-            del self._changed[ticket.id]
-            if ticket.done:
-                # Before it is written: it may be tried again meanwhile.
-                del self._open[ticket.id]
-                self._targets -= len(ticket.targets)
-                self.counts[ticket.state.value] += 1
-                self.recent.append(ticket)
-        try:
-            await self._journal.save(told, sendings, gone)
-        except JournalFailed:
-            for progress in self._open.values():
-                progress.lost(NOT_KEPT)
-            forgotten = {ticket.id for ticket in told}
-            for position, ticket in enumerate(self.recent):
-                if ticket.id in forgotten:
-                    self.recent[position] = replace(ticket, durable=False).warned(NOT_KEPT)
-        for ticket in told:
-            if ticket.done and ticket.id not in self._open:
-                self._ended.pop(ticket.id).set()
-
-    def _is_due(self, progress: Progress, seconds: float) -> bool:
-        """What is not known to be accepted is purged once more by the next process: that must not cost money, and a
-        long ticket of many calls must not be written a thousand times."""
-        is_short = len(progress.order.targets) <= SHORT or Capability.PURGE_STATUS in self.provider.capabilities
-        return is_short or progress.done or seconds >= SAVED
-
-
-def _limit(sending: Sending) -> str:
-    """The name of the limit that it waits for."""
-    return sending.batch.limit or sending.batch.kind if sending.provider_id is None else CALLS
+        overdue = [one for one in self._queue if one.provider_id is None and one.created < oldest]
+        if overdue:
+            await self._give_up(overdue, late(reason, self._pace))
 
 
 async def pause(event: asyncio.Event, seconds: float) -> None:

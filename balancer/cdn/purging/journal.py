@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -12,8 +11,8 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from balancer.cdn.errors import Conflict
+from balancer.cdn.purging.sending import Sending
 from balancer.cdn.purging.ticket import Ticket
-from balancer.cdn.types import PurgeBatch
 from balancer.sqlite import Database
 
 log = structlog.get_logger("balancer.cdn")
@@ -40,34 +39,6 @@ _MIGRATIONS: Final = (
 )
 _UNUSABLE: Final = ("file is not a database", "malformed", "newer version")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """One call to a provider that is to be made, is under way, or is looked after until the provider is done."""
-
-    id: str
-    """Also what makes the call the same one when it is made again."""
-    provider: str
-    batch: PurgeBatch
-    tickets: dict[str, tuple[str, ...]]
-    """Whose it is: by their ids, the targets, as written there, that it is for. Nobody's: a second purge."""
-    widen: bool = False
-    """As ordered, should it have to be planned anew."""
-    created: float = 0.0
-    """Wall-clock time."""
-    attempts: int = 0
-    refused: int = 0
-    """Attempts that the provider's rate limit refused, which are not among the others."""
-    tried: float | None = None
-    """Wall-clock time of the first attempt; or, with a `provider_id`, of the one that succeeded."""
-    next_try: float = 0.0
-    """Wall-clock time."""
-    provider_id: str | None = None
-    """The provider has taken it, and is asked how far it is."""
-    polls: int = 0
-    authorised: bool = True
-    """False: the credential was refused once, which is believed the second time."""
 
 
 class Unfinished(NamedTuple):

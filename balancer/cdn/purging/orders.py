@@ -18,10 +18,13 @@ from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.cdn.errors import ConfigError, Conflict, NotFound
 from balancer.cdn.provider import CdnProvider
-from balancer.cdn.purging.desk import NOT_KEPT, Desk, DeskState, Pace, Pause, pause
-from balancer.cdn.purging.journal import Journal, JournalFailed, Sending
+from balancer.cdn.purging.desk import Desk, DeskState, Pause, pause
+from balancer.cdn.purging.journal import Journal, JournalFailed
 from balancer.cdn.purging.own import Places, means_source, purges
 from balancer.cdn.purging.patterns import parse
+from balancer.cdn.purging.register import NOT_KEPT
+from balancer.cdn.purging.retries import Pace
+from balancer.cdn.purging.sending import Sending
 from balancer.cdn.purging.ticket import LevelCount, PurgeOrder, Ticket, made_id, own_levels
 from balancer.cdn.types import PurgeState, PurgeTarget
 

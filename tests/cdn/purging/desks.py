@@ -11,9 +11,10 @@ from pathlib import Path
 from random import Random
 
 from balancer.cdn.errors import Unsupported
-from balancer.cdn.purging.desk import Desk, Pace
+from balancer.cdn.purging.desk import Desk
 from balancer.cdn.purging.journal import Journal
 from balancer.cdn.purging.patterns import target
+from balancer.cdn.purging.retries import Pace
 from balancer.cdn.purging.ticket import Ticket, made_id
 from balancer.cdn.types import (
     Capability,

@@ -21,9 +21,10 @@ from balancer.cdn.errors import (
     Unavailable,
     Unsupported,
 )
-from balancer.cdn.purging.desk import MOST_TARGETS, Pace
+from balancer.cdn.purging.desk import MOST_TARGETS
 from balancer.cdn.purging.journal import JournalFailed
 from balancer.cdn.purging.patterns import target
+from balancer.cdn.purging.retries import Pace
 from balancer.cdn.purging.ticket import Ticket
 from balancer.cdn.types import CALLS, LimitState, PurgeResult, PurgeState
 from tests.cdn.purging.desks import BEGIN, Bureau, Polled, Scripted, Time, limit, states

@@ -13,8 +13,9 @@ from typing import TypeVar
 import pytest
 
 from balancer.cdn.errors import Conflict
-from balancer.cdn.purging.journal import TIDY, Journal, JournalFailed, Sending
+from balancer.cdn.purging.journal import TIDY, Journal, JournalFailed
 from balancer.cdn.purging.patterns import target
+from balancer.cdn.purging.sending import Sending
 from balancer.cdn.purging.ticket import CdnPart, LevelCount, Refused, Ticket
 from balancer.cdn.types import PurgeBatch, PurgeState
 

@@ -13,11 +13,12 @@ import pytest
 from balancer.cache.purges import EVERYTHING, Purge
 from balancer.cache.receipts import LevelReceipt, PurgeReceipt
 from balancer.cdn.errors import ConfigError, Conflict, Full, Invalid, NotFound
-from balancer.cdn.purging.desk import MOST_TARGETS, Pace
+from balancer.cdn.purging.desk import MOST_TARGETS
 from balancer.cdn.purging.journal import Journal
 from balancer.cdn.purging.orders import Clocks, Orders
 from balancer.cdn.purging.own import Places
 from balancer.cdn.purging.patterns import BadOrder
+from balancer.cdn.purging.retries import Pace
 from balancer.cdn.purging.ticket import LevelCount, PurgeOrder, Scope
 from balancer.cdn.types import PurgeResult, PurgeState
 from tests.cdn.purging.desks import Scripted, Time
