@@ -147,8 +147,11 @@ class Variants:
     async def forget(self, concerns: Callable[[str], bool] | None = None) -> int:
         """Throw away what was made of these sources, None: all; how many pictures. What is being made is not kept."""
         self._forgotten += 1
-        sources = [source for source in self._of if concerns is None or concerns(source)]
-        dropped = [variant for source in sources for key in list(self._of[source]) if (variant := self._drop(key))]
+        sources = list(self._of)
+        if concerns is not None:  # in a thread: there may be thousands of both sources and targets
+            sources = await asyncio.to_thread(lambda: [source for source in sources if concerns(source)])
+        keys = [key for source in sources for key in self._of.get(source, ())]
+        dropped = [variant for key in keys if (variant := self._drop(key))]
         await asyncio.to_thread(_unlink, [variant.path for variant in dropped])
         return len(dropped)
 
