@@ -132,5 +132,6 @@ class ProtocolError(CdnError):
     """An answer that is none: no JSON where that was promised, success: false without a known reason."""
 
     code = "cdn_protocol"
+    retryable = True  # a part of it may have been lost on the way
     kept: str = ""
     """Its beginning, without secrets."""

@@ -90,7 +90,7 @@ class Answer:
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
-            raise self._unread("which is no JSON") from None
+            raise self._unread("no JSON") from None
 
     def into(self, shape: TypeAdapter[Value]) -> Value:
         """The body as JSON of a shape. ProtocolError: it is none, or of another shape."""
@@ -103,7 +103,7 @@ class Answer:
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             place = ".".join(str(piece) for piece in ((where,) if where else ()) + first["loc"]) or "the whole"
-            raise self._unread(f"where {place} is not as expected: {first['msg']}") from None
+            raise self._unread(f"{place} is not as expected: {first['msg']}") from None
 
     def fault(
         self, kind: type[Error], reason: str, *, code: str | None = None, retry_after_s: float | None = None
@@ -237,7 +237,7 @@ class Caller:
             first.setdefault(name.lower(), value)
         answer = Answer(self._provider, call.operation, response.status, first, content or b"", self._redacted)
         if content is None:
-            raise answer.fault(ProtocolError, f"with more than {call.largest} bytes, which are not read")
+            raise answer.fault(ProtocolError, f"more than {call.largest} bytes, which are not read")
         self.allowance = answer.allowance or self.allowance
         return answer
 

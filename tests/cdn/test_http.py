@@ -200,7 +200,7 @@ async def test_truncated_json_is_kept_in_part_and_without_secrets() -> None:
 async def test_json_of_another_shape_says_where_and_shows_no_secret() -> None:
     async with site(say('{"name": ["' + SECRET + '"]}')) as url, Provider(url) as caller:
         answer = await caller.make(LOOK)
-    with pytest.raises(ProtocolError, match="where name is not as expected") as caught:
+    with pytest.raises(ProtocolError, match="to look: name is not as expected") as caught:
         answer.into(TypeAdapter(Zone))
     assert SECRET not in str(caught.value)
 

@@ -242,6 +242,8 @@ class Cloudflare:
 
     def image_url(self, source: str, options: ImageOptions) -> OptimizedImage:
         images = self._settings.images
+        if source and "://" not in source and not source.startswith("/"):
+            source = self.public_url(source)  # a file of ours, by its path
         return pictures.image_url(self._base, source, options, images.quality if images is not None else None)
 
     def public_url(self, path: str) -> str:

@@ -17,7 +17,7 @@ from balancer.cdn.errors import (
     Unavailable,
     Unsupported,
 )
-from balancer.cdn.types import Capability, PurgeBatch, PurgeState
+from balancer.cdn.types import Capability, ImageOptions, PurgeBatch, PurgeState
 from tests.cdn.cloudflare.accounts import account, purge, settings, targets
 from tests.cdn.fakes.cloudflare import EMAIL, KEY, TOKEN, Credential, FakeCloudflare, Fault
 
@@ -314,3 +314,13 @@ async def test_what_a_provider_was_called_for_is_counted() -> None:
 def test_a_public_url_is_below_the_configured_one() -> None:
     provider = Cloudflare(settings(cdn_url="https://files.example.com/media/"))
     assert provider.public_url("image/a b.png") == "https://files.example.com/media/image/a%20b.png"
+
+
+@pytest.mark.parametrize(("base", "path"), [("", "/image/a.png"), ("/media", "/media/image/a.png")])
+def test_a_picture_may_be_named_by_the_path_of_its_file(base: str, path: str) -> None:
+    provider = Cloudflare(settings(cdn_url=f"https://www.example.com{base}"))
+    for source in ("image/a.png", f"https://www.example.com{path}"):
+        made = provider.image_url(source, ImageOptions(320))
+        assert (
+            made.url == f"https://www.example.com/cdn-cgi/image/width=320,fit=scale-down,quality=80,format=auto{path}"
+        )
