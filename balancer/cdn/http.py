@@ -212,6 +212,8 @@ class Caller:
             self.calls.ended(call.operation, result, self._clock() - began)
 
     async def _asked(self, call: Call) -> Answer:
+        if self._session.closed:
+            raise Unavailable("the configuration has changed meanwhile; ask again", provider=self._provider)
         seconds = call.timeout if call.timeout is not None else self._timeout
         paced: _Paced | None = None
         try:

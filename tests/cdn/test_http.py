@@ -173,6 +173,13 @@ async def test_nobody_there_is_unavailable() -> None:
         assert isinstance(await failed(caller), Unavailable)
 
 
+async def test_what_was_closed_is_unavailable() -> None:
+    async with site(say()) as url:
+        async with Provider(url) as caller:
+            pass
+        assert isinstance(await failed(caller), Unavailable)
+
+
 async def test_bytes_that_are_no_http_are_unavailable() -> None:
     async with wire(b"\x00\x01\x02 nonsense\r\n\r\n") as url, Provider(url) as caller:
         assert isinstance(await failed(caller), Unavailable)

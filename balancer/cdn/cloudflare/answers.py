@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from balancer.cdn.errors import (
     AuthError,
@@ -45,24 +45,31 @@ _NO_TOKEN: Final = frozenset((1000, 9109))
 _NO_ROUTE: Final = frozenset((7000, 7003))
 
 
-class Complaint(BaseModel):
-    """One of the errors of an envelope."""
+class Reason(BaseModel):
+    """What is behind an error."""
 
-    model_config = ConfigDict(extra="ignore", strict=False)
     code: int | str = 0
     message: str = ""
-    error_chain: tuple[Complaint, ...] = ()
+
+    @property
+    def number(self) -> int:
+        text = str(self.code)
+        return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+class Complaint(Reason):
+    """One of the errors of an envelope."""
+
+    error_chain: tuple[Reason, ...] = ()
 
     @property
     def codes(self) -> frozenset[int]:
-        own = int(self.code) if str(self.code).isdecimal() else 0
-        return frozenset((own,)).union(*(one.codes for one in self.error_chain))
+        return frozenset((self.number, *(one.number for one in self.error_chain)))
 
 
 class Envelope(BaseModel):
     """What every answer of the REST interface is in."""
 
-    model_config = ConfigDict(extra="ignore")
     success: bool
     errors: tuple[Complaint, ...] | None = ()
     result: object = None
@@ -154,11 +161,8 @@ def judge(answer: Answer) -> CdnError | None:
 
 def told(complaints: Sequence[Complaint]) -> str:
     """Their messages with their codes, chains included."""
-    texts: list[str] = []
-    for one in complaints:
-        chain = f": {told(one.error_chain)}" if one.error_chain else ""
-        texts.append(f"{one.message or 'no message'} ({one.code}){chain}")
-    return "; ".join(texts) or "no error is named"
+    reasons = [reason for one in complaints for reason in (one, *one.error_chain)]
+    return "; ".join(f"{one.message or 'no message'} ({one.code})" for one in reasons) or "no error is named"
 
 
 def _forbidden(answer: Answer, reason: str, codes: frozenset[int], first: str | None) -> CdnError:
