@@ -134,7 +134,11 @@ _RIGHTS: Final = {
 """Where the right is not the operation's own name."""
 _NAMED = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)")
 _CLOCK: Final = {"RequestTimeTooSkewed", "RequestExpired"}
-_REGION: Final = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
+_CREDENTIAL: Final = {
+    "aws": "cdn.api_key, which is KEYID:SECRET, or what boto finds by itself",
+    "cloudflare": "cdn.cloudflare.access_key_id and secret_access_key, which are R2's own and no API token",
+}
+_PLACE: Final = {"aws": "cdn.aws.region", "cloudflare": "cdn.cloudflare.account_id"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +233,10 @@ def _sentence(asked: Asked, refusal: Refusal, kind: type[CdnError]) -> str:
             return f"the credential may not do this; allow {right} in its policy"
         return f"the credential may not do this; its token needs the right to read and write objects ({right})"
     if refusal.code in _CLOCK:
-        return "the clock of this machine differs too much from AWS's; set it by NTP"
+        return "the clock of this machine differs too much from the provider's; set it by NTP"
     if kind is AuthError:
         # Not its own words: what was signed is among them, session tokens included.
-        return "the credential is not taken; check cdn.api_key, which is KEYID:SECRET, or what boto finds by itself"
-    if refusal.code in _REGION or kind is ConfigError:
-        return "the bucket is in another region or at another address; check cdn.aws.region and cdn.endpoints"
+        return f"the credential is not taken; check {_CREDENTIAL.get(asked.provider, 'it')}"
+    if kind is ConfigError:
+        return f"the bucket is in another place; check {_PLACE.get(asked.provider, 'it')} and cdn.endpoints"
     return short(refusal.message) or "without a word"

@@ -20,7 +20,7 @@ from balancer.cdn.aws.pictures import NONE, check_style, image_url
 from balancer.cdn.aws.s3 import S3, Content, Item, at_aws
 from balancer.cdn.aws.statistics import Statistics
 from balancer.cdn.calls import Calls
-from balancer.cdn.errors import CdnError, ConfigError, Invalid, TooLarge
+from balancer.cdn.errors import AuthError, CdnError, ConfigError, Invalid, TooLarge
 from balancer.cdn.local import kinds, names
 from balancer.cdn.local.request import as_announced, checked
 from balancer.cdn.spool import Spool, spooled
@@ -126,20 +126,24 @@ class AwsProvider:
         """Who we are there, and whether bucket and distribution are what they should be; all three asked at once."""
         began = self._clock()
         aws = self._settings.aws
-        problems: list[StatusProblem] = []
-        identity, found, _ = await asyncio.gather(
-            _told(self._identity.call("get_caller_identity", {}), "credential", problems),
-            _told(self._distribution(), "distribution", problems),
-            _told(self._bucket(), "bucket", problems),
+        identity, found, bucket = await asyncio.gather(
+            _told(self._identity.call("get_caller_identity", {})), _told(self._distribution()), _told(self._bucket())
         )
+        problems = [
+            StatusProblem(code, str(error))
+            for code, error in (("credential", identity), ("distribution", found), ("bucket", bucket))
+            # A credential that is not taken is one problem, and not three; HEAD of a bucket does not tell which it is.
+            if isinstance(error, CdnError)
+            and not (isinstance(identity, AuthError) and isinstance(error, AuthError) and error is not identity)
+        ]
         details: dict[str, str | int | float | bool | None] = {
             "bucket": aws.bucket or None,
             "region": aws.region,
             "distribution": aws.distribution_id or None,
         }
-        if identity is not None:
+        if not isinstance(identity, CdnError):
             details["identity"] = str(identity.get("Arn"))
-        if found is not None:
+        if not isinstance(found, CdnError):
             self._judge(found, details, problems)
         spent = await self._spending.spent()
         details |= {"paths_this_month": spent, "free_paths": aws.free_paths, "most_paths": aws.most_paths}
@@ -152,7 +156,7 @@ class AwsProvider:
             checked_at=self._now(),
             latency_s=self._clock() - began,
             capabilities=self.capabilities,
-            account=str(identity.get("Account")) if identity is not None else None,
+            account=str(identity.get("Account")) if not isinstance(identity, CdnError) else None,
             problems=tuple(problems),
             details=details,
         )
@@ -385,12 +389,11 @@ class _Stream:
         self._digest.update(piece)
 
 
-async def _told(asked: Coroutine[Any, Any, Value], code: str, problems: list[StatusProblem]) -> Value | None:
+async def _told(asked: Coroutine[Any, Any, Value]) -> Value | CdnError:
     try:
         return await asked
     except CdnError as error:
-        problems.append(StatusProblem(code, str(error)))
-        return None
+        return error
 
 
 def _covers(alias: str, host: str) -> bool:

@@ -106,3 +106,11 @@ def test_what_was_signed_is_not_repeated() -> None:
 def test_a_foreign_message_is_one_line_of_bounded_length() -> None:
     assert short("a\r\nb\x1b[31m\tc") == "a b [31m c"
     assert len(short("x" * 10_000)) == LONGEST
+
+
+def test_what_to_check_is_what_the_provider_has() -> None:
+    r2 = Asked("cloudflare", "s3", "head_bucket")
+    assert "cdn.cloudflare.access_key_id" in str(refused(r2, Refusal("InvalidAccessKeyId", "", 403)))
+    assert "cdn.cloudflare.account_id" in str(refused(r2, Refusal("PermanentRedirect", "", 301)))
+    assert "cdn.api_key" in str(refused(PUT, Refusal("InvalidAccessKeyId", "", 403)))
+    assert "cdn.aws.region" in str(refused(PUT, Refusal("PermanentRedirect", "", 301)))

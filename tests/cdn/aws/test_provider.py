@@ -413,8 +413,9 @@ async def test_neither_key_nor_secret_is_in_what_is_said(fake: FakeAws, tmp_path
     await aws.start()
     status = await aws.status()
     await aws.close()
-    assert not status.ok
-    assert "the credential is not taken" in status.problems[0].message
+    (problem,) = status.problems
+    assert (status.ok, problem.code) == (False, "credential")
+    assert "the credential is not taken" in problem.message
     for text in (repr(status), repr(aws._account._credential)):
         assert SECRET not in text
         assert "AKIAOTHER" not in text

@@ -30,8 +30,8 @@ _S3: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _CREDENTIAL: Final = re.compile(r"Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _UNSAFE: Final = re.compile(r'[^!-~]|["<>\\^`{|}~\[\]]')
 
-How = Literal["refuse", "reset", "truncate", "silence", "fine, but"]
-"""The last is status 200 with an error in its body."""
+How = Literal["refuse", "reset", "truncate", "silence", "fine, but", "fine, and lost"]
+"""The last two: status 200 with an error in its body; and done, but nobody gets the answer."""
 
 
 @dataclass
@@ -71,6 +71,8 @@ class Invalidation:
     reference: str
     items: tuple[str, ...]
     done: bool = False
+    asked: int = 0
+    """How often somebody wanted to know."""
 
 
 @dataclass
@@ -95,6 +97,10 @@ class FakeAws:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, Upload] = {}
         self.invalidations: dict[str, Invalidation] = {}
+        self.polls_to_done: int | None = None
+        """An invalidation is done when it has been asked for so often; None: by `finish` alone."""
+        self.most_open = [0, 0]
+        """Wildcards and others that were in progress at once, at most."""
         self.billed = 0
         """Paths."""
         self.enabled = True
@@ -142,13 +148,15 @@ class FakeAws:
         try:
             if fault is not None:
                 fault.times -= 1
-                if fault.how != "fine, but":
+                if not fault.how.startswith("fine"):
                     return await self._fail(request, fault, front)
             self._allow(request, operation)
-            if fault is not None:
+            if fault is not None and fault.how == "fine, but":
                 text = _error(fault.code, fault.message, front)
                 return web.Response(status=200, text=text, content_type="application/xml")
             answer: web.StreamResponse = getattr(self, f"_{operation}")(request, body)
+            if fault is not None and request.transport is not None:
+                request.transport.abort()
             return answer
         except Refused as refused:
             text = "" if request.method == "HEAD" else _error(refused.code, refused.message, front)
@@ -235,6 +243,7 @@ class FakeAws:
         made = Invalidation(f"I{len(self.invalidations) + 1:013d}", reference.text, items)
         self.invalidations[made.identifier] = made
         self.billed += len(items)
+        self.most_open = [max(self.most_open[0], stars), max(self.most_open[1], len(kept) + len(items) - stars)]
         return _invalidation(made, 201)
 
     def _check_item(self, item: str) -> None:
@@ -249,6 +258,8 @@ class FakeAws:
         found = self.invalidations.get(request.path.rpartition("/")[2])
         if found is None:
             raise Refused(404, "NoSuchInvalidation", "The specified invalidation does not exist.")
+        found.asked += 1
+        found.done = found.done or found.asked == self.polls_to_done
         return _invalidation(found, 200)
 
     def _open(self) -> list[Invalidation]:
