@@ -48,6 +48,7 @@ from balancer.telemetry.report import Report, of_certificate, of_pool
 from balancer.telemetry.sums import merge
 from balancer.tls.certificates import Unusable
 from balancer.tls.credentials import Credentials, Watched, load
+from config.cdn import secret_fields
 from config.problems import path_text
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Plane:
         self.ranges = ranges or Ranges(None, views.on_event)
         self.trust = Trust()
         self.ranges.changed = lambda: self.trust.renew(self.ranges)
-        self.watch = Watch(SharedLimits(views.on_event, common), self.entrance)
+        self.watch = Watch(SharedLimits(views.on_event, common), self.entrance, self.trust)
         self._sweeper = Sweeper(self._deadlines, self._tick, self._second)
         self._sweeper.start()
 
@@ -161,7 +162,9 @@ class Plane:
         self.issuers.change(snapshot.config.auth, now)
         self.ranges.adopt(names, now)
         self.trust.take(snapshot.config, self.ranges)
-        self.entrance.configure(snapshot.config.auth, self.pools, self.issuers.of, now)
+        self.entrance.configure(
+            snapshot.config.auth, self.pools, self.issuers.of, now, secret_fields(snapshot.config.require_cdn)
+        )
         self.watch.configure(snapshot.config)
         self.reception.table = build_table(
             snapshot.config, self.pools, self._route_tallies, self.rng, self._secret, self.watch.guard
@@ -446,6 +449,7 @@ class Plane:
             auth=self.entrance.tallies,
             issuers=self.issuers.tallies,
             ranges=self.ranges.report(),
+            require_cdn=self.watch.cdn,
         )
 
     def _is_cache_used(self) -> bool:

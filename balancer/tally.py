@@ -103,6 +103,16 @@ class AuthTally:
         """passed, missing, malformed, wrong, expired, forbidden, limited, denied, unavailable."""
 
 
+class RequireCdnTally:
+    """How requests came that have to come through a CDN."""
+
+    __slots__ = ("results",)
+
+    def __init__(self) -> None:
+        self.results: defaultdict[str, int] = defaultdict(int)
+        """through; allowed: past it, as they may; address, secret: past it, as that was not the CDN's."""
+
+
 class IssuerTally:
     """How it went with the keys of one issuer of tokens."""
 

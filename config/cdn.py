@@ -236,8 +236,13 @@ class RequireCdn(Model):
     mode: Literal["log", "refuse"] = "log"
     """log: counted, and told in the access log; refuse: answered 403."""
     allow: tuple[Network, ...] = ()
-    """Clients that may come past the CDN all the same: admins, monitors."""
+    """Networks from which connections may come past the CDN all the same: admins, monitors."""
     header: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")] = "X-Origin-Secret"
     """The field that carries `secret`; taken out before servers see it."""
     secret: str | None = None
     """What the CDN is told to send in `header`: others share its addresses, too. null: addresses are enough."""
+
+
+def secret_fields(required: RequireCdn | None) -> tuple[str, ...]:
+    """The fields in which a CDN shows that it is ours, and that nobody behind is told."""
+    return (required.header,) if required is not None and required.secret is not None else ()

@@ -20,6 +20,7 @@ from config.nodes import Table, tree_of
 from config.patterns import NAME, PLUGIN, TOKEN
 from config.problems import Path, Problem, Unfit, in_order, listed, nearest
 from config.redis_checks import check_redis
+from config.require_cdn_checks import check_require_cdn
 from config.route_checks import check_routes
 from config.schema import Admin, Compress, Config, Headers, Limits, Listener, Pool, ServerTls, StrategyName, Timeouts
 
@@ -53,6 +54,7 @@ def check(config: Config, found: Findings) -> None:
             path = ("logs", "access", "redact", position)
             found.add(path, 'must be such as "query:token", or "user"; header fields are never logged', came=True)
     check_cdn(config, found)
+    check_require_cdn(config, found)
     check_redis(config.redis, found)
     _check_early(config, found)
     _check_cookies(config, found)

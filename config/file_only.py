@@ -38,6 +38,7 @@ FILE_ONLY: Mapping[str, str] = {
     "metrics.open": "it opens figures to whoever reaches the port, without a key",
     "pools.*.tls.ca": "it names a file",
     "pools.*.tls.certificate": "it names files",
+    "require_cdn.secret": "it says who is believed to be the CDN",
     "redis.tls": "it names files, and says who is believed to be the server",
     "redis.url": "it says who gets what is cached, and the password",
 }
@@ -73,6 +74,7 @@ SAYABLE = frozenset(
         "listeners.*.redirect",
         "listeners.*.tls.client_subject",
         "logs.access.redact.*",
+        "require_cdn.header",
         "metrics.path",
         "pools.*.hash.key",
         "pools.*.headers.request.add.*",

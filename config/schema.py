@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from config.auth import ApiKey, ApiKeys, Auth, Basic, ForwardAuth, Jwt
 from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic, RouteCache
-from config.cdn import Cdn
+from config.cdn import Cdn, RequireCdn
 from config.error_page import PageFile
 from config.guards import Access, RateLimit, RouteLimit
 from config.pool import (
@@ -90,6 +90,7 @@ __all__ = [
     "Redirect",
     "Redis",
     "RequestBody",
+    "RequireCdn",
     "Respond",
     "ResponseTime",
     "Retries",
@@ -398,6 +399,8 @@ class Config(Model):
     """The same."""
     cdn: Cdn | None = None
     """Files and pictures close to their readers; true: by the balancer itself. null: none."""
+    require_cdn: RequireCdn | None = None
+    """log or refuse what did not come through the CDNs of `trusted_proxies`, or in detail. null: all are served."""
     redis: Redis = Redis()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()

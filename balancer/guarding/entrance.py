@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import time as wall_time  # noqa: TID251  # dates of expiry are wall-clock time
 from typing import NamedTuple
 
@@ -43,18 +43,28 @@ class Entrance:
         self._threads = Threads()
         self._ways: dict[str, _Kept] = {}
         self._settings: Mapping[str, Auth] = {}
+        self._gone: tuple[str, ...] = ()
 
     def second_passed(self, now: float) -> None:
         """Once a second: the clocks drift apart when the system's is set."""
         self._wall.offset = wall_time() - now
 
     def configure(
-        self, settings: Mapping[str, Auth], pools: Mapping[str, Pool], issuers: Mapping[str, Issuer], now: float
+        self,
+        settings: Mapping[str, Auth],
+        pools: Mapping[str, Pool],
+        issuers: Mapping[str, Issuer],
+        now: float,
+        gone: Iterable[str] = (),
     ) -> None:
-        """Take a configuration; `step` is then asked for each route with `auth`."""
+        """Take a configuration; `step` is then asked for each route with `auth`.
+
+        `gone` are fields of clients that other services are not told.
+        """
         self.second_passed(now)
         keep_out([name.lower().encode("ascii") for name in credential_fields(settings)])
         self._settings = settings
+        self._gone = tuple(gone)
         old, self._ways = self._ways, {}
         for name, one in settings.items():
             known = old.get(name)
@@ -85,7 +95,7 @@ class Entrance:
         if auth.jwt is not None:
             return TokenWay(auth.jwt, subject_to, tally, self._wall, issuer or Fixed(_keys(auth.jwt)))
         assert auth.forward is not None  # the loader refuses those with none of the four
-        route = _route_to(auth.forward, pools[auth.forward.pool])
+        route = _route_to(auth.forward, pools[auth.forward.pool], self._gone)
         return ForwardWay(auth.forward, subject_to, tally, route, self._around)
 
 
@@ -96,11 +106,12 @@ def _keys(settings: Jwt) -> KeySet:
     return of_pem(settings.public_key)
 
 
-def _route_to(settings: ForwardAuth, pool: Pool) -> Route:
+def _route_to(settings: ForwardAuth, pool: Pool, gone: Iterable[str]) -> Route:
     """How the questions get to the service: with the time they have, and with what it has to know of the request."""
     own = pool.settings
     timeouts = own.timeouts.model_copy(update={"total": settings.timeout})
     headers = own.headers
     if headers.forwarded not in ("x-forwarded", "both"):
         headers = headers.model_copy(update={"forwarded": "both"})
-    return Route("", RouteSettings(pool=settings.pool, timeouts=timeouts, headers=headers), pool, RouteTally())
+    route = RouteSettings(pool=settings.pool, timeouts=timeouts, headers=headers)
+    return Route("", route, pool, RouteTally(), gone=gone)

@@ -8,14 +8,18 @@ from balancer.decision import Decision
 from balancer.guarding.entrance import Entrance
 from balancer.guarding.shared_limits import SharedLimits
 from balancer.guards.address import AddressRule
+from balancer.guards.cdn import Edges, cdn_step
 from balancer.guards.guard import Guard
 from balancer.guards.keys import needs_identity
 from balancer.guards.limiter import Limiter, Step
 from balancer.guards.request_rules import body_step, method_step, scanner_step
 from balancer.guards.verdict import Refusal, Verdict
+from balancer.http1.fields import keep_out
 from balancer.http1.head import RequestHead
 from balancer.http1.outgoing import Client
+from balancer.tally import RequireCdnTally
 from balancer.telemetry.limit_report import LimitReport, of_policy
+from config.cdn import secret_fields
 from config.guards import Access
 from config.schema import Config, Route
 
@@ -25,8 +29,11 @@ ADDRESS = "address"
 class Watch:
     """Makes the guards of routes."""
 
-    def __init__(self, shared: SharedLimits, entrance: Entrance) -> None:
+    def __init__(self, shared: SharedLimits, entrance: Entrance, edges: Edges) -> None:
         self.limiter = Limiter()
+        self.cdn: RequireCdnTally | None = None
+        """None while requests need not come through a CDN."""
+        self._edges = edges
         self.shared = shared
         self.entrance = entrance
         self._config: Config | None = None
@@ -36,6 +43,11 @@ class Watch:
         self._config = config
         self.limiter.configure(config.rate_limits)
         self.shared.configure(config, self.limiter.policies)
+        if config.require_cdn is None:
+            self.cdn = None
+            return
+        self.cdn = self.cdn or RequireCdnTally()
+        keep_out([name.lower().encode("ascii") for name in secret_fields(config.require_cdn)])
 
     def guard(self, name: str, route: Route) -> Guard | None:
         """What stands before a route; None: nothing."""
@@ -50,6 +62,8 @@ class Watch:
     def _steps(self, name: str, route: Route) -> Iterator[Step]:
         config = self._config
         assert config is not None  # see `configure`
+        if config.require_cdn is not None and self.cdn is not None:
+            yield cdn_step(config.require_cdn, self._edges, self.cdn)
         access = route.access if route.access is not None else config.access
         if access is not None and (access.allow or access.deny):
             yield _addresses(access)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import copy
 
 from balancer.http1.careful import Careful
-from balancer.http1.fields import Field
+from balancer.http1.fields import Field, usual
 from balancer.http1.tag_fields import TagFields
 from config.schema import HeaderEdits, Headers, SecurityHeaders
 
@@ -39,8 +39,12 @@ class Edits:
         upgrades: Iterable[str] = ("websocket",),
         security: SecurityHeaders | None = None,
         tags: TagFields | None = None,
+        gone: Iterable[str] = (),
     ) -> None:
-        """`upgrades` are the protocols that may be asked for in an Upgrade field; `tags` are for the CDN alone."""
+        """`upgrades` are the protocols that may be asked for in an Upgrade field; `tags` are for the CDN alone.
+
+        `gone` are fields of clients that no server is told, whatever `headers` say.
+        """
         self.tunnels = frozenset(name.lower().encode("ascii") for name in upgrades)
         self.request_drop, self.request_add = _compile(headers.request)
         self.response_drop, self.response_add = _compile(headers.response)
@@ -58,7 +62,7 @@ class Edits:
         if own_id & self.request_drop:
             self.request_id = b""  # the operator's edit says what the field has
         # What is left out of a client's fields. `request_drop` alone is left out of what is said about the client too.
-        self.request_gone = self.request_drop | own_id
+        self.request_gone = self.request_drop | own_id | {usual(name.lower().encode("ascii")) for name in gone}
         self.pass_server = headers.server == "pass"
         self.trace = headers.trace
         self.tags: TagFields | None = None

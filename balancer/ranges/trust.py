@@ -17,7 +17,7 @@ def named(config: Config) -> tuple[CdnName, ...]:
 class Trust:
     """What all listeners of a plane look at. New networks of a CDN are in force for the next connection."""
 
-    __slots__ = ("_names", "_written", "cdn", "proxies")
+    __slots__ = ("_names", "_written", "by_name", "cdn", "proxies")
 
     def __init__(self, config: Config | None = None, ranges: Ranges | None = None) -> None:
         self._written: tuple[Network, ...] = ()
@@ -26,6 +26,8 @@ class Trust:
         """All of them."""
         self.cdn = Networks(())
         """Those of CDNs alone."""
+        self.by_name = False
+        """CDNs are named, though their networks may not be known."""
         if config is not None:
             self.take(config, ranges)
 
@@ -33,6 +35,7 @@ class Trust:
         """A configuration comes into force."""
         self._written = tuple(one for one in config.trusted_proxies if not isinstance(one, str))
         self._names = named(config)
+        self.by_name = bool(self._names)
         self.renew(ranges)
 
     def renew(self, ranges: Ranges | None) -> None:

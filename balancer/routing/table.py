@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from balancer.routing.answers import FixedAnswer, rewriter
 from balancer.routing.keys import hash_key
 from balancer.strategy.split import Split
 from balancer.tally import RouteTally
+from config.cdn import secret_fields
 from config.schema import Cache, CacheRule, Config, Match
 from config.schema import Pool as PoolSettings
 from config.schema import Route as RouteSettings
@@ -57,14 +58,21 @@ class Route:
     )
 
     def __init__(
-        self, name: str, settings: RouteSettings, pool: Pool, tally: RouteTally, tags: TagFields | None = None
+        self,
+        name: str,
+        settings: RouteSettings,
+        pool: Pool,
+        tally: RouteTally,
+        tags: TagFields | None = None,
+        gone: Iterable[str] = (),
     ) -> None:
+        """`gone` are fields of clients that servers are not told."""
         timeouts = settings.timeouts or pool.settings.timeouts
         retries = settings.retries or pool.settings.retries
         self.name = name
         self.pool = pool
         self.tally = tally
-        self.edits = Edits(settings.headers, settings.upgrades, settings.security_headers, tags)
+        self.edits = Edits(settings.headers, settings.upgrades, settings.security_headers, tags, gone)
         self.rewrite = rewriter(settings.rewrite, settings.match.path) if settings.rewrite else None
         self.body_limit = settings.limits.body
         self.connect = timeouts.connect
@@ -280,17 +288,18 @@ def build_table(
         tally = tallies.setdefault(name, RouteTally())
         cdn = config.cdn
         tags = TagFields(cdn, config.cache.tags, tally) if cdn is not None and cdn.tags else None
+        gone = secret_fields(config.require_cdn)
         names = [settings.pool] if settings.pool else list(settings.split or ())
-        lanes = {pool: Route(name, settings, pools[pool], tally, tags) for pool in names}
+        lanes = {pool: Route(name, settings, pools[pool], tally, tags, gone) for pool in names}
         for lane in lanes.values():
             lane.cache = _rule(settings.cache, config.cache, rules)
         if lanes:
             route = lanes[names[0]]
         else:
-            route = Route(name, settings, nowhere, tally, tags)
+            route = Route(name, settings, nowhere, tally, tags, gone)
             route.fixed = FixedAnswer.of(settings)
         if settings.split:
-            route = Route(name, settings, pools[names[0]], tally, tags)
+            route = Route(name, settings, pools[names[0]], tally, tags, gone)
             route.lanes = lanes
             route.split = Split(name, settings.split, rng, settings.sticky, secret)
         if settings.maintenance is not None and settings.maintenance.enabled:

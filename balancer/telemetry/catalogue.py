@@ -42,6 +42,9 @@ SHARED_LIMITS = Things(
 AUTH = Things(("auth",), lambda scrape: [((name,), it) for name, it in scrape.report.auth.items()])
 ISSUERS = Things(("auth",), lambda scrape: [((name,), it) for name, it in scrape.report.issuers.items()])
 RANGES = Things(("cdn",), lambda scrape: [((name,), it) for name, it in scrape.report.ranges.items()])
+REQUIRE_CDN = Things(
+    (), lambda scrape: [((), scrape.report.require_cdn)] if scrape.report.require_cdn is not None else []
+)
 CACHE = Things((), lambda scrape: [((), scrape.report.cache)] if scrape.report.cache is not None else [])
 SECOND = Things(
     (),
@@ -268,6 +271,13 @@ CATALOGUE: tuple[Family, ...] = (
         ("result",),
         lambda it: {"fetched": it.fetched, "failed": it.failures},
         "Times that an issuer of tokens was asked for its keys.",
+    ),
+    REQUIRE_CDN.counters(
+        "balancer_require_cdn_requests",
+        ("result",),
+        lambda it: it.results,
+        "Requests by whether they came through the CDN.",
+        always=("through", "address", "secret", "allowed"),
     ),
     RANGES.gauge(
         "balancer_trusted_ranges_networks",

@@ -8,7 +8,16 @@ from datetime import datetime
 
 from balancer.pool import Pool
 from balancer.server import Server, ServerKey
-from balancer.tally import AuthTally, Histogram, IssuerTally, ListenerTally, PoolTally, RouteTally, ServerTally
+from balancer.tally import (
+    AuthTally,
+    Histogram,
+    IssuerTally,
+    ListenerTally,
+    PoolTally,
+    RequireCdnTally,
+    RouteTally,
+    ServerTally,
+)
 from balancer.telemetry import cache_report, limit_report, redis_report
 from balancer.telemetry.cache_report import CacheReport
 from balancer.telemetry.limit_report import LimitReport
@@ -124,6 +133,8 @@ class Report:
     """The same of those with `jwks`."""
     ranges: Mapping[str, RangesReport] = field(default_factory=dict)
     """By CDN, those that `trusted_proxies` names."""
+    require_cdn: RequireCdnTally | None = None
+    """None while requests need not come through one."""
 
     def servers(self) -> Iterator[tuple[ServerKey, ServerReport]]:
         for pool in self.pools.values():
@@ -191,6 +202,7 @@ def add(reports: Sequence[Report]) -> Report:
     first, *others = reports
     if not others:
         return first
+    required = [report.require_cdn for report in reports if report.require_cdn is not None]
     return Report(
         generation=min(report.generation for report in reports),  # what is in force everywhere
         started=min(report.started for report in reports),
@@ -210,6 +222,7 @@ def add(reports: Sequence[Report]) -> Report:
         },
         auth=_by_name([report.auth for report in reports]),
         issuers=_by_name([report.issuers for report in reports]),
+        require_cdn=merge(required) if required else None,
         ranges=first.ranges,  # one process fetches them for all of its planes
     )
 

@@ -13,12 +13,22 @@ from balancer.tally import (
     IssuerTally,
     ListenerTally,
     PoolTally,
+    RequireCdnTally,
     RouteTally,
     ServerTally,
 )
 
 Tally = TypeVar(
-    "Tally", ServerTally, RouteTally, PoolTally, ListenerTally, CacheTally, AuthTally, IssuerTally, Histogram
+    "Tally",
+    ServerTally,
+    RouteTally,
+    PoolTally,
+    ListenerTally,
+    CacheTally,
+    AuthTally,
+    IssuerTally,
+    RequireCdnTally,
+    Histogram,
 )
 Counted = TypeVar("Counted", int, str, tuple[str, int])
 
