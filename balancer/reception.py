@@ -205,6 +205,7 @@ class Reception:
         listener.bytes_in += decision.bytes_in
         listener.bytes_out += decision.bytes_out
         route.codes[status] += 1
+        route.bytes_out += decision.bytes_out
         if decision.holds is not None:
             for place in decision.holds:
                 place.release()

@@ -72,6 +72,7 @@ class RouteTally:
     """What came of one route's requests."""
 
     __slots__ = (
+        "bytes_out",
         "cache",
         "codes",
         "compression_declined",
@@ -83,6 +84,7 @@ class RouteTally:
     )
 
     def __init__(self) -> None:
+        self.bytes_out = 0  # response bodies
         self.cache: defaultdict[str, int] = defaultdict(int)  # requests of a cached route by `Decision.cache`
         self.codes: defaultdict[int, int] = defaultdict(int)
         self.compression_declined = 0  # answers sent as they are since too many were being compressed

@@ -409,6 +409,7 @@ CATALOGUE: tuple[Family, ...] = (
     SERVERS.counters("balancer_server_requests", ("code",), lambda it: it.tally.codes, "Answers it gave."),
     # Routes, and the histograms.
     ROUTES.counters("balancer_route_requests", ("code",), lambda it: it.codes, "Requests answered."),
+    ROUTES.counter("balancer_route_sent_bytes", lambda it: it.bytes_out, "Response bodies."),
     ROUTES.counters(
         "balancer_route_compression_input_bytes",
         ("coding",),

@@ -79,6 +79,12 @@ async def test_a_file_beyond_the_cache_is_streamed_and_may_be_read_by_many(tmp_p
                 return await response.read() == content
 
         assert all(await asyncio.gather(*(read() for _ in range(4))))
+        asked = {"Range": "bytes=30000000-30000009"}  # as players do, who jump within a film
+        async with session.get(f"{balancer.url}/cdn/{path}", headers=asked) as response:
+            assert (response.status, await response.read()) == (206, content[30_000_000:30_000_010])
+            etag = response.headers["ETag"]
+        async with session.get(f"{balancer.url}/cdn/{path}", headers={"If-None-Match": etag}) as response:
+            assert response.status == 304
 
 
 async def test_what_is_uploaded_is_served_counted_exchanged_and_gone_when_it_is_deleted(tmp_path: Path) -> None:
@@ -112,6 +118,7 @@ async def test_what_is_uploaded_is_served_counted_exchanged_and_gone_when_it_is_
         if status == 200:
             assert (stats["requests"], stats["hits"]) == (4, 3)
             assert stats["hit_ratio"] == 0.75
+            assert stats["bytes_out"] == 4 * len(first)
         status, _ = await balancer.call("DELETE", f"{CDN}/files/{path}")
         assert status == 200
         assert (await read(path))[0] == 404  # though it was kept for a year

@@ -34,8 +34,8 @@ class Front:
     """Answered by its cache, without the folder."""
     status_4xx: int
     status_5xx: int
-    bytes_out: int | None = None
-    """Bytes of bodies to clients; None: not counted by route."""
+    bytes_out: int
+    """Bytes of bodies to clients."""
 
 
 def front_of(tally: RouteTally) -> Front:
@@ -45,6 +45,7 @@ def front_of(tally: RouteTally) -> Front:
         hits=hits(tally.cache),
         status_4xx=sum(count for status, count in tally.codes.items() if 400 <= status < 500),
         status_5xx=sum(count for status, count in tally.codes.items() if status >= 500),
+        bytes_out=tally.bytes_out,
     )
 
 
@@ -143,7 +144,7 @@ def _together(own: Traffic, now: Front | None, before: Front | None) -> Traffic:
     return Traffic(
         requests=now.requests - before.requests,
         hits=max(now.hits - before.hits, 0),
-        bytes_out=None if now.bytes_out is None else max(now.bytes_out - (before.bytes_out or 0), 0),
+        bytes_out=max(now.bytes_out - before.bytes_out, 0),
         status_4xx=max(now.status_4xx - before.status_4xx, 0),
         status_5xx=max(now.status_5xx - before.status_5xx, 0),
         reads=own.reads,
@@ -155,7 +156,7 @@ def _sum(hours: Sequence[Traffic]) -> Traffic:
     return Traffic(
         requests=sum(hour.requests for hour in hours),
         hits=_known([hour.hits for hour in hours]),
-        bytes_out=_known([hour.bytes_out for hour in hours]),
+        bytes_out=sum(hour.bytes_out for hour in hours),
         status_4xx=sum(hour.status_4xx for hour in hours),
         status_5xx=sum(hour.status_5xx for hour in hours),
         reads=sum(hour.reads for hour in hours),
@@ -181,8 +182,6 @@ def _points(hours: Sequence[tuple[int, Traffic]], start: int, end: int, step: in
 
 def _missing(whole: Traffic) -> dict[str, str]:
     missing = {}
-    if whole.bytes_out is None:
-        missing["bytes_out"] = "the balancer counts bytes by listener, and not by route"
     if whole.hits is None:
         missing["hits"] = "for a part of this time nothing was counted in front of the files"
     if whole.hits is None or not whole.requests:

@@ -87,8 +87,8 @@ class Traffic:
     """That clients were answered."""
     hits: int | None = 0
     """Of them those that the folder was not asked for; None: not known."""
-    bytes_out: int | None = 0
-    """To clients; None: not known."""
+    bytes_out: int = 0
+    """To clients."""
     status_4xx: int = 0
     status_5xx: int = 0
     reads: int = 0

@@ -162,24 +162,24 @@ async def test_with_nothing_in_front_the_folder_counts_its_own_requests(provider
 
 async def test_requests_that_the_cache_answered_are_counted_in_front(tmp_path: Path, clock: Clock) -> None:
     provider = LocalProvider(store_in(tmp_path), Counts(), "/cdn/", now=clock)
-    front = Front(100, 50, 1, 0)  # before this provider was there
+    front = Front(100, 50, 1, 0, 70_000)  # before this provider was there
     provider.ledger.front = lambda: front
     await provider.start()
     provider.counts.answered(200, 1000, None)
-    front = Front(110, 59, 2, 1)
+    front = Front(110, 59, 2, 1, 79_000)
     first = await provider.stats(AT - HOUR, AT, 60)
     assert (first.requests, first.hits, first.status_4xx, first.status_5xx) == (10, 9, 1, 1)
     assert first.hit_ratio == 0.9
     assert first.bytes_origin == 1000
-    assert first.bytes_out is None
-    assert set(first.missing) == {"bytes_out"}
+    assert first.bytes_out == 9000
+    assert first.missing == {}
     assert first.interval_s == 3600
     clock.now = AT + HOUR
-    front = Front(4, 1, 0, 0)  # counted from the beginning
+    front = Front(4, 1, 0, 0, 400)  # counted from the beginning
     await provider.ledger.write()
     clock.now = AT + 2 * HOUR
     both = await provider.stats(AT, AT + HOUR, 3600)
-    assert (both.requests, both.hits) == (14, 10)
+    assert (both.requests, both.hits, both.bytes_out) == (14, 10, 9400)
     assert both.from_ == datetime(2026, 11, 24, 22, tzinfo=UTC)
     assert both.to == datetime(2026, 11, 25, 0, tzinfo=UTC)
     assert [(point.at.hour, point.requests, point.hits) for point in both.series] == [(22, 10, 9), (23, 4, 1)]
@@ -190,15 +190,15 @@ async def test_requests_that_the_cache_answered_are_counted_in_front(tmp_path: P
 
 async def test_a_route_that_goes_and_comes_again_is_not_counted_twice(tmp_path: Path, clock: Clock) -> None:
     provider = LocalProvider(store_in(tmp_path), Counts(), "/cdn/", now=clock)
-    front: Front | None = Front(0, 0, 0, 0)
+    front: Front | None = Front(0, 0, 0, 0, 0)
     provider.ledger.front = lambda: front
     await provider.start()
-    front = Front(10, 5, 0, 0)
+    front = Front(10, 5, 0, 0, 10)
     await provider.ledger.write()
     front = None
     provider.counts.answered(200, 1, None)
     await provider.ledger.write()
-    front = Front(12, 6, 0, 0)
+    front = Front(12, 6, 0, 0, 12)
     stats = await provider.stats(AT - HOUR, AT, 3600)
     assert stats.requests == 10 + 1 + 2
     await provider.close()
@@ -254,4 +254,5 @@ def test_what_a_route_counted_is_what_clients_were_answered() -> None:
     tally = RouteTally()
     tally.codes.update({200: 7, 304: 1, 404: 2, 503: 1})
     tally.cache.update({"hit": 5, "stale": 1, "miss": 4, "bypass": 1})
-    assert front_of(tally) == Front(11, 6, 2, 1)
+    tally.bytes_out = 99
+    assert front_of(tally) == Front(11, 6, 2, 1, 99)
