@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
+from balancer.cdn.answer import LONGEST_WAIT, Allowance, Answer, allowance, retry_after
 from balancer.cdn.calls import Calls
 from balancer.cdn.errors import (
     AuthError,
@@ -23,17 +24,7 @@ from balancer.cdn.errors import (
     TooLarge,
     Unavailable,
 )
-from balancer.cdn.http import (
-    LARGEST,
-    LONGEST_WAIT,
-    Allowance,
-    Answer,
-    Call,
-    Caller,
-    allowance,
-    open_session,
-    retry_after,
-)
+from balancer.cdn.http import LARGEST, Call, Caller, open_session
 from tests.health.sites import say, site, wire
 
 SECRET = "s3cr3t/to+ken"

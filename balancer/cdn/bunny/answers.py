@@ -6,8 +6,8 @@ from typing import Final
 
 from pydantic import BaseModel, Field, ValidationError
 
+from balancer.cdn.answer import Answer
 from balancer.cdn.errors import AuthError, CdnError, MissingRight, NotFound, RateLimited
-from balancer.cdn.http import Answer
 
 BUSY: Final = "unable to process request"
 """What the storage says, with a 400, to more calls at once than it takes."""

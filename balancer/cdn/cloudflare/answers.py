@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from balancer.cdn.answer import Answer
 from balancer.cdn.errors import (
     AuthError,
     CdnError,
@@ -17,7 +18,6 @@ from balancer.cdn.errors import (
     RateLimited,
     Unavailable,
 )
-from balancer.cdn.http import Answer
 
 Value = TypeVar("Value")
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from balancer.cdn.answer import Answer, by_status
 from balancer.cdn.cloudflare.answers import Purged, inside, judge, judge_graph
 from balancer.cdn.cloudflare.datasets import Found
 from balancer.cdn.errors import (
@@ -20,7 +21,6 @@ from balancer.cdn.errors import (
     RateLimited,
     Unavailable,
 )
-from balancer.cdn.http import Answer, by_status
 from balancer.cdn.redaction import Redaction
 
 SECRET = "t0ken/of+mine"

@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 
+from balancer.cdn.answer import Answer
 from balancer.cdn.cloudflare.answers import judge, judge_graph
 from balancer.cdn.cloudflare.datasets import DAILY, HOURLY, SAMPLED, query
 from balancer.cdn.cloudflare.provider import Cloudflare
 from balancer.cdn.errors import AuthError, CdnError, Invalid, MissingRight, NotFound, RateLimited
-from balancer.cdn.http import Answer, Call, Caller, Judge, open_session
+from balancer.cdn.http import Call, Caller, Judge, open_session
 from balancer.cdn.types import PurgeBatch, UploadRequest
 from tests.cdn.cloudflare.accounts import GIF, purge, settings
 from tests.cdn.cloudflare.mock import document, prism
