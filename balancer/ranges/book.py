@@ -54,6 +54,7 @@ class Ranges:
         self._asked: dict[CdnName, float] = {}
         self._failing: set[CdnName] = set()
         self._tasks: dict[CdnName, asyncio.Task[None]] = {}
+        self._writing = asyncio.Lock()
 
     async def prepare(self, names: Iterable[CdnName]) -> None:
         """Have the newest copy of each: nothing is fetched yet, and nobody trusted who was not before."""
@@ -121,7 +122,8 @@ class Ranges:
         if self._path is None:
             return
         try:
-            await asyncio.to_thread(copies.keep, self._path, {name: self.copies[name]})
+            async with self._writing:  # one file for all: who writes keeps what another has written
+                await asyncio.to_thread(copies.keep, self._path, {name: self.copies[name]})
         except OSError as error:
             self._tell(KEPT, name, f"what was fetched is not kept over a restart: {error.strerror or error}")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Final
+
+import orjson
 
 from balancer.guards.special import SPECIAL_V4, SPECIAL_V6, UNICAST
 from config.addresses import CdnName
@@ -80,13 +81,13 @@ def _texts(name: CdnName, data: bytes) -> Iterator[str]:
         lines = data.decode("ascii").splitlines()
         yield from (line.strip() for line in lines if line.strip())
     elif name == "cloudfront":
-        whole = json.loads(data)
+        whole = orjson.loads(data)
         for key, field in (("prefixes", "ip_prefix"), ("ipv6_prefixes", "ipv6_prefix")):
             for entry in whole[key]:
                 if entry["service"] == ORIGIN_FACING:
                     yield _text(entry[field])
     else:
-        listed = json.loads(data)
+        listed = orjson.loads(data)
         if not isinstance(listed, list):
             raise TypeError
         yield from map(_text, listed)

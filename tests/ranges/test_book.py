@@ -204,6 +204,23 @@ async def test_what_is_kept_of_one_cdn_stays_when_another_is_written(tmp_path: P
     assert set(json.loads((tmp_path / FILE).read_text())) == {"cloudflare", "bunny"}
 
 
+async def test_what_is_fetched_at_the_same_time_is_kept_together(tmp_path: Path) -> None:
+    shown = Shown()
+
+    async def ask(place: str) -> bytes:
+        await asyncio.sleep(0)
+        if place == "all":
+            entries = [{"ip_prefix": f"8.9.{n}.0/24", "service": "CLOUDFRONT_ORIGIN_FACING"} for n in range(1, 99, 2)]
+            return json.dumps({"prefixes": entries, "ipv6_prefixes": []}).encode()
+        return LIST if place == "v4" else b'["89.187.188.227"]'
+
+    shown.ask = ask  # type: ignore[method-assign]  # each CDN has its own list
+    for _ in range(5):
+        async with book(shown, tmp_path, "cloudflare", "cloudfront", "bunny"):
+            assert set(json.loads((tmp_path / FILE).read_text())) == {"cloudflare", "cloudfront", "bunny"}
+        (tmp_path / FILE).unlink()
+
+
 async def test_a_folder_that_is_a_file_is_told_and_no_more(tmp_path: Path) -> None:
     (tmp_path / "var").write_text("")
     shown = Shown()
