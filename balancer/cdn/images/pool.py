@@ -267,10 +267,10 @@ class Pool:
 
     def _line(self, job: Job) -> bytes:
         said = {
-            "source": str(job.source),
+            "source": str(job.source.absolute()),  # a worker is in another folder
             "wish": asdict(job.wish),
             "bounds": self._bounds,
-            "out": str(job.out),
+            "out": str(job.out.absolute()),
             "head": json.dumps(job.head),
         }
         return json.dumps(said).encode() + b"\n"

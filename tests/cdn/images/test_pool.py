@@ -305,3 +305,13 @@ async def test_vips_works_in_a_pool_as_pillow_does(desk: Desk) -> None:
     async with pool_of(engine="vips") as pool:
         done = await pool.make(desk.job(), PATIENCE)
         assert (done.format, done.width, done.height) == ("webp", 100, 75)
+
+
+async def test_folders_may_be_named_from_where_the_balancer_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    desk = Desk(Path())
+    async with pool_of() as pool:
+        await pool.make(desk.job(), PATIENCE)
+    assert (tmp_path / "out-1").exists()
