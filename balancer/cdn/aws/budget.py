@@ -22,6 +22,9 @@ _ADD: Final = (
 )
 _GET: Final = "SELECT paths FROM spent WHERE month = ?"
 
+_FAILURES: Final = (sqlite3.Error, RuntimeError)
+"""The second: it was closed while somebody purged."""
+
 
 class PathBudget(Protocol):
     """Keeps a number for each month, over restarts. A month is 2026-11."""
@@ -56,7 +59,7 @@ class PathCounts:
     async def add(self, paths: int, month: str) -> None:
         try:
             await self._database.run(lambda connection: connection.execute(_ADD, (month, paths)))
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             self._warn(error)
             self._lost = {month: self._lost.get(month, 0) + paths}
 
@@ -64,7 +67,7 @@ class PathCounts:
         lost = self._lost.get(month, 0)
         try:
             row = await self._database.run(lambda connection: connection.execute(_GET, (month,)).fetchone())
-        except sqlite3.Error:
+        except _FAILURES:
             return lost
         return lost + (int(row[0]) if row is not None else 0)
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
 from mimetypes import guess_type
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 from yarl import URL
 
 from balancer.cdn.aws.account import Account, Place, Service, credential_of
 from balancer.cdn.aws.budget import PathBudget, PathCounts, Spending
+from balancer.cdn.aws.distribution import Known, known
 from balancer.cdn.aws.invalidations import LIMITS, Distribution, invalidation, plan_purge, state
 from balancer.cdn.aws.pictures import NONE, check_style, image_url
 from balancer.cdn.aws.s3 import S3, Content, Item, at_aws
 from balancer.cdn.aws.statistics import Statistics
+from balancer.cdn.aws.stream import Stream
 from balancer.cdn.calls import Calls
 from balancer.cdn.errors import AuthError, CdnError, ConfigError, Invalid, TooLarge
 from balancer.cdn.local import kinds, names
@@ -144,7 +146,8 @@ class AwsProvider:
         if not isinstance(identity, CdnError):
             details["identity"] = str(identity.get("Arn"))
         if not isinstance(found, CdnError):
-            self._judge(found, details, problems)
+            details |= found.details
+            problems += found.problems(self._settings.url, aws.cache_tag_header)
         spent = await self._spending.spent()
         details |= {"paths_this_month": spent, "free_paths": aws.free_paths, "most_paths": aws.most_paths}
         if self._spending.is_high(spent):
@@ -161,56 +164,18 @@ class AwsProvider:
             details=details,
         )
 
-    async def _distribution(self) -> Mapping[str, Any]:
+    async def _distribution(self) -> Known:
         identifier = self._settings.aws.distribution_id
         if not identifier:
             raise ConfigError("cdn.aws.distribution_id is empty: there is nothing to purge", provider=self.name)
-        answer = await self._cloudfront.call("get_distribution", {"Id": identifier}, about=f"distribution {identifier}")
-        found: Mapping[str, Any] = answer["Distribution"]
-        return found
+        return known(
+            await self._cloudfront.call("get_distribution", {"Id": identifier}, about=f"distribution {identifier}")
+        )
 
     async def _bucket(self) -> None:
         if not self._settings.aws.bucket:
             raise ConfigError("cdn.aws.bucket is empty: nothing can be uploaded", provider=self.name)
         await self._store.check()
-
-    def _judge(
-        self,
-        found: Mapping[str, Any],
-        details: dict[str, str | int | float | bool | None],
-        problems: list[StatusProblem],
-    ) -> None:
-        """What a distribution says of itself."""
-        settings, aws = self._settings, self._settings.aws
-        configured: Mapping[str, Any] = found.get("DistributionConfig") or {}
-        enabled = bool(configured.get("Enabled"))
-        status = str(found.get("Status"))
-        domain = str(found.get("DomainName"))
-        details |= {
-            "domain": domain,
-            "enabled": enabled,
-            "status": status,
-            "invalidations_in_progress": found.get("InProgressInvalidationBatches"),
-        }
-        if not enabled:
-            problems.append(StatusProblem("disabled", f"the distribution {aws.distribution_id} is disabled: enable it"))
-        if status.lower() != "deployed":
-            text = f"the distribution is {status}: a change of its settings has not reached all edges yet; wait"
-            problems.append(StatusProblem("deploying", text))
-        served = {domain.lower(), *(str(one).lower() for one in (configured.get("Aliases") or {}).get("Items") or ())}
-        own = URL(settings.url).host if settings.url else None
-        if own is not None and own.lower() not in served and not any(_covers(name, own.lower()) for name in served):
-            text = f"cdn.url names {own}, which is none of the distribution's: {', '.join(sorted(served))}"
-            problems.append(StatusProblem("url", text))
-        field = (configured.get("CacheTagConfig") or {}).get("HeaderName")
-        details["cache_tag_header"] = field
-        if aws.cache_tag_header and (field or "").lower() != aws.cache_tag_header.lower():
-            reads = f"reads tags from {field}" if field else "reads no tags"
-            text = (
-                f"the distribution {reads}, and cdn.aws.cache_tag_header is {aws.cache_tag_header}: purges by tag will "
-                "find nothing; set its CacheTagConfig, or leave the option empty"
-            )
-            problems.append(StatusProblem("tags", text))
 
     # Files.
 
@@ -226,7 +191,7 @@ class AwsProvider:
             async with spooled(source, self._spool, most) as spool:
                 as_announced(request, spool.size, spool.sha256_hex)
                 return await self._store_spooled(request, spool)
-        stream = _Stream(source, most)
+        stream = Stream(source, most)
         head = await stream.begin()
         return await self._put(request, head, request.sha256_hex, stream.pieces(request), request.size_bytes, stream)
 
@@ -240,7 +205,7 @@ class AwsProvider:
         digest: str | None,
         pieces: AsyncIterator[bytes],
         size: int | None,
-        stream: _Stream | None,
+        stream: Stream | None,
     ) -> StoredFile:
         said = request.content_type
         verdict = kinds.judge(request.kind, names.split(request.name)[1], head, said)
@@ -339,54 +304,13 @@ class AwsProvider:
     def image_url(self, source: str, options: ImageOptions) -> OptimizedImage:
         images = self._settings.images
         quality = images.quality if images is not None else None
+        if names.good(source):  # of a file, as its upload was answered
+            source = self.public_url(source)
         return image_url(self._settings.aws.image_url_style, self._settings.url, source, options, quality)
 
     def public_url(self, path: str) -> str:
-        """Where the distribution has it. The bucket's prefix is a part of it, unless it is the origin's own path."""
-        return f"{self._settings.url}/{self._settings.aws.prefix}{path}"
-
-
-class _Stream:
-    """A source that goes through as it comes, looked at on its way."""
-
-    def __init__(self, source: AsyncIterator[bytes], most: int) -> None:
-        self._source = source
-        self._most = most
-        self._digest = sha256()
-        self._size = 0
-        self._held: list[bytes] = []
-
-    @property
-    def sha256_hex(self) -> str:
-        return self._digest.hexdigest()
-
-    async def begin(self) -> bytes:
-        """The first bytes, enough to tell what the file is."""
-        size = 0
-        while size < kinds.HEAD:
-            piece = await anext(self._source, None)
-            if piece is None:
-                break
-            self._held.append(piece)
-            size += len(piece)
-        return b"".join(self._held)[: kinds.HEAD]
-
-    async def pieces(self, request: UploadRequest) -> AsyncGenerator[bytes]:
-        """All of it. Before its end, so that nothing is stored: TooLarge, and Invalid where it is not as announced."""
-        held, self._held = self._held, []
-        for piece in held:
-            self._count(piece)
-            yield piece
-        async for piece in self._source:
-            self._count(piece)
-            yield piece
-        as_announced(request, self._size, self.sha256_hex)
-
-    def _count(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size > self._most:
-            raise TooLarge(f"the file has more than {self._most} bytes (cdn.max_upload)")
-        self._digest.update(piece)
+        """Where the distribution has it, whose origin has no path of its own."""
+        return f"{self._settings.url}/{quote(self._settings.aws.prefix + path, safe='/~')}"
 
 
 async def _told(asked: Coroutine[Any, Any, Value]) -> Value | CdnError:
@@ -394,7 +318,3 @@ async def _told(asked: Coroutine[Any, Any, Value]) -> Value | CdnError:
         return await asked
     except CdnError as error:
         return error
-
-
-def _covers(alias: str, host: str) -> bool:
-    return alias.startswith("*.") and host.partition(".")[2] == alias[2:]

@@ -430,6 +430,23 @@ async def test_without_a_credential_it_says_where_one_may_be(fake: FakeAws, tmp_
     assert fake.received == []
 
 
+def test_a_file_is_named_by_its_path_in_urls_and_for_pictures(tmp_path: Path) -> None:
+    made = AwsProvider(settings("http://127.0.0.1:9", tmp_path, prefix="our site/", image_url_style="thumbor"))
+    assert made.public_url("a b/ü.png") == "https://cdn.example.com/our%20site/a%20b/%C3%BC.png"
+    by_path = made.image_url("image/cat.png", ImageOptions(width=320)).url
+    assert by_path == "https://cdn.example.com/fit-in/320x0/filters:quality(80)/our%20site/image/cat.png"
+    assert by_path == made.image_url(made.public_url("image/cat.png"), ImageOptions(width=320)).url
+
+
+async def test_a_disk_that_keeps_no_counts_keeps_nobody_from_purging(fake: FakeAws, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    async with Provided(fake.url, tmp_path / "taken", most_paths=2) as aws:
+        await aws.purge(batch("/a"), "pg_1/0")
+        with pytest.raises(QuotaExhausted):
+            await aws.purge(batch("/b", "/c"), "pg_2/0")
+        assert (await aws.status()).details["paths_this_month"] == 1
+
+
 @pytest.mark.parametrize("key", ["only-one-part", ":secret", "AKIA:", "AKIA: secret"])
 def test_a_key_that_is_none_is_refused_at_the_start(key: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="KEYID:SECRET"):
