@@ -13,6 +13,7 @@ from api.body import not_yet
 from api.cache import Cache
 from api.cdn import Cdn
 from api.cdn_files import CdnFiles
+from api.cdn_purges import CdnPurges
 from api.configuration import Configuration
 from api.door import DOOR, PATIENCE, Door, Patience
 from api.gate import FIELDS, REQUEST_ID, Gate
@@ -80,6 +81,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
         *Cache(services).operations(),
         *Cdn(services).operations(),
         *CdnFiles(services).operations(),
+        *CdnPurges(services).operations(),
         *Limits(services).operations(),
         *Servers(services).operations(),
         *Configuration(services).operations(),

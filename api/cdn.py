@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from api.cdn_errors import CDN, cdn_problems
 from api.cdn_models import (
+    CdnDesk,
     CdnLimit,
     CdnPictures,
     CdnProblem,
@@ -21,6 +22,7 @@ from api.operation import Call, Operation
 from api.periods import period
 from api.services import Services
 from balancer.cdn.errors import CdnError
+from balancer.cdn.purging.desk import DeskState
 from balancer.cdn.types import RenderedImage
 from config.cdn import Cdn as CdnSettings
 
@@ -50,7 +52,7 @@ class Cdn:
 
     async def cdn_status(self, call: Call) -> CdnStatus:
         """How the CDN is: whether its provider takes our credential, what it can do, and what is wrong."""
-        services, settings = self._services, self._cdn.settings
+        services, settings, desk = self._services, self._cdn.settings, self._cdn.desk
         found, problems = None, []
         try:
             found = await self._cdn.status()
@@ -76,6 +78,8 @@ class Cdn:
                 )
                 for kind, limit in self._cdn.limits().items()
             },
+            purges=_desk(desk) if desk is not None else None,
+            journal=self._cdn.orders.journal_failure,
             pictures=_pictures(settings) if settings is not None else None,
             details=dict(found.details) if found is not None else {},
         )
@@ -116,6 +120,12 @@ class Cdn:
             notes=list(found.notes),
             rendered=_rendered(rendered) if rendered is not None else None,
         )
+
+
+def _desk(desk: DeskState) -> CdnDesk:
+    return CdnDesk(
+        tickets=desk.tickets, calls=desk.calls, breaker=str(desk.breaker), opened=desk.opened, error=desk.error
+    )
 
 
 def _pictures(settings: CdnSettings) -> CdnPictures | None:

@@ -93,10 +93,10 @@ class CdnFiles:
         """Remove a file, and purge it everywhere. To remove what is not there does no harm."""
         path = call.path["path"]
         with cdn_problems():
-            existed = await self._cdn.delete_file(path)
-        if existed:
+            gone = await self._cdn.remove_file(path)
+        if gone.existed:
             call.note("cdn.files", path, None)
-        return DeletedAnswer(path=path, existed=existed)
+        return DeletedAnswer(path=path, existed=gone.existed, ticket=gone.ticket)
 
 
 def _largest(config: Config) -> int:

@@ -84,6 +84,8 @@ class DeletedAnswer(Model):
     path: str
     existed: bool
     """Whether it was there; true where the provider does not tell."""
+    ticket: str | None
+    """The purge of it; null where that is done already, as where the balancer is the CDN."""
 
 
 class CdnProblem(Model):
@@ -119,6 +121,21 @@ class CdnPictures(Model):
     """What URLs of pictures elsewhere may begin with; none: only files of the CDN."""
 
 
+class CdnDesk(Model):
+    """Purges on their way to the provider."""
+
+    tickets: int
+    """Not done."""
+    calls: int
+    """To be made, or looked after."""
+    breaker: str
+    """closed; open while the provider fails and is left alone; half_open while it is tried."""
+    opened: int
+    """Times that it was left alone."""
+    error: str | None
+    """Of the last call that failed; null when the last one did not."""
+
+
 class CdnStatus(Model):
     """The CDN at this moment; never a credential."""
 
@@ -142,6 +159,10 @@ class CdnStatus(Model):
     """Bytes of a file."""
     limits: dict[str, CdnLimit]
     """By the kind of call."""
+    purges: CdnDesk | None
+    """null where there is no CDN but the balancer."""
+    journal: str | None
+    """Why purges would not outlive a restart; null: they do."""
     pictures: CdnPictures | None
     details: dict[str, str | int | float | bool | None]
     """What else the provider tells."""

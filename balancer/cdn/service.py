@@ -17,6 +17,7 @@ from secrets import token_bytes
 from socket import socket
 from time import monotonic
 from time import time as wall_time  # noqa: TID251  # tickets are for people, and for the next process
+from typing import NamedTuple
 
 import structlog
 
@@ -64,6 +65,14 @@ CHECKED = 60.0
 JOURNAL = "cdn-purges.db"
 """Where tickets of purges are kept, in the folder of `admin.state`."""
 OFF = "no CDN is configured: write `cdn: true` for the one that the balancer is itself, or set CDN_PROVIDER"
+
+
+class Removed(NamedTuple):
+    """What became of a file that was to be removed."""
+
+    existed: bool
+    ticket: str | None
+    """Of its purge; None where that is done, or could not be ordered."""
 
 
 class CdnService:
@@ -280,37 +289,43 @@ class CdnService:
 
     async def delete_file(self, path: str) -> bool:
         """Remove a file, and all that caches have of it; whether it was there."""
+        return (await self.remove_file(path)).existed
+
+    async def remove_file(self, path: str) -> Removed:
+        """The same, with the ticket of its purge."""
         self._need(Capability.DELETE, "deleting files")
-        there = await self.provider.delete(path)
-        await self._forget(path)
-        return there
+        existed = await self.provider.delete(path)
+        return Removed(existed, await self._forget(path))
 
     async def files(self, prefix: str = "", after: str | None = None, limit: int = 100) -> FilePage:
         """Those whose path begins with `prefix`."""
         self._need(Capability.LIST, "lists of files")
         return await self.provider.files(prefix, after, limit)
 
-    async def _forget(self, path: str) -> None:
+    async def _forget(self, path: str) -> str | None:
         """What caches have of a file that is gone, or another one now: they may keep it for a year. Its own purge is no
-        reason for either to fail."""
+        reason for either to fail. The ticket, where it is not done when this returns."""
         provider, settings = self._provider, self._settings
         if provider is None or settings is None:
-            return
+            return None
         if self._files is None:
-            await self._forget_elsewhere(provider, path)
-        elif names.good(path):
+            return await self._forget_elsewhere(provider, path)
+        if names.good(path):
             if self._studio is not None:
                 await self._studio.forget_files([path])
             # Nobody needs a ticket: it is done when this returns. Pictures of it have its tag.
             places = Places(settings.local.path, settings.images.path if settings.images is not None else "")
             target = PurgeTarget(PurgeKind.URL, settings.local.path + path)
             await self._own.purge(purges([target], False, places))
+        return None
 
-    async def _forget_elsewhere(self, provider: CdnProvider, path: str) -> None:
+    async def _forget_elsewhere(self, provider: CdnProvider, path: str) -> str | None:
         try:
-            await self.orders.place(PurgeOrder(patterns=(provider.public_url(path),)), author="the balancer")
+            order = PurgeOrder(patterns=(provider.public_url(path),))
+            return (await self.orders.place(order, author="the balancer")).id
         except CdnError as error:
             log.error("cdn_file_not_purged", path=path, reason=str(error))
+            return None
 
     # Pictures.
 

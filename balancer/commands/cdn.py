@@ -72,7 +72,11 @@ def _status(found: Part) -> Iterator[Line]:
         yield [Span(f"pictures    {pictures.text('path')}   {signed}")]
     purges = found.part("purges")
     if purges.fields:
-        yield [Span(f"purges      {purges.text('breaker') or '?'}   {purges.count('waiting')} waiting")]
+        breaker = purges.text("breaker") or "?"
+        left_alone = f"   the provider is left alone for a while ({breaker})" if breaker != "closed" else ""
+        yield [Span(f"purges      {purges.count('tickets')} under way{left_alone}")]
+        if purges.text("error"):
+            yield [Span("last error  ", "red"), Span(purges.text("error") or "")]
     for kind, limit in found.parts("limits").items():
         left, most = figures.count(limit.number("left")), figures.count(limit.number("capacity"))
         blocked = limit.number("blocked")
@@ -159,7 +163,7 @@ def rm(console: Console, client: Client, paths: Sequence[str], as_json: bool) ->
         if not answer.flag("existed"):
             missing.append(path)
         elif not as_json:
-            ticket = answer.part("ticket").text("ticket")
+            ticket = answer.text("ticket")
             console.out(f"{path} is removed{f'; {ticket} purges it' if ticket else ''}")
     if as_json:
         console.out(json.dumps(told, indent=2))

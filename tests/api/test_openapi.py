@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 from openapi_schema_validator import OAS31Validator
@@ -13,7 +13,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.app import all_operations
 from api.auth import Role
+from balancer.cdn.errors import NotFound
+from balancer.cdn.purging.ticket import PurgeOrder
+from config.cdn import Cdn
 from tests.api.desk import BALANCER, SERVERS, Answer, Desk
+from tests.cdn.shelf import Shelf
 
 POOL = f"{BALANCER}/pools/{{pool}}/servers"
 PURGE = "/api/infrastructure/cache/purge"
@@ -40,6 +44,10 @@ ROLES = {
     ("GET", f"{CDN}/files"): "viewer",
     ("POST", f"{CDN}/files"): "operator",
     ("DELETE", f"{CDN}/files/{{path}}"): "operator",
+    ("POST", f"{CDN}/purge"): "operator",
+    ("GET", f"{CDN}/purges"): "viewer",
+    ("GET", f"{CDN}/purges/{{ticket}}"): "viewer",
+    ("POST", f"{CDN}/purges/{{ticket}}/retry"): "operator",
     ("GET", "/api/infrastructure/rate-limits"): "viewer",
     ("POST", "/api/infrastructure/rate-limits"): "admin",
     ("GET", f"{BALANCER}/status"): "viewer",
@@ -111,6 +119,11 @@ RIGHT = [
     Case("POST", f"{CDN}/files", f"{CDN}/files?kind=image", FORM, "multipart/form-data; boundary=b"),
     Case("POST", f"{CDN}/files", f"{CDN}/files?name=a.css&overwrite=true&tags=a", b"a {}", "text/css"),
     Case("DELETE", f"{CDN}/files/{{path}}", f"{CDN}/files/other/a.css"),
+    Case("POST", f"{CDN}/purge", f"{CDN}/purge", b'["/a", "/posts/*", "tag:a"]'),
+    Case("POST", f"{CDN}/purge", f"{CDN}/purge", b'{"tags": ["a"], "soft": true, "scope": ["own"], "wait": true}'),
+    Case("GET", f"{CDN}/purges", f"{CDN}/purges?limit=3&before=pg_9"),
+    Case("GET", f"{CDN}/purges/{{ticket}}", f"{CDN}/purges/THE-TICKET"),
+    Case("POST", f"{CDN}/purges/{{ticket}}/retry", f"{CDN}/purges/FAILED-TICKET/retry"),
     Case(
         "POST",
         "/api/infrastructure/rate-limits",
@@ -160,7 +173,9 @@ def wrong(case: Case) -> Iterator[Case]:
     path = case.filled.partition("?")[0]
     for query in ("nix=1", "pool=a&pool=b", "wait=soon", "pool=%20", "%00"):
         yield case._replace(filled=f"{path}?{query}")
-    if "{path}" in case.path:
+    if "{ticket}" in case.path:
+        yield case._replace(filled=path.replace("/purges/", "/purges/x"))
+    elif "{path}" in case.path:
         yield case._replace(filled=f"{path}%2F")
     elif "{" in case.path:
         yield case._replace(filled=path.replace("/web/", "/nix/"))
@@ -179,6 +194,21 @@ def wrong(case: Case) -> Iterator[Case]:
 CONDITIONAL = {f"/api/config{rest}" for rest in ("", "/save", "/rollback", "/overlay")}
 
 
+async def filled(desk: Desk, case: Case) -> str:
+    """The path with the names in it that only the balancer knows."""
+    path = case.filled
+    if "THE-TICKET" in path:
+        path = path.replace("THE-TICKET", (await desk.services.cdn.purge_cache(["/a"])).id)
+    if "FAILED-TICKET" in path:
+        await desk.services.cdn.change(Cdn(provider="bunny", url="https://cdn.example.com", attempts=1, coalesce=0))
+        shelf = cast("Shelf", desk.services.cdn.provider)
+        shelf.failure = NotFound("no")
+        ticket = await desk.services.cdn.purge_cache(PurgeOrder(("/a",), wait_s=10))
+        shelf.failure = None
+        path = path.replace("FAILED-TICKET", ticket.id)
+    return path
+
+
 async def call(desk: Desk, case: Case) -> Answer:
     headers = {"Content-Type": case.content_type} if case.body is not None else {}
     if case.path in CONDITIONAL and case.method != "GET":
@@ -189,7 +219,7 @@ async def call(desk: Desk, case: Case) -> Answer:
     if body is not None:
         body = body.replace(b"THE-KEY", desk.keys.text["admin"].encode())
     role: Role | None = None if case.session else "admin"
-    return await desk.ask(case.method, case.filled, raw=body, headers=headers, role=role)
+    return await desk.ask(case.method, await filled(desk, case), raw=body, headers=headers, role=role)
 
 
 class Document:
@@ -289,7 +319,7 @@ async def test_every_operation_is_done_for_the_lowest_role_that_may(desk: Desk, 
             headers = {"Content-Type": case.content_type} if case.body is not None else {}
             answer = await desk.ask(
                 case.method,
-                case.filled,
+                await filled(desk, case),
                 raw=case.body,
                 headers=headers,
                 role=role,  # type: ignore[arg-type]  # a role's name

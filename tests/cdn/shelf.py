@@ -19,10 +19,12 @@ from balancer.cdn.types import (
     OptimizedImage,
     ProviderStatus,
     PurgeBatch,
+    PurgeKind,
     PurgePlan,
     PurgeResult,
     PurgeState,
     PurgeTarget,
+    Rejected,
     StatPoint,
     StoredFile,
     UploadRequest,
@@ -35,9 +37,8 @@ AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 class Shelf:
     """What a provider is to the service, and no more."""
 
-    name = "local"
-
     def __init__(self, settings: Cdn) -> None:
+        self.name: str = settings.provider
         self.settings = settings
         self.capabilities = ~Capability(0)
         self.files_: dict[str, StoredFile] = {}
@@ -45,6 +46,10 @@ class Shelf:
         self.requests: list[UploadRequest] = []
         self.failure: CdnError | None = None
         self.checks = 0
+        self.purged: list[str] = []
+        self.open = asyncio.Event()
+        """Purges wait for it."""
+        self.open.set()
         self.pieces: list[int] = []
         """The sizes of what the last upload came in."""
         self.begun = asyncio.Event()
@@ -111,10 +116,17 @@ class Shelf:
         return FilePage(tuple(self.files_[path] for path in found[:limit]), more)
 
     def plan_purge(self, targets: Sequence[PurgeTarget], *, soft: bool, widen: bool) -> PurgePlan:
-        return PurgePlan(())
+        """Everything in one call; it has no form for a star in the middle."""
+        taken = [target for target in targets if target.kind is not PurgeKind.PATTERN]
+        refused = [Rejected(target, "has no form here", "/a/*") for target in targets if target not in taken]
+        items = tuple(target.written for target in taken)
+        return PurgePlan((PurgeBatch("purge", items, tuple(taken)),) if taken else (), tuple(refused))
 
     async def purge(self, batch: PurgeBatch, idempotency_key: str) -> PurgeResult:
-        return PurgeResult(PurgeState.COMPLETED)
+        self._maybe_fail()
+        await self.open.wait()
+        self.purged += batch.items
+        return PurgeResult(PurgeState.COMPLETED, "id-1")
 
     async def purge_state(self, provider_id: str) -> PurgeState:
         return PurgeState.COMPLETED

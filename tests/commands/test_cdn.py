@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from api.cdn_models import (
+    CdnDesk,
     CdnLimit,
     CdnPictures,
     CdnProblem,
@@ -202,7 +203,7 @@ def test_all_pages_of_files_are_one_list() -> None:
 
 def test_files_are_removed_by_their_paths_and_those_that_were_not_there_are_told() -> None:
     def gone(path: str, existed: bool) -> Reply:
-        return Reply(said(DeletedAnswer(path=path, existed=existed)))
+        return Reply(said(DeletedAnswer(path=path, existed=existed, ticket="pg_1" if existed else None)))
 
     replies = {
         f"DELETE {CDN}/files/image/a%20b.jpg": gone("image/a b.jpg", True),
@@ -211,7 +212,7 @@ def test_files_are_removed_by_their_paths_and_those_that_were_not_there_are_told
     with stand_in(replies) as api:
         code, out, messages = balancer("cdn", "rm", "image/a b.jpg", "nix", "--admin", api.url)
         as_json = balancer("cdn", "rm", "/image/a b.jpg", "--json", "--admin", api.url)
-    assert (code, out, messages) == (ERROR, "image/a b.jpg is removed\n", "balancer: nix: not there\n")
+    assert (code, out, messages) == (ERROR, "image/a b.jpg is removed; pg_1 purges it\n", "balancer: nix: not there\n")
     assert as_json.code == OK
     assert json.loads(as_json.out)[0]["existed"] is True
 
@@ -235,6 +236,8 @@ def status(**changes: object) -> Reply:
         "max_upload": 100 << 20,
         "limits": {"files": CdnLimit(left=3, capacity=25, refill=0.1, blocked=12)},
         "pictures": CdnPictures(by="local", path="/img/", signed=True, presets=[], sources=[]),
+        "purges": CdnDesk(tickets=2, calls=3, breaker="open", opened=1, error="no answer"),
+        "journal": None,
         "details": {"plan": "free"},
     }
     return Reply(said(CdnStatus.model_validate({**fields, **changes})))
@@ -250,6 +253,8 @@ def test_the_status_is_a_page_for_people() -> None:
         "hosts       cdn.example.com",
         "uploads     up to 100 MiB",
         "pictures    /img/   signed",
+        "purges      2 under way   the provider is left alone for a while (open)",
+        "last error  no answer",
         "limit       files: 3 of 25 left, none for 12 s",
         "plan        free",
     ]
