@@ -335,7 +335,7 @@ async def test_the_status_tells_what_the_provider_says(desk: Desk) -> None:
         True,
         [],
     )
-    assert answer.at("limits") == {"purge": {"left": 5.0, "capacity": 10.0, "refill": 0.5, "blocked": 0.0}}
+    assert answer.at("limits") == {"purge": {"left": 900.0, "capacity": 1000.0, "refill": 0.5, "blocked": 0.0}}
     assert answer.at("pictures") == {"by": "local", "path": "/img/", "signed": True, "presets": [], "sources": []}
 
 

@@ -132,7 +132,7 @@ class Shelf:
         return PurgeState.COMPLETED
 
     def limits(self) -> Mapping[str, LimitState]:
-        return {"purge": LimitState(5, 10, 0.5)}
+        return {"purge": LimitState(900, 1000, 0.5)}
 
     async def stats(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats:
         self._maybe_fail()
