@@ -45,6 +45,7 @@ _MIGRATIONS: Final = (
     ) WITHOUT ROWID;
     """,
     "CREATE INDEX file_by_content ON file (sha256);",
+    "CREATE TABLE filled (once INTEGER PRIMARY KEY);",
 )
 
 _PUT: Final = """
@@ -181,6 +182,14 @@ class Index:
             ).fetchall()
         )
         return {path: (size, modified) for path, size, modified in rows}
+
+    async def is_filled(self) -> bool:
+        """Whether it once had all that was there: one that is new, or was made anew, has not."""
+        return await self._do(lambda connection: connection.execute("SELECT * FROM filled").fetchone() is not None)
+
+    async def fill(self) -> None:
+        """Now it has."""
+        await self._do(lambda connection: connection.execute("INSERT OR IGNORE INTO filled VALUES (1)"))
 
     async def totals(self) -> tuple[int, int]:
         """Files, and their bytes."""

@@ -37,6 +37,10 @@ THREADS: Final = 8
 PIECE: Final = 1 << 20
 """Bytes that are written at once, and the most that an upload keeps in memory beside what its source does."""
 _NO_ROOM: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+PATIENCE: Final = 5.0
+"""Seconds that a list waits for an index that is being made anew."""
+_MADE_ANEW: Final = "the index of files was broken, and is made anew"
+_TRIES: Final = 3
 _BATCH: Final = 500
 """Files that are compared with the index at once."""
 
@@ -75,6 +79,7 @@ class Store:
         self._closing = False
         self._coming = 0  # bytes of uploads that have no name yet
         self._filling: asyncio.Task[None] | None = None
+        self._complete = False  # the index has had all that is there
 
     async def start(self) -> None:
         """Unavailable: the directory can not be used."""
@@ -82,7 +87,9 @@ class Store:
             swept = await self._in_thread(self.folder.prepare)
         if swept:
             log.info("uploads that were cut off are cleared away", count=swept, directory=str(self.directory))
-        await self._indexed(self.index.open)
+        self._complete = await self._indexed(self.index.is_filled) or False
+        if self.index.renewed:
+            log.warning(_MADE_ANEW, directory=str(self.directory))
         self._refill()
 
     async def close(self) -> None:
@@ -138,7 +145,10 @@ class Store:
         return there
 
     async def page(self, prefix: str, after: str, limit: int) -> list[Row]:
-        """Files in the order of their paths. Unavailable: there is no index at the moment."""
+        """Files in the order of their paths. Unavailable: there is no index at the moment, or not all of it yet."""
+        await self.totals()  # by which an index that is broken is found out
+        if not await self._has_all() and self.index_problem is None:
+            raise Unavailable("the index of files is being made anew from what is there", retry_after_s=PATIENCE)
         rows = await self._indexed(self.index.page, prefix, after, limit)
         if rows is None:
             raise Unavailable(
@@ -146,6 +156,11 @@ class Store:
                 f" {self.index_problem}; they are served all the same"
             )
         return rows
+
+    async def _has_all(self) -> bool:
+        if not self._complete:
+            await asyncio.wait([self._refill()], timeout=PATIENCE)
+        return self._complete
 
     async def totals(self) -> tuple[int, int] | None:
         """Files, and their bytes; None: not known at the moment."""
@@ -275,25 +290,37 @@ class Store:
                 " (cdn.local.keep_free): make room there"
             )
 
-    def _refill(self) -> None:
+    def _refill(self) -> asyncio.Task[None]:
         if self._filling is None or self._filling.done():
-            self.index.renewed = False
             self._filling = asyncio.get_running_loop().create_task(self._fill(), name="cdn-index")
+        return self._filling
 
     async def _fill(self) -> None:
         """Make the index say what is there, in batches, so that it never holds up anybody."""
         try:
-            after = ""
-            while rows := await self.index.page("", after, _BATCH):
-                after = rows[-1].path
-                await self._compare(await self._in_thread(self._differing, rows))
-            walk = self.folder.walk()
-            while found := await self._in_thread(_some, walk):
-                known = await self.index.known([path for path, *_ in found])
-                await self._compare([path for path, size, modified in found if known.get(path) != (size, modified)])
-            await self._used()
-        except (Lost, CdnError, OSError) as error:
+            for _ in range(_TRIES):
+                if await self._filled_once():
+                    return
+        except (Lost, OSError) as error:
             log.warning("the index of files is not complete", directory=str(self.directory), reason=str(error))
+
+    async def _filled_once(self) -> bool:
+        """False: the index was made anew meanwhile."""
+        self.index.renewed = False
+        after = ""
+        while rows := await self.index.page("", after, _BATCH):
+            after = rows[-1].path
+            await self._compare(await self._in_thread(self._differing, rows))
+        walk = self.folder.walk()
+        while found := await self._in_thread(_some, walk):
+            known = await self.index.known([path for path, *_ in found])
+            await self._compare([path for path, size, modified in found if known.get(path) != (size, modified)])
+        if self.index.renewed:
+            return False
+        await self.index.fill()
+        self._complete = not self.index.renewed
+        await self._used()
+        return self._complete
 
     def _differing(self, rows: list[Row]) -> list[str]:
         return [row.path for row in rows if not self.folder.matches(row.path, row.size, row.modified_ns)]
@@ -301,7 +328,10 @@ class Store:
     async def _compare(self, paths: list[str]) -> None:
         """Put into the index what is there, and take out what is not."""
         for path in filter(names.good, paths):
-            row = await self._before(path)
+            try:
+                row = await self._before(path)
+            except CdnError:  # nobody may read it; whoever asks for it is told
+                continue
             async with self._changing:
                 if row is None or not await self._in_thread(self.folder.matches, path, row.size, row.modified_ns):
                     await self.index.remove([path])
@@ -322,9 +352,11 @@ class Store:
         if self.index_problem is not None:
             self.index_problem = None
             log.info("the index of files can be used again", directory=str(self.directory))
+            self._complete = False
             self._refill()
-        elif self.index.renewed:
-            log.warning("the index of files was broken, and is made anew", directory=str(self.directory))
+        elif self.index.renewed and self._complete:
+            self._complete = False
+            log.warning(_MADE_ANEW, directory=str(self.directory))
             self._refill()
         return answer
 

@@ -574,6 +574,25 @@ async def test_an_index_that_breaks_while_it_is_used_is_made_anew(store: Store) 
     assert (store.directory / "index.sqlite3.bad").exists()
 
 
+async def test_a_list_waits_for_an_index_that_is_made_anew(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    await store.start()
+    for number in range(30):
+        await store.upload(request(str(number).encode(), f"{number}.txt"))
+    await store.close()
+    for file in store.directory.glob("index.sqlite3*"):
+        file.write_bytes(b"this was a database" * 500)
+    again = store_in(tmp_path)
+    await again.start()
+    assert len(await again.page("", "", 100)) == 30
+    with closing(sqlite3.connect(store.directory / "index.sqlite3", isolation_level=None)) as vandal:
+        vandal.execute("PRAGMA writable_schema=ON")
+        vandal.execute("UPDATE sqlite_master SET rootpage = 9999 WHERE name = 'file'")
+        vandal.execute("PRAGMA schema_version=77")
+    assert len(await again.page("", "", 100)) == 30
+    await again.close()
+
+
 async def test_the_index_follows_the_folder_at_a_start(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     await store.start()
