@@ -18,7 +18,7 @@ from balancer.cdn.provider import CdnProvider
 from balancer.cdn.purging.breaker import Breaker
 from balancer.cdn.purging.breaker import State as BreakerState
 from balancer.cdn.purging.buckets import Buckets
-from balancer.cdn.purging.drafts import Drafted, Wish, draft, is_everything
+from balancer.cdn.purging.drafts import Drafted, Drafts, Wish, draft, is_everything
 from balancer.cdn.purging.journal import Journal
 from balancer.cdn.purging.progress import Progress
 from balancer.cdn.purging.queue import Queue, held, limit_of
@@ -35,6 +35,10 @@ POLLS: Final = (5.0, 10.0, 20.0, 40.0, 60.0)
 """Seconds until the provider is asked again how far it is; the last one holds for all others."""
 POLLED: Final = 1800.0
 """Seconds after which it is not asked any more."""
+BREATH: Final = 100
+"""Calls that are dealt with before others on the loop have their turn."""
+BROKEN: Final = "something of our own has failed; the log says what"
+
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 """Waits for an event, or so many seconds; infinity: for the event alone."""
 
@@ -211,22 +215,21 @@ class Desk:
         """Put what is outstanding, and what was not called yet, into as few calls as it takes."""
         self._fresh = False
         gone = [one.id for one in self._queue if one.tried is None and one.tickets]
-        changed = self._withdraw(gone)
-        wishes = self._wishes()
+        changed = await self._withdraw(gone)
+        wishes = await self._wishes()
         if any(map(is_everything, wishes)):
             # Those that are tried again as well; not those that the provider has taken.
             tried = [one.id for one in self._queue if one.provider_id is None and one.tickets]
             self.counts["swallowed"] += len(tried)
             gone += tried
-            changed |= self._withdraw(tried)
-            wishes = self._wishes()
+            changed |= await self._withdraw(tried)
+            wishes = await self._wishes()
         changed |= {wish.ticket for wish in wishes}
-        try:
-            drafts = await asyncio.to_thread(draft, wishes, self.provider)
-        except CdnError as error:
-            self.error = str(error)
+        drafts = await self._drafts(wishes)
+        if isinstance(drafts, str):
+            self.error = drafts
             for id_ in {wish.ticket for wish in wishes}:
-                self._open[id_].fail_outstanding(str(error))
+                self._open[id_].fail_outstanding(drafts)
             await self._register.commit(changed | self._register.done(), (), gone)
             return
         self.counts["planned"] += len(drafts.calls)
@@ -234,44 +237,52 @@ class Desk:
             self._open[id_].reject(refused)
         for id_, note in drafts.notes:
             self._open[id_].note(note)
-        sendings = [self._sending(one) for one in drafts.calls]
-        for sending in sendings:
+        sendings = []
+        for number, one in enumerate(drafts.calls):
+            sending = self._sending(one)
             for id_, written in sending.tickets.items():
                 self._open[id_].join(sending.id, written)
-        # They are in the queue before they are written: another configuration may come meanwhile.
-        for sending in sendings:
+            # Before they are written: another configuration may come meanwhile.
             self._queue.add(sending)
+            sendings.append(sending)
+            await _breathe(number)
         await self._register.commit(changed | self._register.done(), sendings, gone)
 
-    def _wishes(self) -> list[Wish]:
-        found = []
-        for progress in self._open.values():
+    async def _drafts(self, wishes: Sequence[Wish]) -> Drafts | str:
+        """In a thread, as there may be thousands; or why there are none."""
+        try:
+            return await asyncio.to_thread(draft, wishes, self.provider)
+        except CdnError as error:
+            return str(error)
+        except Exception:  # orders that trip over a mistake of ours must not end the desk, now and at every start
+            log.exception("cdn_plan_broken", provider=self.provider.name, targets=len(wishes))
+            return BROKEN
+
+    async def _wishes(self) -> list[Wish]:
+        found: list[Wish] = []
+        for progress in list(self._open.values()):
             ticket = progress.order
             found += [Wish(ticket.id, target, ticket.soft, ticket.widen) for target in progress.outstanding]
+            await asyncio.sleep(0)
         return found
 
-    def _withdraw(self, ids: Sequence[str]) -> set[str]:
+    async def _withdraw(self, ids: Sequence[str]) -> set[str]:
         """Calls that are not made; gives the tickets that they were for."""
         tickets: set[str] = set()
-        for id_ in ids:
+        for number, id_ in enumerate(ids):
             sending = self._queue.remove(id_)
             if sending is None:
                 continue
             for ticket in sending.tickets:
                 self._open[ticket].leave(id_)
             tickets |= sending.tickets.keys()
+            await _breathe(number)
         return tickets
 
     def _sending(self, drafted: Drafted) -> Sending:
         now = self._wall()
-        return Sending(
-            made_id("pb", now, self._rng),
-            self.provider.name,
-            drafted.batch,
-            drafted.tickets,
-            drafted.widen,
-            created=now,
-        )
+        id_ = made_id("pb", now, self._rng)
+        return Sending(id_, self.provider.name, drafted.batch, drafted.tickets, drafted.widen, created=now)
 
     async def _send(self, sending: Sending) -> None:
         try:
@@ -280,7 +291,7 @@ class Desk:
             await self._failed(sending, error)
         except Exception:  # one call that trips over a mistake of ours must not end the desk
             log.exception("cdn_purge_broken", provider=self.provider.name, kind=sending.batch.kind)
-            await self._give_up([sending], "something of our own has failed; the log says what")
+            await self._give_up([sending], BROKEN)
         else:
             self._answered()
             if result.left is not None:
@@ -421,6 +432,11 @@ class Desk:
         overdue = [one for one in self._queue if one.provider_id is None and one.created < oldest]
         if overdue:
             await self._give_up(overdue, late(reason, self._pace))
+
+
+async def _breathe(number: int) -> None:
+    if number % BREATH == BREATH - 1:
+        await asyncio.sleep(0)
 
 
 async def pause(event: asyncio.Event, seconds: float) -> None:

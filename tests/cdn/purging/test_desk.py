@@ -341,6 +341,16 @@ def test_a_plan_that_fails_fails_its_tickets_and_no_later_ones(tmp_path: Path) -
     at_work(tmp_path, use)
 
 
+def test_a_mistake_of_ours_in_a_plan_does_not_end_the_desk(tmp_path: Path) -> None:
+    async def use(bureau: Bureau) -> None:
+        bureau.provider.faulty = KeyError("a mistake")
+        assert states(await bureau.done(await bureau.order("/a"))) == ["failed"]
+        bureau.provider.faulty = None
+        assert states(await bureau.done(await bureau.order("/a"))) == ["submitted"]
+
+    at_work(tmp_path, use)
+
+
 def test_a_mistake_of_ours_in_one_call_does_not_end_the_desk(tmp_path: Path) -> None:
     async def use(bureau: Bureau) -> None:
         bureau.provider.answers = [TypeError("a mistake"), TAKEN]
