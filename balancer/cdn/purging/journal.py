@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -67,9 +68,17 @@ class Journal:
         self._database = Database(path, _MIGRATIONS, "cdn-journal")
         self._most = most
         self._added = 0
+        self._opening = asyncio.Lock()
+        self._is_open = self._is_closed = False
 
     async def open(self) -> None:
-        """Never raises: what can not be opened fails later, one ticket at a time. A file that is none is set aside."""
+        """Never raises: what can not be opened fails later, one ticket at a time, until it can. A file that is none is
+        set aside."""
+        async with self._opening:
+            if not self._is_open:
+                await self._open()
+
+    async def _open(self) -> None:
         try:
             try:
                 await self._database.open()
@@ -85,10 +94,12 @@ class Journal:
         except (sqlite3.Error, OSError) as error:
             self._failed(error)
         else:
+            self._is_open = True
             self.failure = None
 
     async def close(self) -> None:
         """What was asked for before is written first."""
+        self._is_open, self._is_closed = False, True
         await self._database.close()
 
     async def add(self, ticket: Ticket, key: str = "", digest: bytes = b"") -> Ticket:
@@ -166,6 +177,10 @@ class Journal:
         return await self._run(work)
 
     async def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        if self._is_closed:
+            raise JournalFailed("it is closed")
+        if not self._is_open:
+            await self.open()
         try:
             result = await self._database.run(work)
         except (sqlite3.Error, OSError) as error:

@@ -173,13 +173,17 @@ def test_a_row_that_can_not_be_read_is_left_out(tmp_path: Path) -> None:
     assert left.sendings == [sending(2)]
 
 
-def test_a_folder_that_can_not_be_written_to_fails_each_ticket_and_nothing_else(tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_written_to_fails_each_ticket_until_it_can(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
 
     async def use(kept: Journal) -> None:
         assert kept.failure is not None
         with pytest.raises(JournalFailed):
             await kept.add(ticket(1))
+        (tmp_path / "state").unlink()
+        await kept.add(ticket(2))
+        assert kept.failure is None
+        assert [one.id for one in await kept.latest(9)] == ["pg_00002"]
 
     run(tmp_path / "state" / "journal", use)
 
