@@ -37,6 +37,7 @@ _DECODE_ERRORS: Final = (
     KeyError,
     TypeError,
     OverflowError,
+    RuntimeError,
     struct.error,
     zlib.error,
     Warning,
@@ -73,19 +74,14 @@ class PillowEngine:
 
     def make(self, source: Path, wish: Wish, bounds: Bounds) -> Made:
         data = _read(source, bounds)
-        kind = kind_of(data[:HEAD])
-        Image.MAX_IMAGE_PIXELS = bounds.max_pixels
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 warnings.simplefilter("ignore", UserWarning)  # of what a file's metadata say
-                with Image.open(BytesIO(data), formats=[kind.upper()]) as image:
-                    frames = gif_frames(data, bounds.max_pixels) if kind == "gif" else _frames(image)
-                    check_size(*image.size, frames, bounds)
-                    small, layout = _load(image, wish, bounds)
-                    return self._finish(small, layout, wish)
+                small, layout = _decoded(data, wish, bounds)
+                return self._finish(small, layout, wish)
         except UnidentifiedImageError:
-            raise Rejected("decode", f"it begins as {kind} does, and is none") from None
+            raise Rejected("decode", "it begins as a picture does, and is none") from None
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise Rejected("pixels", f"it has more than {bounds.max_pixels} pixels") from None
         except _DECODE_ERRORS as error:
@@ -130,6 +126,16 @@ def _read(source: Path, bounds: Bounds) -> bytes:
         data = file.read(bounds.max_bytes + 1)
     check_bytes(len(data), bounds)
     return data
+
+
+def _decoded(data: bytes, wish: Wish, bounds: Bounds) -> tuple[Image.Image, Plan]:
+    """A function of its own: what the decoder holds is given back with its end."""
+    kind = kind_of(data[:HEAD])
+    Image.MAX_IMAGE_PIXELS = bounds.max_pixels
+    with Image.open(BytesIO(data), formats=[kind.upper()]) as image:
+        frames = gif_frames(data, bounds.max_pixels) if kind == "gif" else _frames(image)
+        check_size(*image.size, frames, bounds)
+        return _load(image, wish, bounds)
 
 
 def _frames(image: Image.Image) -> int:

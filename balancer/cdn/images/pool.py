@@ -318,14 +318,20 @@ class _Worker:
         writer.write(line)
         await writer.drain()
         answer = await self.read()
-        self.whole = True
+        self.whole = not answer[0].get("spent")
         return answer
 
     async def read(self) -> tuple[dict[str, object], bytes]:
-        """What it says next. EOFError (of which IncompleteReadError is one), ValueError: nothing that makes sense."""
+        """What it says next. EOFError, ValueError: nothing, or nothing that makes sense."""
         assert self._streams is not None
         reader = self._streams[0]
-        said = json.loads(await reader.readuntil())
+        line = await reader.readline()  # ValueError for one without an end
+        if not line:
+            raise EOFError
+        try:
+            said = json.loads(line)
+        except RecursionError:
+            raise ValueError("it told nonsense") from None
         if not isinstance(said, dict):
             raise ValueError("it told nonsense")
         if "unkept" not in said:

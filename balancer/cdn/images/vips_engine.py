@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from balancer.cdn.images.engine import (
 )
 
 _SIDEWAYS: Final = frozenset((5, 6, 7, 8))
+_NO_MEMORY: Final = re.compile("(?i)memory alloc|out of memory|unable to allocate")
 _EFFORT: Final = 2
 """Of 9, for AVIF: more takes several times as long for a few percent of the bytes."""
 
@@ -60,6 +62,8 @@ class VipsEngine:
             foreign = header.get_typeof("icc-profile-data") or header.interpretation == "cmyk"
             return _finish(_scaled(source, upright, layout, "srgb" if foreign else None), layout, wish)
         except pyvips.Error as error:
+            if _NO_MEMORY.search(str(error)):
+                raise MemoryError from None
             raise Rejected("decode", f"it is broken: {_last_line(error)}") from None
 
 

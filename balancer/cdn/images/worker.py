@@ -22,6 +22,7 @@ from typing import Final
 
 from balancer.cdn.images.engine import Bounds, Made, Rejected, Transformer, Wish
 
+Said = dict[str, object]
 NICE: Final = 10
 """Steps by which the proxy goes first."""
 LARGEST_FILE: Final = 256 * 1024 * 1024
@@ -43,15 +44,19 @@ def main(arguments: list[str]) -> None:
             stream.write(_line(broken=f"{engine} cannot be loaded: {error}"))
             stream.flush()
             return
+        at_first = _taken()
         stream.write(_line(ready=True))
         stream.flush()
         while line := stream.readline():  # nothing: the balancer has gone, in whatever way
             _limit_time(ceil(float(seconds)) + SPARE)
-            answer, body = _work(transformer, json.loads(line))
+            said, body = _work(transformer, json.loads(line))
             signal.alarm(0)
-            stream.write(answer)
+            spent = is_spent(_taken(), at_first, int(memory))
+            stream.write(_line(**said, spent=spent))
             stream.write(body)
             stream.flush()
+            if spent:
+                return
 
 
 def _confine(memory: int) -> None:
@@ -73,6 +78,21 @@ def _confine(memory: int) -> None:
         Path("/proc/self/oom_score_adj").write_bytes(ENDS_FIRST)
 
 
+def _taken() -> int:
+    """Bytes of address space; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_bytes().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * resource.getpagesize()
+
+
+def is_spent(taken: int, at_first: int, memory: int) -> bool:
+    """Whether a picture might find too little room, as half of what there was at first is gone: not all that large
+    pictures took can be given back."""
+    return taken - at_first > (memory - at_first) // 2
+
+
 def _limit_time(seconds: int) -> None:
     """Of this job, by the clock and by the processor; what takes longer is ended by the system."""
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -91,25 +111,25 @@ def _engine(name: str) -> Transformer:
     return PillowEngine()
 
 
-def _work(transformer: Transformer, job: dict[str, object]) -> tuple[bytes, bytes]:
+def _work(transformer: Transformer, job: dict[str, object]) -> tuple[Said, bytes]:
     """One job's answer, and a body."""
     try:
         wish, bounds = Wish(**job["wish"]), Bounds(**job["bounds"])  # type: ignore[arg-type]  # as the pool wrote them
         made = transformer.make(Path(str(job["source"])), wish, bounds)
     except Rejected as error:
-        return _line(rejected=error.reason, message=str(error)), b""
+        return {"rejected": error.reason, "message": str(error)}, b""
     except MemoryError:
-        return _line(rejected="pixels", message="it takes more memory than `cdn.images.memory`"), b""
+        return {"rejected": "pixels", "message": "it takes more memory than `cdn.images.memory`"}, b""
     except FileNotFoundError:
-        return _line(gone=True), b""
+        return {"gone": True}, b""
     except Exception as error:  # outermost place of this job: a library's surprise is this picture's failure alone
-        return _line(rejected="decode", message=f"{type(error).__name__}: {error}"[:500], surprise=True), b""
+        return {"rejected": "decode", "message": f"{type(error).__name__}: {error}"[:500], "surprise": True}, b""
     return _kept(made, str(job["out"]), str(job["head"]))
 
 
-def _kept(made: Made, out: str, head: str) -> tuple[bytes, bytes]:
+def _kept(made: Made, out: str, head: str) -> tuple[Said, bytes]:
     """Write the picture to disk, or hand it over where there is no room."""
-    said = {"format": made.format, "width": made.width, "height": made.height, "size": len(made.data)}
+    said: Said = {"format": made.format, "width": made.width, "height": made.height, "size": len(made.data)}
     try:
         with open(out, "xb") as file:
             file.write(json.dumps({**json.loads(head), **said}).encode() + b"\n")
@@ -117,8 +137,8 @@ def _kept(made: Made, out: str, head: str) -> tuple[bytes, bytes]:
     except OSError as error:
         with suppress(OSError):
             os.unlink(out)
-        return _line(**said, unkept=error.strerror or str(error)), made.data
-    return _line(**said), b""
+        return {**said, "unkept": error.strerror or str(error)}, made.data
+    return said, b""
 
 
 def _line(**said: object) -> bytes:

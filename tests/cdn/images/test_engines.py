@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
@@ -344,3 +344,31 @@ def test_frames_of_whatever_calls_itself_a_gif_are_counted(data: bytes) -> None:
 def test_frames_are_counted_as_pillow_counts_them(frames: int) -> None:
     data = gallery.animated("GIF", frames)
     assert gif_frames(data, 100) == getattr(Image.open(BytesIO(data)), "n_frames", 1)
+
+
+KINDS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
+SAMPLES = {kind: as_bytes(gallery.gradient(48, 36), kind) for kind in KINDS}
+SAMPLES["JPEG with place"] = rotated_with_gps(6)
+SAMPLES["PNG with alpha"] = as_bytes(_holed().resize((40, 30)), "PNG")
+
+
+@pytest.fixture(scope="module", params=["pillow", "vips"])
+def engine(request: pytest.FixtureRequest) -> Transformer:
+    return PillowEngine() if request.param == "pillow" else _vips()
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_picture_with_broken_bytes_is_made_or_refused_and_nothing_else(
+    engine: Transformer, tmp_path: Path, data: st.DataObject
+) -> None:
+    content = bytearray(SAMPLES[data.draw(st.sampled_from(sorted(SAMPLES)))])
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(1, 4))] = data.draw(st.binary(max_size=4))
+    try:
+        made = engine.make(gallery.save(tmp_path, "source", bytes(content)), Wish("png", 80, width=20), BOUNDS)
+    except (Rejected, MemoryError):
+        return
+    assert 1 <= upright(made.data).size[0] <= 20

@@ -17,11 +17,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from balancer.cdn.edge.app import make_edge
 from balancer.cdn.edge.pictures import PictureHandler
-from balancer.cdn.errors import SourceBlocked, SourceUnreachable
+from balancer.cdn.errors import Full, SourceBlocked, SourceUnreachable
 from balancer.cdn.images.engine import Bounds
 from balancer.cdn.images.links import Links
 from balancer.cdn.images.pictures import FAILURE_KEPT, FOREIGN_FRESH, Original, Pictures, foreign_tag
-from balancer.cdn.images.pool import Pool
+from balancer.cdn.images.pool import Failed, Pool
 from balancer.cdn.images.signing import Source
 from balancer.cdn.images.variants import Variants
 from balancer.cdn.types import ImageOptions
@@ -173,6 +173,53 @@ async def test_two_hundred_who_ask_at_once_cost_one_picture(house: House) -> Non
     assert len(bodies) == 1
     assert (house.pool.tally.made, house.pictures.tally.made) == (1, 1)
     assert house.pictures.tally.joined + house.pictures.tally.kept == 199
+
+
+async def test_a_head_tells_what_a_get_would(house: House) -> None:
+    url = house.links.url(CAT, SMALL)
+    head, whole = await house.client.head(url), await house.client.get(url)
+    assert (head.status, await head.read()) == (200, b"")
+    for name in ("Content-Length", "Content-Type", "ETag", "Vary"):
+        assert head.headers[name] == whole.headers[name]
+
+
+async def test_who_leaves_takes_nothing_from_those_who_wait_for_the_same(house: House) -> None:
+    await house.get(CAT, ImageOptions(10))
+    (pid,) = house.pool.pids
+    os.kill(pid, signal.SIGSTOP)
+    await until(lambda: stopped(pid))
+    leaves = asyncio.ensure_future(house.pictures.picture(CAT, SMALL))
+    stays = asyncio.ensure_future(house.pictures.picture(CAT, SMALL))
+    await until(lambda: house.pool.busy == 1 and house.pictures.tally.joined == 1)
+    leaves.cancel()
+    os.kill(pid, signal.SIGCONT)
+    assert (await stays).width == 100
+    assert house.pool.tally.made == 2
+
+
+async def test_a_picture_that_nobody_waits_for_any_more_is_kept(house: House) -> None:
+    await house.get(CAT, ImageOptions(10))
+    (pid,) = house.pool.pids
+    os.kill(pid, signal.SIGSTOP)
+    await until(lambda: stopped(pid))
+    leaves = asyncio.ensure_future(house.pictures.picture(CAT, SMALL))
+    await until(lambda: house.pool.busy == 1)
+    leaves.cancel()
+    os.kill(pid, signal.SIGCONT)
+    await until(lambda: len(house.variants) == 2)
+
+
+async def test_those_who_wait_when_the_balancer_stops_are_told(house: House) -> None:
+    await house.get(CAT, ImageOptions(10))
+    (pid,) = house.pool.pids
+    os.kill(pid, signal.SIGSTOP)
+    await until(lambda: stopped(pid))
+    waiting = [asyncio.ensure_future(house.pictures.picture(CAT, ImageOptions(width))) for width in (20, 30)]
+    await until(lambda: house.pool.waiting == 1)
+    await house.pictures.close()
+    for one in waiting:
+        with pytest.raises((Failed, Full)):
+            await one
 
 
 async def test_a_picture_is_made_once_over_restarts(house: House, tmp_path: Path) -> None:

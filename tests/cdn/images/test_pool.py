@@ -15,9 +15,11 @@ import pytest
 from balancer.cdn.errors import Full, ImageRejected
 from balancer.cdn.images.engine import Bounds, Wish
 from balancer.cdn.images.pool import JOBS, Done, Failed, Gone, Job, Pool
+from balancer.cdn.images.worker import is_spent
 from tests.cdn.images import gallery
 
 BOUNDS = Bounds(20 * 1024 * 1024, 50_000_000, 4096)
+MIB = 1024 * 1024
 PATIENCE = 30.0
 PLENTY = 1024 * 1024 * 1024
 
@@ -121,6 +123,19 @@ async def test_a_worker_is_replaced_after_so_many_pictures(tmp_path: Path) -> No
             await pool.make(desk.job(), PATIENCE)
         assert pool.pids != first
         await until(lambda: not alive(first[0]))
+
+
+@pytest.mark.parametrize(("taken", "is_so"), [(100, False), (500, False), (560, False), (570, True), (1020, True)])
+def test_a_worker_ends_by_itself_once_half_of_its_room_is_gone(taken: int, is_so: bool) -> None:
+    assert is_spent(taken * MIB, 110 * MIB, 1024 * MIB) is is_so
+
+
+async def test_a_worker_that_has_little_room_from_the_start_is_used_all_the_same(desk: Desk) -> None:
+    async with pool_of(memory=200 * MIB) as pool:
+        await pool.make(desk.job(), PATIENCE)
+        first = pool.pids
+        await pool.make(desk.job(), PATIENCE)
+        assert pool.pids == first
 
 
 async def test_a_refusal_is_told_and_costs_no_worker(tmp_path: Path) -> None:
