@@ -6,7 +6,7 @@ import platform
 from datetime import datetime
 
 import balancer
-from api.overview import DatabaseFigures, DatabaseNode, DatabaseUse
+from api.overview import CdnFigures, DatabaseFigures, DatabaseNode, DatabaseUse, PictureFigures
 from api.services import Services
 from balancer.telemetry.families import Vitals
 from balancer.telemetry.figures import Figures
@@ -52,7 +52,40 @@ def _use(redis: RedisReport) -> DatabaseUse:
     )
 
 
-def vitals(services: Services) -> Vitals:
+async def cdn_figures(services: Services) -> CdnFigures | None:
+    """None without a CDN."""
+    report = await services.cdn.report()
+    if report is None:
+        return None
+    calls: dict[str, dict[str, int]] = {}
+    for (operation, result), count in report.calls.items():
+        calls.setdefault(operation, {})[result] = count
+    pictures = report.pictures
+    return CdnFigures(
+        provider=report.provider,
+        ok=report.up,
+        reason=report.reason,
+        calls=calls,
+        uploads=dict(report.uploads),
+        upload_bytes=report.upload_bytes,
+        files=report.files,
+        file_bytes=report.file_bytes,
+        purges=dict(report.purges),
+        purges_in_progress=report.tickets,
+        breaker=report.breaker,
+        pictures=PictureFigures(
+            results=dict(pictures.results),
+            failures=dict(pictures.failures),
+            seconds=pictures.seconds,
+            in_progress=pictures.inside,
+            kept=pictures.variants,
+        )
+        if pictures is not None
+        else None,
+    )
+
+
+async def vitals(services: Services) -> Vitals:
     """What Prometheus is told beside the planes' report."""
     reloads, revisions = services.control.reloads, services.control.revisions
     return Vitals(
@@ -71,6 +104,7 @@ def vitals(services: Services) -> Vitals:
         log_lines_dropped=services.dropped(),
         redis_up=services.redis.state.ok,
         checks=services.control.monitor.report(),
+        cdn=await services.cdn.report(),
     )
 
 

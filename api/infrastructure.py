@@ -18,7 +18,7 @@ from api.answers import (
     Status,
     StrategyAnswer,
 )
-from api.figures import figures_now, redis_figures
+from api.figures import cdn_figures, figures_now, redis_figures
 from api.operation import Call, Operation
 from api.overview import AdminFigures, ReloadFigures, Stats, TrustedRanges
 from api.problems import Fault, Problem
@@ -163,6 +163,7 @@ class Infrastructure:
             listeners=figures.listeners,
             routes=figures.routes,
             cache=figures.cache,
+            cdn=await cdn_figures(services),
             process=figures.process,
             redis=redis_figures(services, view.report),
             trusted_ranges=[_ranges(name, one) for name, one in view.report.ranges.items()],

@@ -92,6 +92,12 @@ class Monitoring:
             checks["cache in redis"] = HealthCheckState(
                 status="ok" if second.state == "up" else "degraded", reason=second.reason
             )
+        cdn = self._services.cdn.look()
+        if cdn is not None:
+            # Sites are served without it, and files that are in caches, too.
+            checks["cdn"] = HealthCheckState(
+                status="unknown" if cdn.ok is None else "ok" if cdn.ok else "degraded", reason=cdn.reason
+            )
         lag = self._services.lag.worst
         checks["event loop"] = HealthCheckState(
             status="unknown" if lag is None else "degraded" if lag > LATE else "ok",
@@ -119,7 +125,7 @@ class Monitoring:
         """The figures for Prometheus."""
         report = await self._control.report()
         accept = ", ".join(call.request.headers.getall("Accept", []))
-        body, content_type = self._services.metrics.page(report, vitals(self._services), accept)
+        body, content_type = self._services.metrics.page(report, await vitals(self._services), accept)
         return Text(body, content_type)
 
 

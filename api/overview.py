@@ -146,6 +146,44 @@ class TrustedRanges(Model):
     """Times that they could not be, or that what came was not taken."""
 
 
+class PictureFigures(Model):
+    """Pictures in other sizes, made by the balancer."""
+
+    results: dict[str, int]
+    """made; kept: it had been made before; joined: another one waited for it already."""
+    failures: dict[str, int]
+    """By reason."""
+    seconds: float
+    """Spent by workers."""
+    in_progress: int
+    kept: int
+    """On disk."""
+
+
+class CdnFigures(Model):
+    """The CDN. Counts begin anew when its configuration changes."""
+
+    provider: str
+    ok: bool | None
+    """As its last check found it; null: there was none yet."""
+    reason: str | None
+    """Why it is not ok."""
+    calls: dict[str, dict[str, int]]
+    """Of the provider, by operation and result."""
+    uploads: dict[str, int]
+    """created; there: the same content was there already; failed."""
+    upload_bytes: int
+    files: int | None
+    """null where the provider does not tell."""
+    file_bytes: int | None
+    purges: dict[str, int]
+    """By the state that they ended in."""
+    purges_in_progress: int
+    breaker: str | None
+    """closed; open while the provider fails and is left alone; half_open; null where it is the balancer itself."""
+    pictures: PictureFigures | None
+
+
 class Stats(Model):
     """One page with everything on it."""
 
@@ -164,6 +202,8 @@ class Stats(Model):
     routes: dict[str, Traffic]
     cache: CacheFigures | None
     """null while no route is cached, and none was."""
+    cdn: CdnFigures | None
+    """null while there is none."""
     process: ProcessUse
     redis: DatabaseFigures
     trusted_ranges: list[TrustedRanges]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -21,6 +22,7 @@ from typing import NamedTuple
 
 import structlog
 
+from balancer.cdn.calls import Calls
 from balancer.cdn.edge.app import Handler, make_edge
 from balancer.cdn.edge.door import Door
 from balancer.cdn.edge.files import Files
@@ -57,6 +59,7 @@ from balancer.cdn.types import (
     StoredFile,
     UploadRequest,
 )
+from balancer.telemetry.cdn_report import STATES, CdnReport, PicturesReport
 from config.cdn import Cdn
 
 log = structlog.get_logger("balancer.cdn")
@@ -65,6 +68,14 @@ CHECKED = 60.0
 JOURNAL = "cdn-purges.db"
 """Where tickets of purges are kept, in the folder of `admin.state`."""
 OFF = "no CDN is configured: write `cdn: true` for the one that the balancer is itself, or set CDN_PROVIDER"
+
+
+class Known(NamedTuple):
+    """How a provider is, as far as that is known."""
+
+    ok: bool | None
+    reason: str | None
+    """Why it is not ok."""
 
 
 class Removed(NamedTuple):
@@ -102,6 +113,9 @@ class CdnService:
         self._clock = clock
         self._checking: asyncio.Task[ProviderStatus] | None = None  # the last check of the provider, or the one now
         self._checked = -math.inf  # when that began
+        self._known: ProviderStatus | CdnError | None = None  # what the last one found
+        self._uploads: Counter[str] = Counter()
+        self._upload_bytes = 0
         self._files: Files | None = None
         self._studio: Studio | None = None
         self._pictures: PictureHandler | None = None
@@ -123,6 +137,7 @@ class CdnService:
             if self._checking is not None:
                 self._checking.cancel()
                 self._checking = None
+            self._known = None
             if studio is not None:
                 await studio.close()
             await self.orders.stop()
@@ -196,16 +211,77 @@ class CdnService:
 
     async def status(self) -> ProviderStatus:
         """How the provider is, by its own word: not older than `CHECKED` seconds, and asked once for all who ask."""
-        provider, now = self.provider, self._clock()
-        if self._checking is None or (self._checking.done() and now - self._checked >= CHECKED):
-            self._checked = now
-            self._checking = asyncio.get_running_loop().create_task(provider.status())
+        provider = self.provider
         try:
-            return await asyncio.shield(self._checking)
+            return await asyncio.shield(self._check(provider))
         except asyncio.CancelledError:
             if self._provider is provider:
                 raise
             return await self.status()  # it was another provider that was asked
+
+    def _check(self, provider: CdnProvider) -> asyncio.Task[ProviderStatus]:
+        """The last check, or the one that is due."""
+        now = self._clock()
+        if self._checking is None or (self._checking.done() and now - self._checked >= CHECKED):
+            self._checked = now
+            self._checking = asyncio.get_running_loop().create_task(provider.status())
+            self._checking.add_done_callback(self._note)
+        return self._checking
+
+    def _note(self, check: asyncio.Task[ProviderStatus]) -> None:
+        if check.cancelled() or check is not self._checking:
+            return
+        error = check.exception()
+        if error is None:
+            self._known = check.result()
+        elif isinstance(error, CdnError):
+            self._known = error
+        else:
+            log.error("cdn_check_failed", exc_info=error)
+
+    def look(self) -> Known | None:
+        """How the provider is as far as that is known, without waiting for anybody; None: there is no CDN.
+
+        It is asked anew when that was long ago, so that whoever looks again knows.
+        """
+        if self._settings is None:
+            return None
+        if self._provider is None:
+            return Known(False, str(self._failure) if self._failure is not None else "it is being started")
+        self._check(self._provider)
+        known = self._known
+        if known is None:
+            return Known(None, "it has not been checked yet")
+        if isinstance(known, CdnError):
+            return Known(False, str(known))
+        return Known(known.ok, "; ".join(problem.message for problem in known.problems) or None)
+
+    async def report(self) -> CdnReport | None:
+        """Everything that is counted; None: there is no CDN."""
+        settings, provider, known = self._settings, self._provider, self.look()
+        if settings is None or known is None:
+            return None
+        counts, desk = self.orders.counts, self.orders.desk
+        totals = await provider.store.totals() if isinstance(provider, LocalProvider) else None
+        calls = getattr(provider, "calls", None)
+        return CdnReport(
+            provider=settings.provider,
+            up=known.ok,
+            reason=known.reason,
+            calls=dict(calls.results) if isinstance(calls, Calls) else {},
+            seconds=dict(calls.seconds) if isinstance(calls, Calls) else {},
+            uploads=dict(self._uploads),
+            upload_bytes=self._upload_bytes,
+            files=totals[0] if totals is not None else None,
+            file_bytes=totals[1] if totals is not None else None,
+            purges={state: counts[state] for state in STATES},
+            tickets=desk.tickets if desk is not None else 0,
+            purge_calls=desk.calls if desk is not None else 0,
+            purge_retries=counts["retried"],
+            breaker=desk.breaker if desk is not None else None,
+            breaker_opened=desk.opened if desk is not None else 0,
+            pictures=_of_pictures(self._studio) if self._studio is not None else None,
+        )
 
     def limits(self) -> Mapping[str, LimitState]:
         """The provider's rate limits by the kind of call, as they are counted here; none without a provider."""
@@ -271,7 +347,7 @@ class CdnService:
             source = await asyncio.to_thread(_permitted, source, self._settings.upload_from)
         if size_bytes is not None and size_bytes > self._settings.max_upload:
             raise TooLarge(f"the file has {size_bytes} bytes; at most {self._settings.max_upload} are taken")
-        stored = await self.provider.upload(
+        stored = await self._upload(
             UploadRequest(
                 source,
                 name,
@@ -285,6 +361,16 @@ class CdnService:
         )
         if overwrite and stored.created:
             await self._forget(stored.path)
+        return stored
+
+    async def _upload(self, request: UploadRequest) -> StoredFile:
+        result = "failed"
+        try:
+            stored = await self.provider.upload(request)
+            result = "created" if stored.created else "there"
+        finally:
+            self._uploads[result] += 1
+        self._upload_bytes += stored.size_bytes
         return stored
 
     async def delete_file(self, path: str) -> bool:
@@ -372,6 +458,18 @@ class CdnService:
         provider = self.provider
         if capability not in provider.capabilities:
             raise Unsupported(f"the provider {provider.name} has no {what}", provider=provider.name)
+
+
+def _of_pictures(studio: Studio) -> PicturesReport:
+    tally, pool = studio.pictures.tally, studio.pool
+    return PicturesReport(
+        results={"made": tally.made, "kept": tally.kept, "joined": tally.joined},
+        failures={code.removeprefix("cdn_"): count for code, count in tally.refused.items()},
+        seconds=pool.tally.seconds,
+        inside=pool.inside,
+        died=pool.tally.died,
+        variants=len(studio.variants),
+    )
 
 
 def _pace(settings: Cdn) -> Pace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from balancer.cache.purges import KINDS
+from balancer.telemetry import cdn_report
 from balancer.telemetry.families import Family, Things
 from balancer.telemetry.report import STATES, PoolReport
 
@@ -55,6 +56,19 @@ SECOND = Things(
     ),
 )
 REDIS = Things((), lambda scrape: [((), scrape.report.redis)] if scrape.report.redis is not None else [])
+
+CDN = Things(
+    ("provider",),
+    lambda scrape: [((scrape.vitals.cdn.provider,), scrape.vitals.cdn)] if scrape.vitals.cdn is not None else [],
+)
+PICTURES = Things(
+    (),
+    lambda scrape: (
+        [((), scrape.vitals.cdn.pictures)]
+        if scrape.vitals.cdn is not None and scrape.vitals.cdn.pictures is not None
+        else []
+    ),
+)
 
 FAILURES = ("connect", "connect-timeout", "reset", "timeout", "malformed")
 
@@ -362,6 +376,69 @@ CATALOGUE: tuple[Family, ...] = (
         lambda it: it.gaps,
         "Times that purges of others may have been missed, and all of memory was dropped.",
     ),
+    # The CDN.
+    CDN.gauge(
+        "balancer_cdn_up",
+        lambda it: int(it.up) if it.up is not None else None,
+        "1 when its last check found nothing wrong with it; absent before the first.",
+    ),
+    CDN.gauge(
+        "balancer_cdn_breaker_open",
+        lambda it: int(it.breaker != "closed") if it.breaker is not None else None,
+        "1 while the provider fails and is left alone.",
+    ),
+    CDN.counter(
+        "balancer_cdn_breaker_openings", lambda it: it.breaker_opened, "Times that the provider was left alone."
+    ),
+    CDN.gauge("balancer_cdn_purges_in_progress", lambda it: it.tickets, "Purges that are not done."),
+    CDN.gauge(
+        "balancer_cdn_purge_calls_waiting",
+        lambda it: it.purge_calls,
+        "Calls to the provider that are to be made for purges, or looked after.",
+    ),
+    CDN.counters(
+        "balancer_cdn_purges",
+        ("state",),
+        lambda it: it.purges,
+        "Purges by the state that they ended in.",
+        always=cdn_report.STATES,
+    ),
+    CDN.counter("balancer_cdn_purge_retries", lambda it: it.purge_retries, "Calls for purges that were made again."),
+    CDN.counters(
+        "balancer_cdn_calls",
+        ("operation", "result"),
+        lambda it: it.calls,
+        "Calls to the provider: ok, or what was wrong.",
+    ),
+    CDN.counters("balancer_cdn_call_seconds", ("operation",), lambda it: it.seconds, "Spent in calls to the provider."),
+    CDN.counters(
+        "balancer_cdn_uploads",
+        ("result",),
+        lambda it: it.uploads,
+        "Files that were sent: created, there (the same content was there already), failed.",
+        always=cdn_report.UPLOADS,
+    ),
+    CDN.counter("balancer_cdn_upload_bytes", lambda it: it.upload_bytes, "Of files that were taken."),
+    CDN.gauge("balancer_cdn_files", lambda it: it.files, "Files that are kept; absent where nobody tells."),
+    CDN.gauge("balancer_cdn_file_bytes", lambda it: it.file_bytes, "Bytes of these files."),
+    PICTURES.counters(
+        "balancer_cdn_pictures",
+        ("result",),
+        lambda it: it.results,
+        "Pictures: made, kept (made before), joined (waited for one that was being made).",
+        always=cdn_report.PICTURES,
+    ),
+    PICTURES.counters(
+        "balancer_cdn_picture_failures", ("reason",), lambda it: it.failures, "Pictures that were not made."
+    ),
+    PICTURES.counter("balancer_cdn_picture_seconds", lambda it: it.seconds, "Spent by workers on pictures."),
+    PICTURES.gauge(
+        "balancer_cdn_pictures_in_progress", lambda it: it.inside, "Pictures being made, or waiting for a worker."
+    ),
+    PICTURES.counter(
+        "balancer_cdn_picture_workers_died", lambda it: it.died, "Workers that ended in the middle of a picture."
+    ),
+    PICTURES.gauge("balancer_cdn_pictures_kept", lambda it: it.variants, "Pictures on disk."),
     # Servers.
     SERVERS.gauge("balancer_server_up", lambda it: int(it.state == "up"), "1 when nothing keeps it out of rotation."),
     SERVERS.gauge(

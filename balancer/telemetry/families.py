@@ -8,6 +8,7 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from balancer.server import ServerKey
 from balancer.tally import Histogram
+from balancer.telemetry.cdn_report import CdnReport
 from balancer.telemetry.report import Report
 
 
@@ -50,6 +51,8 @@ class Vitals:
     redis_up: bool | None = None
     """None while none is configured."""
     checks: Mapping[ServerKey, CheckCounts] = field(default_factory=dict)
+    cdn: CdnReport | None = None
+    """None while there is none."""
 
 
 class Scrape(NamedTuple):
@@ -63,7 +66,13 @@ Kind = Literal["counter", "gauge", "histogram", "info"]
 Labels = tuple[str, ...]
 Value = float | Histogram
 Sample = tuple[Labels, Value]
-Counted = Mapping[str, int] | Mapping[int, int] | Mapping[tuple[str, int], int]
+Counted = (
+    Mapping[str, int]
+    | Mapping[str, float]
+    | Mapping[int, int]
+    | Mapping[tuple[str, int], int]
+    | Mapping[tuple[str, str], int]
+)
 Thing = TypeVar("Thing")
 
 
@@ -143,5 +152,5 @@ class Things(NamedTuple, Generic[Thing]):
         return Family(name, kind, says, self.labels + by, samples)
 
 
-def _words(key: str | int | tuple[str, int]) -> Labels:
+def _words(key: str | int | tuple[str, int] | tuple[str, str]) -> Labels:
     return tuple(map(str, key)) if isinstance(key, tuple) else (str(key),)

@@ -17,6 +17,7 @@ from api.auth import Role
 from balancer.cdn import errors
 from balancer.cdn.errors import CdnError
 from balancer.cdn.types import Capability
+from balancer.telemetry.cdn_report import UPLOADS
 from config.cdn import Cdn
 from tests.api.desk import Answer, Desk
 from tests.cdn.shelf import Shelf
@@ -451,3 +452,50 @@ async def test_a_provider_without_figures_says_so(desk: Desk) -> None:
     shelf(desk).capabilities = Capability.UPLOAD
     answer = await desk.ask("GET", f"{CDN}/stats")
     assert (answer.status, answer.at("code")) == (501, "cdn_unsupported")
+
+
+# What is counted.
+
+
+async def prometheus(desk: Desk) -> dict[str, float]:
+    page = (await desk.ask("GET", "/metrics")).content.decode()
+    lines = (line.rpartition(" ") for line in page.splitlines() if line.startswith("balancer_cdn_"))
+    return {name: float(value) for name, _, value in lines}
+
+
+async def test_uploads_purges_and_checks_are_counted(desk: Desk) -> None:
+    await upload(desk, "?name=a.png")
+    await upload(desk, "?name=a.png")
+    shelf(desk).failure = errors.Full("x")
+    await upload(desk, "?name=b.png")
+    shelf(desk).failure = None
+    await desk.services.cdn.purge_cache(["/a"])
+    await desk.ask("GET", f"{CDN}/status")
+    found = await prometheus(desk)
+    assert found['balancer_cdn_up{provider="local"}'] == 1
+    counts = {result: found[f'balancer_cdn_uploads_total{{provider="local",result="{result}"}}'] for result in UPLOADS}
+    assert counts == {"created": 1, "there": 1, "failed": 1}
+    assert found['balancer_cdn_upload_bytes_total{provider="local"}'] == 8
+    assert found['balancer_cdn_purges_total{provider="local",state="completed"}'] == 1
+    assert found['balancer_cdn_pictures_total{result="made"}'] == 0
+    stats = await desk.ask("GET", "/api/infrastructure/stats")
+    assert (stats.at("cdn", "uploads"), stats.at("cdn", "upload_bytes")) == (counts, 8)
+    await desk.services.cdn.change(None)
+    assert await prometheus(desk) == {}
+    assert (await desk.ask("GET", "/api/infrastructure/stats")).at("cdn") is None
+
+
+async def test_health_tells_of_the_cdn_and_never_takes_the_balancer_out_for_it(desk: Desk) -> None:
+    health = "/api/monitoring/health"
+    first = await desk.ask("GET", health)
+    assert first.at("checks", "cdn", "status") == "unknown"
+    await desk.ask("GET", f"{CDN}/status")
+    assert (await desk.ask("GET", health)).at("checks", "cdn") == {"status": "ok", "reason": None}
+    shelf(desk).failure = errors.AuthError("the token has expired")
+    desk.clock.now += 61
+    await desk.ask("GET", f"{CDN}/status")
+    ill = await desk.ask("GET", health)
+    assert (ill.status, ill.at("checks", "cdn")) == (200, {"status": "degraded", "reason": "the token has expired"})
+    assert shelf(desk).checks == 2  # whoever looks at health asks no provider more often
+    await desk.services.cdn.change(None)
+    assert "cdn" not in (await desk.ask("GET", health)).json["checks"]  # type: ignore[operator]  # JSON
