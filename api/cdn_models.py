@@ -255,6 +255,10 @@ class TicketCdn(Model):
     accepted: list[str]
     """Targets that the provider has taken."""
     rejected: list[TicketRefusal]
+    failed: list[str]
+    """Targets that did not get through; they can be tried again."""
+    verified: bool
+    """The provider was seen to be done with all that it has accepted."""
     provider_ids: list[str]
     attempts: int
     """Of the call that was tried most often."""

@@ -156,6 +156,8 @@ def _ticket(ticket: Ticket) -> TicketAnswer:
             rejected=[
                 TicketRefusal(target=one.written, reason=one.reason, nearest=one.nearest) for one in cdn.rejected
             ],
+            failed=list(cdn.failed),
+            verified=cdn.verified,
             provider_ids=list(cdn.provider_ids),
             attempts=cdn.attempts,
             next_try=cdn.next_try,

@@ -195,6 +195,8 @@ class PurgeResult:
     provider_id: str | None = None
     left: float | None = None
     """Of the limit `CALLS`, where the answer said it."""
+    reset_s: float | None = None
+    """Seconds until there are more of them, where it said so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from tests.cdn.fakes.cloudflare import ACCOUNT, TOKEN, ZONE, FakeCloudflare
 from tests.system.process import Balancer, running, until
+from tests.system.test_cdn_pictures import balancer_with, link, photo
 
 pytestmark = pytest.mark.slow
 CDN = "/api/infrastructure/cdn"
@@ -214,3 +215,39 @@ async def test_a_bad_order_purges_nothing_and_tells_each_fault_with_its_place(wo
         assert status in (400, 422)
         assert await read(session, balancer, "/a") == "/a 1"
         assert world.purges == 0
+
+
+@pytest.mark.parametrize("pattern", ["/cdn/{path}", "/cdn/image/*", "tag:file:{path}", "*.jpg"])
+async def test_pictures_go_with_the_file_that_they_were_made_of(tmp_path: Path, pattern: str) -> None:
+    path = await photo(tmp_path)
+    balancer = balancer_with(tmp_path)
+    async with running(balancer), aiohttp.ClientSession() as session:
+
+        async def verdicts() -> list[str]:
+            found = []
+            for url in (link(tmp_path, path), f"/cdn/{path}"):
+                async with session.get(f"{balancer.url}{url}") as response:
+                    assert response.status == 200
+                    found.append("hit" if "hit" in response.headers["Cache-Status"] else "miss")
+            return found
+
+        assert [await verdicts() for _ in range(2)] == [["miss", "miss"], ["hit", "hit"]]
+        ticket = await purge(balancer, pattern.format(path=path))
+        assert (ticket["state"], ticket["verified"], ticket["cdn"]) == ("completed", True, None)
+        levels = {level["level"]: level["entries"] for level in ticket["own"]}
+        assert levels == {"memory": 2, "pictures": 1}
+        assert await verdicts() == ["miss", "miss"]
+
+
+async def test_a_key_that_came_before_purges_nothing_again(world: World) -> None:
+    balancer = world.balancer()
+    async with running(balancer):
+        assert balancer.session is not None
+        url, tickets = f"http://127.0.0.1:{balancer.admin}{CDN}/purge", []
+        for tag, status in (("t", 202), ("t", (200, 202)), ("u", 409)):
+            async with balancer.session.post(url, json={"tags": [tag]}, headers={"Idempotency-Key": "k"}) as answer:
+                assert answer.status in (status if isinstance(status, tuple) else (status,)), await answer.text()
+                tickets.append((await answer.json()).get("ticket"))
+        assert tickets[0] == tickets[1]
+        await ended(balancer, tickets[0])
+        assert world.purges == 1

@@ -226,8 +226,10 @@ class Cloudflare:
             self._may_not_purge = str(error)
             raise
         self._may_not_purge = None
-        left = answer.allowance.left if answer.allowance is not None else None
-        return PurgeResult(PurgeState.SUBMITTED, inside(answer, _PURGED).id, left)
+        id_, allowance = inside(answer, _PURGED).id, answer.allowance
+        if allowance is None:
+            return PurgeResult(PurgeState.SUBMITTED, id_)
+        return PurgeResult(PurgeState.SUBMITTED, id_, allowance.left, allowance.reset_s)
 
     async def purge_state(self, provider_id: str) -> PurgeState:
         return PurgeState.SUBMITTED

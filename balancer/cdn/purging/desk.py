@@ -296,6 +296,8 @@ class Desk:
             self._answered()
             if result.left is not None:
                 self._buckets.correct(CALLS, result.left, self._clock())
+                if result.left < 1 and result.reset_s is not None:
+                    self._buckets.empty(CALLS, result.reset_s, self._clock())
             await self._taken(replace(sending, attempts=sending.attempts + 1), result)
 
     async def _taken(self, sending: Sending, result: PurgeResult) -> None:

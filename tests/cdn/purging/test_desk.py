@@ -167,6 +167,15 @@ def test_the_provider_is_believed_when_it_says_how_much_is_left(tmp_path: Path) 
     at_work(tmp_path, use, limits={CALLS: limit(100, 0.1)})
 
 
+def test_when_there_will_be_more_is_believed_as_well(tmp_path: Path) -> None:
+    async def use(bureau: Bureau) -> None:
+        bureau.provider.answers = [PurgeResult(PurgeState.SUBMITTED, left=0, reset_s=240)]
+        await bureau.done(await bureau.order("tag:a", "tag:b"))
+        assert bureau.provider.times == [0.25, 240.25]
+
+    at_work(tmp_path, use, limits={CALLS: limit(600, 2)})
+
+
 def test_to_be_told_to_wait_holds_all_of_the_kind_and_is_no_attempt(tmp_path: Path) -> None:
     async def use(bureau: Bureau) -> None:
         bureau.provider.answers = [RateLimited("slow", retry_after_s=17)] * 6
