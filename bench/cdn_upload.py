@@ -20,7 +20,8 @@ from typing import Final
 import aiohttp
 import yaml
 
-from balancer.cdn.local.store import Limits, Store
+from balancer.cdn.local.room import Limits
+from balancer.cdn.local.store import Store
 from balancer.cdn.types import UploadRequest
 from bench.program import free_port
 

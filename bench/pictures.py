@@ -20,7 +20,8 @@ from PIL import Image
 
 from balancer.cdn.images.engine import Bounds, Wish
 from balancer.cdn.images.pool import Job, Pool
-from balancer.cdn.local.store import Limits, Store
+from balancer.cdn.local.room import Limits
+from balancer.cdn.local.store import Store
 from balancer.cdn.types import UploadRequest
 from bench import machine
 from bench.figures import Spread, spread

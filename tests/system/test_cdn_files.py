@@ -10,7 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from balancer.cdn.local.store import Limits, Store
+from balancer.cdn.local.room import Limits
+from balancer.cdn.local.store import Store
 from balancer.cdn.types import UploadRequest
 from tests.cdn.local.samples import picture
 from tests.system.process import AppServer, Balancer, running, until

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from balancer.cdn.local.counts import Counts
 from balancer.cdn.local.provider import LocalProvider
-from balancer.cdn.local.store import Limits, Store
+from balancer.cdn.local.room import Limits
+from balancer.cdn.local.store import Store
 from config.cdn import Cdn
 
 

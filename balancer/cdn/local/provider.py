@@ -77,7 +77,7 @@ class LocalProvider:
         self._base = base
         self.pictures = pictures  # owner: the service, which knows who makes them
         self._now = now
-        self.ledger = Ledger(store.index, counts, now)
+        self.ledger = Ledger(store.catalogue.index, counts, now)
 
     async def start(self) -> None:
         await self.store.start()
@@ -98,7 +98,7 @@ class LocalProvider:
         """With hits as of the last few seconds."""
         if not 1 <= limit <= MOST:
             raise Invalid(f"expected a limit of 1 to {MOST} files, not {limit}")
-        rows = await self.store.page(prefix, after or "", limit + 1)
+        rows = await self.store.catalogue.page(prefix, after or "", limit + 1)
         more = len(rows) > limit
         return FilePage(tuple(map(self._stored, rows[:limit])), rows[limit - 1].path if more else None)
 
@@ -131,7 +131,7 @@ class LocalProvider:
     async def status(self) -> ProviderStatus:
         """Whether uploads have a place. The folder is written to, so that a read-only disk is found out."""
         begun = monotonic()
-        store, limits = self.store, self.store.limits
+        store, limits = self.store, self.store.room.limits
         problems = []
         free: int | None = None
         try:
@@ -144,9 +144,9 @@ class LocalProvider:
         if free is not None and free < limits.free:
             text = f"the disk of {store.directory} has {free} bytes left, and {limits.free} are to stay free: make room"
             problems.append(StatusProblem("disk", text))
-        totals = await store.totals()
+        totals = await store.catalogue.totals()
         if totals is None:
-            text = f"the index of files can not be used: {store.index_problem}; files are served, and not listed"
+            text = f"the index of files can not be used: {store.catalogue.problem}; files are served, and not listed"
             problems.append(StatusProblem("index", text))
         elif limits.all is not None and totals[1] > limits.all * _NEARLY:
             text = f"{totals[1]} of {limits.all} bytes (cdn.local.quota) are taken: delete some files"

@@ -243,7 +243,7 @@ async def test_a_file_is_saved_under_the_name_that_its_owner_gave(edge: Edge) ->
 
 
 async def test_what_was_copied_into_the_folder_is_served_by_what_it_is(edge: Edge) -> None:
-    await edge.store.filled()
+    await edge.store.catalogue.filled()
     folder = edge.store.folder.files / "image"
     folder.mkdir()
     (folder / "cat.png").write_bytes(picture("PNG"))
@@ -355,7 +355,7 @@ async def test_a_file_that_is_read_while_the_settings_change_comes_whole(edge: E
 
 async def test_files_are_served_while_their_index_is_broken(edge: Edge) -> None:
     row = await edge.put(b"hello", "x.txt", "document", tags=("t",), cache_control="max-age=60")
-    await edge.store.index.close()
+    await edge.store.catalogue.index.close()
     (edge.store.directory / "index.sqlite3").write_bytes(b"no database" * 1000)
     answer = await edge.ask(row.path)
     assert (answer.status, answer.body) == (200, b"hello")

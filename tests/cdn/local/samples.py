@@ -14,7 +14,8 @@ from typing import Any
 
 from PIL import Image
 
-from balancer.cdn.local.store import Limits, Store
+from balancer.cdn.local.room import Limits
+from balancer.cdn.local.store import Store
 from balancer.cdn.types import UploadRequest
 
 NOW = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)

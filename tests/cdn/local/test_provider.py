@@ -14,7 +14,8 @@ from balancer.cdn.local.counts import MOST, Counts
 from balancer.cdn.local.figures import Front, front_of
 from balancer.cdn.local.make import make_local
 from balancer.cdn.local.provider import LocalProvider
-from balancer.cdn.local.store import Limits, Store
+from balancer.cdn.local.room import Limits
+from balancer.cdn.local.store import Store
 from balancer.cdn.provider import CdnProvider
 from balancer.cdn.types import Capability, ImageOptions, OptimizedImage, PurgeKind, PurgeState, PurgeTarget
 from balancer.tally import RouteTally
@@ -131,7 +132,7 @@ async def test_what_is_wrong_is_told_and_not_raised(tmp_path: Path) -> None:
     await provider.close()
     provider = LocalProvider(Store(tmp_path / "cdn", limits), Counts(), "/cdn/")
     await provider.start()
-    await provider.store.filled()
+    await provider.store.catalogue.filled()
     provider.store.folder.incoming.rmdir()
     status = await provider.status()
     assert not status.ok

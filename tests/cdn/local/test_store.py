@@ -59,7 +59,7 @@ async def test_a_file_gets_a_path_made_of_its_content(store: Store) -> None:
     assert (row.facts.name, row.facts.tags) == ("Mein Bild.JPG", ("a", "b"))
     assert row.facts.cache_control == "public, max-age=31536000, immutable"
     assert await content_of(store, row.path) == content
-    assert await store.page("", "", 10) == [row]
+    assert await store.catalogue.page("", "", 10) == [row]
     assert incoming(store) == []
 
 
@@ -92,7 +92,7 @@ async def test_the_same_content_in_another_month_is_the_same_file(tmp_path: Path
     await store.start()
     first, _ = await store.upload(request())
     await store.close()
-    later = Store(store.directory, store.limits, lambda: NOW.replace(month=12))
+    later = Store(store.directory, store.room.limits, lambda: NOW.replace(month=12))
     await later.start()
     assert await later.upload(request()) == (first, False)
     await later.delete(first.path)
@@ -106,7 +106,7 @@ async def test_the_same_file_by_many_at_once_is_new_to_one_of_them(store: Store)
     answers = await asyncio.gather(*(store.upload(request(in_pieces(b"x" * 9000, 700), "x.txt")) for _ in range(12)))
     assert len({row.path for row, _ in answers}) == 1
     assert sum(created for _, created in answers) == 1
-    assert await store.totals() == (1, 9000)
+    assert await store.catalogue.totals() == (1, 9000)
     assert incoming(store) == []
 
 
@@ -121,7 +121,7 @@ async def test_what_may_be_overwritten_is_exchanged_in_one_step(store: Store) ->
     assert opened.facts.sha256_hex == sha256(b"old").hexdigest()
     opened.close()
     assert await content_of(store, "document/news.txt") == b"newer"
-    assert await store.totals() == (1, 5)
+    assert await store.catalogue.totals() == (1, 5)
     _, created = await store.upload(request(b"newer", "news.txt", overwrite=True))
     assert not created
 
@@ -212,12 +212,12 @@ async def test_an_upload_that_outlives_its_store_is_in_the_index(store: Store) -
     slow = asyncio.create_task(store.upload(request(waiting())))
     await asyncio.sleep(0)
     await store.close()
-    later = Store(store.directory, store.limits, lambda: NOW)
+    later = Store(store.directory, store.room.limits, lambda: NOW)
     await later.start()
-    await later.filled()
+    await later.catalogue.filled()
     go.set()
     row, _ = await slow
-    assert await later.page("", "", 10) == [row]
+    assert await later.catalogue.page("", "", 10) == [row]
     await later.close()
 
 
@@ -264,12 +264,12 @@ async def _walked(folder: Path, steps: list[tuple[str, str, bytes]]) -> None:
                     file.unlink()
             store = store_in(folder)
             await store.start()
-            await store.filled()
+            await store.catalogue.filled()
     assert paths_in(store) == sorted(expected)
-    assert {row.path: row.size for row in await store.page("", "", 100)} == {
+    assert {row.path: row.size for row in await store.catalogue.page("", "", 100)} == {
         path: len(text) for path, text in expected.items()
     }
-    assert await store.totals() == (len(expected), sum(map(len, expected.values())))
+    assert await store.catalogue.totals() == (len(expected), sum(map(len, expected.values())))
     for path, text in expected.items():
         assert await content_of(store, path) == text
     assert incoming(store) == []
@@ -339,7 +339,7 @@ async def test_a_source_that_breaks_off_leaves_nothing(store: Store) -> None:
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 5, 8, 13, 21])
 async def test_an_upload_that_is_given_up_leaves_nothing_open(store: Store, turns: int) -> None:
-    await store.filled()
+    await store.catalogue.filled()
     before = len(os.listdir("/proc/self/fd"))
     task = asyncio.create_task(store.upload(request(in_pieces(bytes(4 * PIECE), PIECE), "x.bin", "other")))
     for _ in range(turns):
@@ -349,7 +349,7 @@ async def test_an_upload_that_is_given_up_leaves_nothing_open(store: Store, turn
         await task
     except asyncio.CancelledError:
         pass
-    listed = [row.path for row in await store.page("", "", 10)]
+    listed = [row.path for row in await store.catalogue.page("", "", 10)]
     assert listed == paths_in(store)
     assert incoming(store) == []
     assert len(os.listdir("/proc/self/fd")) <= before
@@ -400,7 +400,7 @@ async def test_a_quota_counts_files_and_what_is_coming(tmp_path: Path) -> None:
     await store.delete(first.path)
     go.set()
     await slow
-    assert await store.totals() == (2, 7000)
+    assert await store.catalogue.totals() == (2, 7000)
     await store.upload(request(b"e" * 3000, "e.txt"))
     with pytest.raises(Full):
         await store.upload(request(b"f", "f.txt"))
@@ -465,9 +465,9 @@ async def test_files_are_listed_by_their_paths_in_parts(store: Store) -> None:
     for name in ("b.txt", "a.txt", "c.txt"):
         await store.upload(request(name.encode(), name, overwrite=True))
     await store.upload(request(tarred(), "a.tar", "archive", overwrite=True))
-    assert [row.path for row in await store.page("document/", "", 2)] == ["document/a.txt", "document/b.txt"]
-    assert [row.path for row in await store.page("document/", "document/b.txt", 2)] == ["document/c.txt"]
-    assert (await store.page("", "", 1))[0].path == "archive/a.tar"
+    assert [row.path for row in await store.catalogue.page("document/", "", 2)] == ["document/a.txt", "document/b.txt"]
+    assert [row.path for row in await store.catalogue.page("document/", "document/b.txt", 2)] == ["document/c.txt"]
+    assert (await store.catalogue.page("", "", 1))[0].path == "archive/a.tar"
 
 
 async def test_a_file_is_deleted_once(store: Store) -> None:
@@ -475,7 +475,7 @@ async def test_a_file_is_deleted_once(store: Store) -> None:
     assert await store.delete(row.path)
     assert not await store.delete(row.path)
     assert await content_of(store, row.path) is None
-    assert await store.totals() == (0, 0)
+    assert await store.catalogue.totals() == (0, 0)
 
 
 # What outlives a balancer.
@@ -483,7 +483,8 @@ async def test_a_file_is_deleted_once(store: Store) -> None:
 _SLOW = """
 import asyncio, sys
 from pathlib import Path
-from balancer.cdn.local.store import Limits, Store
+from balancer.cdn.local.room import Limits
+from balancer.cdn.local.store import Store
 from balancer.cdn.types import UploadRequest
 
 async def slowly():
@@ -520,7 +521,7 @@ async def test_a_kill_in_the_midst_of_an_upload_leaves_nothing_to_be_seen(tmp_pa
     assert len(incoming(store)) == 1
     await store.start()
     assert incoming(store) == []
-    assert await store.page("", "", 10) == []
+    assert await store.catalogue.page("", "", 10) == []
     await store.close()
 
 
@@ -553,24 +554,24 @@ async def test_files_and_all_that_is_known_of_them_outlive_the_index(tmp_path: P
                 file.write_bytes(b"this was a database" * 500)
         again = store_in(tmp_path)
         await again.start()
-        await again.filled()
-        assert await again.page("", "", 100) == sorted(rows, key=lambda row: row.path)
-        assert await again.totals() == (20, sum(row.size for row in rows))
-        assert again.index_problem is None
+        await again.catalogue.filled()
+        assert await again.catalogue.page("", "", 100) == sorted(rows, key=lambda row: row.path)
+        assert await again.catalogue.totals() == (20, sum(row.size for row in rows))
+        assert again.catalogue.problem is None
         await again.close()
 
 
 async def test_an_index_that_breaks_while_it_is_used_is_made_anew(store: Store) -> None:
     row, _ = await store.upload(request())
-    await store.filled()
+    await store.catalogue.filled()
     with closing(sqlite3.connect(store.directory / "index.sqlite3", isolation_level=None)) as vandal:
         vandal.execute("PRAGMA writable_schema=ON")
         vandal.execute("UPDATE sqlite_master SET rootpage = 9999 WHERE name = 'file'")
         vandal.execute("PRAGMA schema_version=77")
     other, created = await store.upload(request(b"other", "other.txt"))
     assert created
-    await store.filled()
-    assert {found.path for found in await store.page("", "", 10)} == {row.path, other.path}
+    await store.catalogue.filled()
+    assert {found.path for found in await store.catalogue.page("", "", 10)} == {row.path, other.path}
     assert (store.directory / "index.sqlite3.bad").exists()
 
 
@@ -584,12 +585,12 @@ async def test_a_list_waits_for_an_index_that_is_made_anew(tmp_path: Path) -> No
         file.write_bytes(b"this was a database" * 500)
     again = store_in(tmp_path)
     await again.start()
-    assert len(await again.page("", "", 100)) == 30
+    assert len(await again.catalogue.page("", "", 100)) == 30
     with closing(sqlite3.connect(store.directory / "index.sqlite3", isolation_level=None)) as vandal:
         vandal.execute("PRAGMA writable_schema=ON")
         vandal.execute("UPDATE sqlite_master SET rootpage = 9999 WHERE name = 'file'")
         vandal.execute("PRAGMA schema_version=77")
-    assert len(await again.page("", "", 100)) == 30
+    assert len(await again.catalogue.page("", "", 100)) == 30
     await again.close()
 
 
@@ -608,8 +609,8 @@ async def test_the_index_follows_the_folder_at_a_start(tmp_path: Path) -> None:
     (store.folder.files / "document/with space.txt").write_bytes(b"nobody can ask for it")
     again = store_in(tmp_path)
     await again.start()
-    await again.filled()
-    rows = {row.path: row for row in await again.page("", "", 100)}
+    await again.catalogue.filled()
+    rows = {row.path: row for row in await again.catalogue.page("", "", 100)}
     assert set(rows) == {kept.path, changed.path, "document/copied.txt"}
     assert rows[changed.path].facts.sha256_hex == sha256(b"by hand").hexdigest()
     assert rows["document/copied.txt"].facts.content_type == "text/plain; charset=utf-8"
@@ -625,12 +626,12 @@ async def test_an_index_that_can_not_be_written_stops_no_upload(tmp_path: Path) 
     assert created
     assert await content_of(store, row.path) == b"hello"
     with pytest.raises(Unavailable, match="they are served all the same"):
-        await store.page("", "", 10)
-    assert store.index_problem is not None
+        await store.catalogue.page("", "", 10)
+    assert store.catalogue.problem is not None
     (store.directory / "index.sqlite3").rmdir()
-    assert await store.totals() is not None
-    await store.filled()
-    assert await store.page("", "", 10) == [row]
-    assert store.index_problem is None
+    assert await store.catalogue.totals() is not None
+    await store.catalogue.filled()
+    assert await store.catalogue.page("", "", 10) == [row]
+    assert store.catalogue.problem is None
     assert await store.delete(row.path)
     await store.close()
