@@ -13,7 +13,7 @@ import pytest
 
 from balancer.cdn.images.key_file import signing_keys
 from balancer.cdn.images.links import Links
-from balancer.cdn.images.signing import Source
+from balancer.cdn.images.signing import PictureSource
 from balancer.cdn.types import ImageOptions, UploadRequest
 from bench import usage
 from config.cdn import CdnImages
@@ -38,7 +38,7 @@ def balancer_with(folder: Path, **images: Any) -> Balancer:
 
 def link(folder: Path, path: str, options: ImageOptions = SMALL) -> str:
     """As optimize-image gives it: by the key that the balancer has made for itself."""
-    return Links(CdnImages(), signing_keys((), folder)).url(Source(path=path), options)
+    return Links(CdnImages(), signing_keys((), folder)).url(PictureSource(path=path), options)
 
 
 def workers(balancer: Balancer) -> list[int]:

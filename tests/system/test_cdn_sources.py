@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from balancer.cdn.images.fetch import LOOP_MARK
-from balancer.cdn.images.signing import Source, spell_source
+from balancer.cdn.images.signing import PictureSource, spell_source
 from tests.cdn.images import gallery
 from tests.cdn.images.test_fetch import Server, picture, redirect, server
 from tests.system.process import AppServer, Balancer, running
@@ -46,7 +46,7 @@ async def site(folder: Path) -> AsyncIterator[tuple[Balancer, Server, Server]]:
 
 
 async def ask(balancer: Balancer, source: str, **headers: str) -> tuple[int, bytes]:
-    url = f"{balancer.url}/img/p/thumb/{spell_source(Source(url=source))}"
+    url = f"{balancer.url}/img/p/thumb/{spell_source(PictureSource(url=source))}"
     async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
         return response.status, await response.read()
 

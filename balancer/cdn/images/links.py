@@ -9,7 +9,7 @@ from balancer.cdn.images import options as spelling
 from balancer.cdn.images.signing import (
     PRESET,
     UNSIGNED,
-    Source,
+    PictureSource,
     is_signed,
     put_together,
     read_source,
@@ -36,19 +36,19 @@ class Links:
         self._keys = tuple(keys)
         self._base = base
 
-    def url(self, source: Source, options: ImageOptions, expires: int | None = None) -> str:
+    def url(self, source: PictureSource, options: ImageOptions, expires: int | None = None) -> str:
         """Where a picture is; `expires` in Unix time, None: for good. Invalid: options out of bounds."""
         spelled = spelling.spell(self._within(spelling.checked(options)))
         what = spell_source(source)
         signature = sign(self._keys[0], spelled, what, expires) if self._settings.sign else UNSIGNED
         return self._base + self._settings.path + put_together(signature, spelled, what, expires)
 
-    def preset_url(self, source: Source, name: str) -> str:
+    def preset_url(self, source: PictureSource, name: str) -> str:
         """Where a picture of a preset is. NotFound: there is none of this name."""
         self._preset(name)
         return f"{self._base}{self._settings.path}{PRESET}/{name}/{spell_source(source)}"
 
-    def read(self, rest: str, now: float) -> tuple[Source, ImageOptions, int | None]:
+    def read(self, rest: str, now: float) -> tuple[PictureSource, ImageOptions, int | None]:
         """What a path below `cdn.images.path` asks for, and until when it may; `now` is Unix time.
 
         NotSigned: it may not be asked for. Invalid: that is no picture's URL. NotFound: there is no such preset.

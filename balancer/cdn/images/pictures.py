@@ -17,7 +17,7 @@ from balancer.cdn.images.accept import chosen
 from balancer.cdn.images.engine import Output, Wanted, Wish
 from balancer.cdn.images.options import spell
 from balancer.cdn.images.pool import Failed, Gone, Job, Pool
-from balancer.cdn.images.signing import Source, foreign_tag
+from balancer.cdn.images.signing import PictureSource, foreign_tag
 from balancer.cdn.images.variants import LONGEST_HEAD, Variants, key_of
 from balancer.cdn.types import ImageOptions, RenderedImage
 from config.cdn import CdnImages
@@ -143,7 +143,7 @@ class Pictures:
         if self._making:
             await asyncio.wait(list(self._making.values()))
 
-    async def picture(self, source: Source, options: ImageOptions, accept: str | None = None) -> Picture:
+    async def picture(self, source: PictureSource, options: ImageOptions, accept: str | None = None) -> Picture:
         """A picture for whoever sends this Accept.
 
         NotFound: there is no such source. ImageRejected, SourceBlocked, SourceUnreachable: none is made of it. Full:
@@ -155,7 +155,7 @@ class Pictures:
             self.tally.refused[error.code] = self.tally.refused.get(error.code, 0) + 1
             raise
 
-    async def render(self, source: Source, options: ImageOptions) -> RenderedImage:
+    async def render(self, source: PictureSource, options: ImageOptions) -> RenderedImage:
         """What a picture becomes; it is kept. For `auto` it is what every browser shows."""
         begun = self._clock()
         made = await self.picture(source, options)
@@ -174,7 +174,7 @@ class Pictures:
         self._failures.clear()
         return await self.variants.forget(concerns)
 
-    async def _picture(self, source: Source, options: ImageOptions, accept: str | None) -> Picture:
+    async def _picture(self, source: PictureSource, options: ImageOptions, accept: str | None) -> Picture:
         original = await self._original(source)
         identity = f"file:{original.version}" if original is not None else f"url:{source.url}"
         wanted = chosen(options.format, accept, self._settings.formats)
@@ -194,7 +194,7 @@ class Pictures:
             cached,
         )
 
-    async def _original(self, source: Source) -> Original | None:
+    async def _original(self, source: PictureSource) -> Original | None:
         """None: it is elsewhere."""
         if source.path is None:
             if self._foreign is None:
@@ -206,7 +206,7 @@ class Pictures:
         return original
 
     async def _ready(
-        self, key: str, identity: str, source: Source, original: Original | None, wish: Wish
+        self, key: str, identity: str, source: PictureSource, original: Original | None, wish: Wish
     ) -> tuple[_Ready, bool]:
         variant = self.variants.find(key)
         if variant is not None:
@@ -236,7 +236,9 @@ class Pictures:
         if not task.cancelled():
             task.exception()  # it has been told to those who waited, if anybody still did
 
-    async def _make(self, key: str, identity: str, source: Source, original: Original | None, wish: Wish) -> _Ready:
+    async def _make(
+        self, key: str, identity: str, source: PictureSource, original: Original | None, wish: Wish
+    ) -> _Ready:
         try:
             with self.pool.admitted():
                 ready = await self._render(key, source, original, wish)
@@ -248,7 +250,7 @@ class Pictures:
         self.tally.made += 1
         return ready
 
-    async def _render(self, key: str, source: Source, original: Original | None, wish: Wish) -> _Ready:
+    async def _render(self, key: str, source: PictureSource, original: Original | None, wish: Wish) -> _Ready:
         variants = self.variants
         deadline = self._clock() + self._settings.timeout
         moment = variants.moment
@@ -268,7 +270,7 @@ class Pictures:
         finally:
             await asyncio.shield(asyncio.to_thread(_unlink, begun, fetched))
 
-    async def _fetched(self, source: Source, to: Path, deadline: float) -> int:
+    async def _fetched(self, source: PictureSource, to: Path, deadline: float) -> int:
         """Bytes of what is at a URL, now in a file."""
         assert self._foreign is not None  # else it would have been refused before
         assert source.url is not None
@@ -283,7 +285,7 @@ class Pictures:
             raise Full(f"what was fetched cannot be written to disk: {error.strerror}") from None
         return len(foreign.content)
 
-    async def _unchanged(self, source: Source, original: Original | None) -> bool:
+    async def _unchanged(self, source: PictureSource, original: Original | None) -> bool:
         """Whether the worker has read what the key says: files may be overwritten at any time."""
         if original is None or self._originals is None or source.path is None:
             return True
@@ -323,7 +325,7 @@ def _wish(options: ImageOptions, wanted: Wanted) -> Wish:
     )
 
 
-def _tags(source: Source, original: Original | None) -> tuple[str, ...]:
+def _tags(source: PictureSource, original: Original | None) -> tuple[str, ...]:
     if original is None:
         return (foreign_tag(source.url or ""),)
     return (f"file:{source.path}", *(tag for tag in original.tags if tag != f"file:{source.path}"))

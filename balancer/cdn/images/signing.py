@@ -29,7 +29,7 @@ _HTTP: Final = re.compile(r"https?://[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PictureSource:
     """What a picture is made of: a file of the CDN by its path, or what is at a URL."""
 
     path: str | None = None
@@ -95,22 +95,22 @@ def is_signed(link: Link, keys: Sequence[bytes]) -> bool:
     return link.signature is not None and any(fits)
 
 
-def spell_source(source: Source) -> str:
+def spell_source(source: PictureSource) -> str:
     """The one spelling of a source."""
     if source.path is not None:
         return "local/" + quote(source.path)
     return "url/" + urlsafe_b64encode((source.url or "").encode()).rstrip(b"=").decode()
 
 
-def read_source(text: str) -> Source:
+def read_source(text: str) -> PictureSource:
     """The source that a text spells. Invalid: none, or it is not spelled as `spell_source` does."""
     if len(text) > LONGEST_SOURCE:
         raise Invalid(f"a source must have at most {LONGEST_SOURCE} letters, not {len(text)}")
     kind, _, rest = text.partition("/")
     if kind == "local" and rest:
-        source = Source(path=_path(rest))
+        source = PictureSource(path=_path(rest))
     elif kind == "url" and rest:
-        source = Source(url=_url(rest))
+        source = PictureSource(url=_url(rest))
     else:
         raise Invalid("a source is local/ and the path of a file, or url/ and a URL in base64url")
     canonical = spell_source(source)
@@ -119,11 +119,11 @@ def read_source(text: str) -> Source:
     return source
 
 
-def source_of(text: str) -> Source:
+def source_of(text: str) -> PictureSource:
     """A source as people write it: the path of a file, or a URL. Invalid: neither."""
     if "://" in text:
-        return Source(url=_checked(text))
-    return Source(path=text.lstrip("/"))
+        return PictureSource(url=_checked(text))
+    return PictureSource(path=text.lstrip("/"))
 
 
 def _path(text: str) -> str:

@@ -16,7 +16,7 @@ from balancer.cdn.images.key_file import signing_keys
 from balancer.cdn.images.links import Links
 from balancer.cdn.images.pictures import Originals, Pictures
 from balancer.cdn.images.pool import Pool
-from balancer.cdn.images.signing import Source, source_of
+from balancer.cdn.images.signing import PictureSource, source_of
 from balancer.cdn.images.sources import NoSource, Sources
 from balancer.cdn.images.variants import Variants
 from balancer.cdn.types import ImageOptions, OptimizedImage, RenderedImage
@@ -73,7 +73,7 @@ class Studio:
         """Whether a raw path is a picture's."""
         return path.startswith(self.path)
 
-    def source(self, text: str) -> Source:
+    def source(self, text: str) -> PictureSource:
         """What people mean by a path or a URL: the URLs of this CDN's files are its files.
 
         Invalid: neither; SourceBlocked: a URL that is not among `cdn.images.sources`.
@@ -81,7 +81,7 @@ class Studio:
         if self._files is not None:
             for beginning in (f"{self._base}{self._files}", self._files):
                 if text.startswith(beginning):
-                    return Source(path=text.removeprefix(beginning).partition("?")[0])
+                    return PictureSource(path=text.removeprefix(beginning).partition("?")[0])
         source = source_of(text)
         if source.url is not None:
             self._check(source.url)

@@ -8,14 +8,14 @@ from balancer.cdn.errors import Invalid, NotFound
 from balancer.cdn.images import options as spelling
 from balancer.cdn.images.accept import chosen, named
 from balancer.cdn.images.links import Links, NotSigned
-from balancer.cdn.images.signing import Source, read_source, source_of, spell_source, take_apart
+from balancer.cdn.images.signing import PictureSource, read_source, source_of, spell_source, take_apart
 from balancer.cdn.types import ImageOptions
 from config.cdn import CdnImages, ImagePreset
 
 NOW = 1_800_000_000.0
 KEYS = (b"k" * 32, b"o" * 32)
 SETTINGS = CdnImages(presets={"small": ImagePreset(width=320, format="webp")})
-CAT = Source(path="image/2026/11/ab/abcd-cat.png")
+CAT = PictureSource(path="image/2026/11/ab/abcd-cat.png")
 
 sizes = st.none() | st.integers(1, spelling.LARGEST_SIDE)
 options = st.builds(
@@ -100,13 +100,13 @@ def test_what_is_no_option_is_told(text: str, told: str) -> None:
 
 @given(st.text(min_size=1, max_size=60).filter(lambda text: "\ud800" not in text))
 def test_every_path_is_read_as_it_was_spelled(path: str) -> None:
-    source = Source(path=path)
+    source = PictureSource(path=path)
     assert read_source(spell_source(source)) == source
 
 
 @given(st.from_regex(r"https?://[!-~]{1,200}", fullmatch=True))
 def test_every_url_is_read_as_it_was_spelled(url: str) -> None:
-    assert read_source(spell_source(Source(url=url))) == Source(url=url)
+    assert read_source(spell_source(PictureSource(url=url))) == PictureSource(url=url)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_a_source_that_is_none_or_spelled_otherwise_is_refused(text: str) -> Non
 
 
 def test_sources_are_taken_as_people_write_them() -> None:
-    assert source_of("image/cat.png") == source_of("/image/cat.png") == Source(path="image/cat.png")
-    assert source_of("https://a.example/cat.png") == Source(url="https://a.example/cat.png")
+    assert source_of("image/cat.png") == source_of("/image/cat.png") == PictureSource(path="image/cat.png")
+    assert source_of("https://a.example/cat.png") == PictureSource(url="https://a.example/cat.png")
     with pytest.raises(Invalid):
         source_of("file:///etc/passwd")
 

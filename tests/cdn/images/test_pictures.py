@@ -22,15 +22,15 @@ from balancer.cdn.images.engine import Bounds
 from balancer.cdn.images.links import Links
 from balancer.cdn.images.pictures import FAILURE_KEPT, FOREIGN_FRESH, Original, Pictures, foreign_tag
 from balancer.cdn.images.pool import Failed, Pool
-from balancer.cdn.images.signing import Source
+from balancer.cdn.images.signing import PictureSource
 from balancer.cdn.images.variants import Variants
 from balancer.cdn.types import ImageOptions
 from config.cdn import CdnImages, ImagePreset
 from tests.cdn.images import gallery
 from tests.cdn.images.test_pool import stopped, until
 
-CAT = Source(path="image/cat.png")
-ELSEWHERE = Source(url="https://media.example.com/cat.png")
+CAT = PictureSource(path="image/cat.png")
+ELSEWHERE = PictureSource(url="https://media.example.com/cat.png")
 SMALL = ImageOptions(100)
 CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 pytestmark = pytest.mark.slow
@@ -106,7 +106,7 @@ class House:
         self.client: TestClient[web.Request, web.Application]
 
     async def get(
-        self, source: Source, options: ImageOptions = SMALL, accept: str = "*/*", **fields: str
+        self, source: PictureSource, options: ImageOptions = SMALL, accept: str = "*/*", **fields: str
     ) -> ClientResponse:
         return await self.fetch(self.links.url(source, options), accept, **fields)
 
@@ -239,10 +239,10 @@ async def test_a_new_original_gives_new_pictures(house: House) -> None:
 async def test_pictures_of_a_purged_source_are_made_anew(house: House) -> None:
     house.files.put("image/dog.png", gallery.as_bytes(gallery.quarters(90, 60), "PNG"))
     for path in ("image/cat.png", "image/dog.png"):
-        await house.get(Source(path=path))
+        await house.get(PictureSource(path=path))
     assert await house.pictures.forget(lambda source: source == "image/cat.png") == 1
     for path in ("image/cat.png", "image/dog.png"):
-        await house.get(Source(path=path))
+        await house.get(PictureSource(path=path))
     assert house.pictures.tally.made == 3
 
 
@@ -330,7 +330,7 @@ async def test_a_query_makes_no_other_picture(house: House) -> None:
 
 
 async def test_a_source_that_is_not_there_is_told(house: House) -> None:
-    status, text = await told(await house.get(Source(path="image/dog.png")))
+    status, text = await told(await house.get(PictureSource(path="image/dog.png")))
     assert (status, "image/dog.png" in text) == (404, True)
 
 
@@ -389,7 +389,7 @@ async def test_a_picture_whose_worker_dies_is_told_and_the_next_one_is_made(tmp_
         os.kill(pid, signal.SIGSEGV)
         os.kill(pid, signal.SIGCONT)
         assert (await told(await doomed))[0] == 500
-        assert (await house.get(Source(path="image/dog.png"))).status == 200
+        assert (await house.get(PictureSource(path="image/dog.png"))).status == 200
 
 
 async def test_a_picture_that_takes_too_long_is_told(tmp_path: Path) -> None:
@@ -435,7 +435,7 @@ async def test_a_foreign_source_that_gives_nothing_is_not_asked_again_for_a_whil
     for width in (10, 20):
         assert (await told(await house.get(ELSEWHERE, ImageOptions(width))))[0] == 502
     assert len(house.elsewhere.asked) == 1
-    assert (await told(await house.get(Source(url="https://barred.example/a.png"))))[0] == 403
+    assert (await told(await house.get(PictureSource(url="https://barred.example/a.png"))))[0] == 403
 
 
 async def test_without_anybody_who_fetches_no_url_is_a_source(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -330,3 +331,10 @@ async def test_folders_may_be_named_from_where_the_balancer_was_started(
     async with pool_of() as pool:
         await pool.make(desk.job(), PATIENCE)
     assert (tmp_path / "out-1").exists()
+
+
+def test_the_balancer_itself_loads_no_decoder() -> None:
+    """Whatever one could be brought to do, it is not done where the proxy's memory is."""
+    code = "import sys, balancer.app; print(sorted({'PIL', 'pyvips'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
