@@ -59,11 +59,14 @@ class Cdn:
             problems += [CdnProblem(**asdict(problem)) for problem in found.problems]
         except CdnError as error:
             problems.append(CdnProblem(code=error.code, message=str(error)))
+        stopped = self._cdn.orders.failure
+        if stopped is not None:
+            problems.append(CdnProblem(code="cdn_purges_stopped", message=stopped))
         return CdnStatus(
             at=services.wall(),
             enabled=settings is not None,
             provider=settings.provider if settings is not None else None,
-            ok=found is not None and found.ok,
+            ok=found is not None and found.ok and stopped is None,
             checked_at=found.checked_at if found is not None else None,
             latency=found.latency_s if found is not None else None,
             account=found.account if found is not None else None,

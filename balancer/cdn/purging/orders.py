@@ -76,6 +76,7 @@ class Orders:
         self._provider = ""
         self._desk: Desk | None = None
         self._work: asyncio.Task[None] | None = None
+        self._placing: set[asyncio.Task[Ticket]] = set()  # orders that are in the journal, and not on the desk yet
         self._is_open = False
 
     # Life.
@@ -107,11 +108,13 @@ class Orders:
 
     async def stop(self) -> None:
         """What is not done is left to the next start."""
-        work, self._work = self._work, None
-        if work is not None:
-            work.cancel()
-            await asyncio.wait([work])
         self._provider = ""
+        work, self._work = self._work, None
+        ended = [*self._placing, work] if work is not None else [*self._placing]
+        for task in ended:
+            task.cancel()
+        if ended:
+            await asyncio.wait(ended)
 
     async def close(self) -> None:
         await self.stop()
@@ -121,18 +124,21 @@ class Orders:
             await self._journal.close()
 
     async def _left(self) -> tuple[list[Ticket], list[Sending]]:
-        """What the desk before, or the process before, has left."""
+        """What the desk before, or the process before, has left. The desk's is newer than the journal's."""
         desk, self._desk = self._desk, None
-        if desk is not None:
-            return desk.tickets(), desk.sendings()
         if not self._is_open:
             await self._journal.open()
             self._is_open = True
         try:
-            left = await self._journal.unfinished()
+            tickets, sendings = await self._journal.unfinished()
         except JournalFailed:
-            return [], []
-        return left.tickets, left.sendings
+            tickets, sendings = [], []
+        if desk is None:
+            return tickets, sendings
+        newer = {ticket.id: ticket for ticket in desk.tickets()}
+        done = {ticket.id for ticket in desk.recent}
+        older = [ticket for ticket in tickets if ticket.id not in newer and ticket.id not in done]
+        return [*older, *newer.values()], desk.sendings()
 
     async def _carry_on(self, tickets: Sequence[Ticket], sendings: Sequence[Sending]) -> None:
         try:
@@ -194,13 +200,26 @@ class Orders:
             kept = replace(ticket, durable=False).warned(NOT_KEPT)
         if kept.id != ticket.id:
             return await self._after(kept, order.wait_s)
-        if "own" in kept.scope:
-            kept = await self._purge_own(kept)
-        if self._desk is None or "cdn" not in kept.scope:
-            return await self._keep(self._without_cdn(kept))
-        await self._keep(kept)
-        self._desk.take(kept)
+        # Whoever has ordered it may go away: it is done all the same.
+        task = asyncio.get_running_loop().create_task(self._carry_out(kept), name="cdn-purge")
+        self._placing.add(task)
+        task.add_done_callback(self._placing.discard)
+        try:
+            kept = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            return kept  # another configuration has come, which goes on with it
         return await self._after(kept, order.wait_s)
+
+    async def _carry_out(self, ticket: Ticket) -> Ticket:
+        if "own" in ticket.scope:
+            ticket = await self._purge_own(ticket)
+        if self._desk is None or "cdn" not in ticket.scope:
+            return await self._keep(self._without_cdn(ticket))
+        ticket = await self._keep(ticket)
+        self._desk.take(ticket)
+        return ticket
 
     async def again(self, id_: str) -> Ticket:
         """Try anew what has failed of a ticket. NotFound: there is none; Conflict: nothing of it has failed."""
@@ -238,7 +257,7 @@ class Orders:
     @property
     def journal_failure(self) -> str | None:
         """Why tickets do not outlive the process; None: they do."""
-        return self._journal.failure
+        return self._journal.failure if self._is_open else None
 
     @property
     def desk(self) -> DeskState | None:

@@ -34,12 +34,13 @@ class Cache:
         self.purges: list[Purge] = []
         self.redis: str | None = None
         """Why the second level does not take purges."""
-        self.hangs = False
+        self.holds: asyncio.Event | None = None
+        """It answers when this is set."""
 
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
         self.heard.append("own")
-        if self.hangs:
-            await asyncio.Event().wait()
+        if self.holds is not None:
+            await self.holds.wait()
         self.purges += purges
         redis = LevelReceipt("redis", self.redis is None, None, 0.0, self.redis)
         return [PurgeReceipt(one, (LevelReceipt("memory", True, 2, 0.0), redis)) for one in purges]
@@ -108,7 +109,7 @@ def test_the_own_cache_is_purged_before_the_cdn_is_told(tmp_path: Path) -> None:
 
 def test_the_ticket_is_in_the_journal_before_anything_happens(tmp_path: Path) -> None:
     async def use(room: Room) -> None:
-        room.cache.hangs = True
+        room.cache.holds = asyncio.Event()
         placing = asyncio.ensure_future(room.orders.place(PurgeOrder(patterns=("/a",))))
         await room.until(lambda: room.heard)
         assert [ticket.written for ticket in await room.journal.latest(9)] == [("/a",)]
@@ -123,6 +124,37 @@ def test_the_ticket_is_in_the_journal_before_anything_happens(tmp_path: Path) ->
         assert room.provider.sent == ["/a"]
 
     at_work(tmp_path, after)
+
+
+def test_who_goes_away_while_the_own_cache_is_purged_has_ordered_it_all_the_same(tmp_path: Path) -> None:
+    async def use(room: Room) -> None:
+        room.cache.holds = asyncio.Event()
+        placing = asyncio.ensure_future(room.orders.place(PurgeOrder(patterns=("/a",))))
+        await room.until(lambda: room.heard)
+        placing.cancel()
+        await asyncio.wait([placing])
+        room.cache.holds.set()
+        await room.until(lambda: room.provider.sent == ["/a"])
+        (ticket,) = await room.orders.latest(9)
+        assert await room.done(ticket.id) is PurgeState.SUBMITTED
+
+    at_work(tmp_path, use)
+
+
+def test_an_order_that_another_configuration_came_upon_is_carried_out_by_that(tmp_path: Path) -> None:
+    async def use(room: Room) -> None:
+        room.cache.holds = asyncio.Event()
+        placing = asyncio.ensure_future(room.orders.place(PurgeOrder(patterns=("/a",))))
+        await room.until(lambda: room.heard)
+        await room.orders.stop()
+        assert (await placing).state is PurgeState.QUEUED
+        room.cache.holds.set()
+        await room.orders.start(room.provider, Pace())
+        (ticket,) = await room.orders.latest(9)
+        assert await room.done(ticket.id) is PurgeState.SUBMITTED
+        assert (room.heard, room.provider.sent) == (["own", "own"], ["/a"])
+
+    at_work(tmp_path, use)
 
 
 def test_a_bad_order_does_nothing_at_all(tmp_path: Path) -> None:
