@@ -99,7 +99,9 @@ class CdnImages(Model):
     secrets: tuple[str, ...] = ()
     """What URLs are signed with: the first one signs, all of them are believed. None: one is made and kept in the
     folder of `admin.state`."""
-    presets: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")], ImagePreset] = Field(default_factory=dict)
+    presets: dict[
+        Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$", examples=["thumb", "large-2x"])], ImagePreset
+    ] = Field(default_factory=dict)
     """Sizes by name: /img/p/NAME/SOURCE needs no signature."""
     sources: tuple[SourcePrefix, ...] = ()
     """What URLs of pictures elsewhere may begin with; none: only files of the CDN."""
@@ -237,7 +239,9 @@ class RequireCdn(Model):
     """log: counted, and told in the access log; refuse: answered 403."""
     allow: tuple[Network, ...] = ()
     """Networks from which connections may come past the CDN all the same: admins, monitors."""
-    header: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")] = "X-Origin-Secret"
+    header: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", examples=["X-Origin-Secret"])] = (
+        "X-Origin-Secret"
+    )
     """The field that carries `secret`; taken out before servers see it."""
     secret: str | None = None
     """What the CDN is told to send in `header`: others share its addresses, too. null: addresses are enough."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from config.cdn_environment import CDN_VARIABLES, with_variables
+from config.cdn_routes import FILES, IMAGES
 from config.nodes import Items, Node, Scalar, Table
 from config.problems import Place, Problem, listed
 from config.schema import Config
@@ -123,22 +124,25 @@ class Folding:
         return tree.having("admin", whole.having("keys", Items(keys.place, (*keys.items, entry))))
 
     def _route(self, tree: Table) -> Table:
-        """The one route of a file that writes none: everything goes to the only pool."""
+        """The one route of a file that writes none but the CDN's: everything goes to the only pool."""
         pools = _group(tree, "pools")
         if pools is None:
             return tree
         tree = tree.having("pools", pools)
-        if not _is_nothing(tree.entries.get("routes")):
-            return tree
         place = _nowhere(tree, "routes.default.pool")
+        written, has_cdn = tree.entries.get("routes"), _is_on(tree.entries.get("cdn"))
         routes = Table(place)
+        if has_cdn and isinstance(written, Table) and written.entries.keys() <= {FILES, IMAGES}:
+            routes = written
+        elif not _is_nothing(written):
+            return tree
         if len(pools.entries) == 1:
             pool = next(iter(pools.entries))
             routes = routes.having("default", Table(place, {"pool": Scalar(place, pool, pool)}))
         elif pools.entries:
             message = f"must say which pool takes which requests: there are {listed(pools.entries, 'and')}"
             self.problems.append(Problem.at(_nowhere(tree, "routes"), message))
-        elif not tree.entries.keys() - KNOWN:  # else one of them may well be a misspelt `servers`
+        elif not has_cdn and not tree.entries.keys() - KNOWN:  # else one of them may well be a misspelt `servers`
             message = "must name a server: `servers: [http://10.0.0.11:8000]`, or LOAD_BALANCER_SERVERS"
             self.problems.append(Problem.at(_nowhere(tree, "servers"), message))
         return tree.having("routes", routes)
@@ -187,6 +191,11 @@ def _is_nothing(node: Node | None) -> bool:
     if isinstance(node, Scalar):
         return node.value is None and not node.broken
     return node is None or (isinstance(node, Table) and not node.entries)
+
+
+def _is_on(cdn: Node | None) -> bool:
+    """Whether there is a CDN, which has routes of its own."""
+    return not _is_nothing(cdn) and not (isinstance(cdn, Scalar) and cdn.value is False)
 
 
 def _group(tree: Table, group: str) -> Table | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+from config.cdn_routes import FILES, IMAGES
 from config.field_checks import matched_fields, message_fields
 from config.findings import Findings
 from config.patterns import captures, is_host, path_fault, skeleton, template_fault
 from config.problems import Path, listed, nearest
 from config.schema import Config, Match, Route
 
+OWN = {FILES: "cdn.local.path", IMAGES: "cdn.images.path"}
+"""The routes of the CDN, and what says where they are."""
 _ACTIONS = ("pool", "split", "redirect", "respond")
 
 
@@ -106,6 +109,15 @@ def _check_type(content_type: str, path: Path, found: Findings) -> None:
         found.add(path, "must be a media type such as text/html; charset=utf-8", came=True)
 
 
+def _told_of_cdn(name: str, other: str, found: Findings) -> None:
+    """A route ties with one of the CDN's, which no line of the file says."""
+    own, setting = (name, OWN[name]) if name in OWN else (other, OWN[other])
+    written = other if own == name else name
+    if written not in OWN:  # else `check_cdn` tells
+        message = f"must match something else than {setting}, below which `cdn` answers: give one of them another path"
+        found.add(("routes", written), message)
+
+
 def _check_ties(config: Config, found: Findings) -> None:
     """Two routes of which none is more specific would take turns at the whim of their order in the file."""
     alike: dict[object, list[tuple[str, frozenset[str]]]] = {}
@@ -119,6 +131,9 @@ def _check_ties(config: Config, found: Findings) -> None:
             for other, methods in rivals:
                 common = methods & match.methods
                 if common or not (methods or match.methods):
+                    if config.cdn is not None and (name in OWN or other in OWN):
+                        _told_of_cdn(name, other, found)
+                        break
                     places: list[Path] = [("routes", one, "match", "methods") for one in (name, other)]
                     shown = common if not any(map(found.outside, places)) else ()
                     what = f" for {listed(sorted(shown), 'and')}" if shown else ""

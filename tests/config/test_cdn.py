@@ -228,3 +228,29 @@ def test_the_page_tells_every_variable_and_marks_those_that_are_secret() -> None
     rows = page[page.index("### In the environment") : page.index("## The API")]
     told = {name: bool(star) for name, star in re.findall(r"`(CDN_[A-Z0-9_]+)`(\*?)", rows)}
     assert told == {name: name in SECRETS for name in CDN_VARIABLES.keys() - FILES.keys()}
+
+
+# Beside other routes.
+
+
+def test_what_a_file_says_of_the_cdns_routes_leaves_the_site_its_own() -> None:
+    config = loaded("cdn: true\nroutes: {cdn-files: {methods: [GET]}}\n").config
+    assert list(config.routes) == ["cdn-files", "default", "cdn-images"]
+    assert config.routes["default"].pool == "default"
+    assert config.routes["cdn-files"].methods == ("GET",)
+
+
+def test_a_cdn_alone_needs_no_servers() -> None:
+    config = parse("cdn: true", "f", {}).config
+    assert list(config.pools) == ["cdn"]
+    assert list(config.routes) == ["cdn-files", "cdn-images"]
+
+
+def test_a_switched_off_cdn_is_no_reason_to_have_no_servers() -> None:
+    with pytest.raises(ConfigError, match="must name a server"):
+        parse("cdn: false", "f", {})
+
+
+def test_a_route_where_the_cdn_is_hears_of_the_setting_and_not_of_a_route_that_nobody_wrote() -> None:
+    (problem,) = problems("cdn: true\nroutes: {x: {match: /cdn/**, pool: default}, y: {pool: default}}\n")
+    assert "routes.x: must match something else than cdn.local.path" in problem
