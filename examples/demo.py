@@ -86,6 +86,7 @@ class Demo:
             "ADMIN_API_KEY": self._key,
             "DEMO_OVERLAY": str(self._overlay),
             "DEMO_CDN": str(self._files),
+            "DEMO_SITE": self._url,
         }
         arguments = ("balancer", "run", "-c", str(ROOT / "examples" / "demo.yaml"))
         return await self._children.start("balancer", *arguments, environment=environment)
@@ -153,7 +154,7 @@ class Demo:
             make one answer 500 at once ("failing": counted as errors, but an app's own 500 ejects nobody),
             or slowly ("slow"), or well again ("none"):
             curl -H "Content-Type: application/json" -d '{{"mode": "failing", "rate": 0.5}}' {self._chaos()}
-            put a picture on the CDN, which is the balancer itself, and open the address that it tells:
+            put a picture on the CDN, which is the balancer itself (it is gone when this stops), and open its address:
             curl -H "Authorization: Bearer {self._key}" -F file=@PICTURE {self._admin_url}/api/infrastructure/cdn/files
   Stop      Ctrl-C
 """,

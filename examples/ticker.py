@@ -96,11 +96,12 @@ def line(found: Reading, before: Reading, names: Mapping[str, str]) -> str:
 
 
 def _servers(document: object) -> Iterator[tuple[str, ServerReading]]:
-    """Every object of the document that has a url and a state, in its order."""
+    """Every object of the document that has a url and a state, in its order; not what the balancer serves itself."""
     if isinstance(document, Mapping):
         url, state = document.get("url"), document.get("state")
         if isinstance(url, str) and isinstance(state, str):
-            yield urlsplit(url).netloc, ServerReading(state, number(document, "requests"))
+            if place := urlsplit(url).netloc:
+                yield place, ServerReading(state, number(document, "requests"))
             return
         for inner in document.values():
             yield from _servers(inner)

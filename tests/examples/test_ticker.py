@@ -19,7 +19,8 @@ STATUS = {
                 "127.0.0.1:3001": {"url": "http://127.0.0.1:3001", "state": "up", "requests": 700},
                 "127.0.0.1:3002": {"url": "http://127.0.0.1:3002", "state": "down", "requests": 500},
             }
-        }
+        },
+        "cdn": {"servers": {"edge": {"url": "internal:cdn", "state": "up", "requests": 9}}},
     }
 }
 NAMES = {"127.0.0.1:3001": "app-1", "127.0.0.1:3002": "app-2"}
