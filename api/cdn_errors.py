@@ -52,27 +52,30 @@ _STATUS: Final[tuple[tuple[type[CdnError], int], ...]] = (
 
 
 @contextmanager
-def cdn_problems(stream: Stream | None = None) -> Iterator[None]:
-    """Around what is asked of the CDN. Why a body ended counts before what a provider makes of that."""
+def cdn_problems(stream: Stream | None = None, root: str = "") -> Iterator[None]:
+    """Around what is asked of the CDN. Why a body ended counts before what a provider makes of that.
+
+    `root` is what the body as a whole stands for in an order.
+    """
     try:
         yield
     except CdnError as error:
         if stream is not None and stream.failure is not None:
             raise stream.failure from None
-        raise as_problem(error) from None
+        raise as_problem(error, root) from None
     except Exception:
         if stream is not None and stream.failure is not None:
             raise stream.failure from None
         raise
 
 
-def as_problem(error: CdnError) -> Problem:
+def as_problem(error: CdnError, root: str = "") -> Problem:
     status = next(status for kind, status in _STATUS if isinstance(error, kind))
     if status == 507 and error.retry_after_s is not None:
         status = 503  # a queue that is full, and not a disk
     headers = {"Retry-After": str(max(1, ceil(error.retry_after_s)))} if error.retry_after_s is not None else {}
     faults = (
-        [Fault(pointer=fault.pointer, message=fault.reason) for fault in error.faults]
+        [Fault(pointer=fault.pointer.removeprefix(root), message=fault.reason) for fault in error.faults]
         if isinstance(error, BadOrder)
         else []
     )

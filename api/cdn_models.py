@@ -5,9 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, InitErrorDetails
 
 from api.operation import Model
 from balancer.cdn.purging.patterns import MOST
@@ -206,10 +214,31 @@ class CdnPurgeRequest(Model):
     timeout: Annotated[float, Field(ge=0, le=LONGEST_WAIT)] = 30.0
     """Seconds."""
 
-    @model_validator(mode="before")
+    _listed: bool = PrivateAttr(default=False)
+
+    @property
+    def listed(self) -> bool:
+        """Whether it came as a bare list."""
+        return self._listed
+
+    @model_validator(mode="wrap")
     @classmethod
-    def _listed(cls, given: object) -> object:
-        return {"patterns": given} if isinstance(given, list) else given
+    def _of_list(cls, given: object, handler: ModelWrapValidatorHandler[CdnPurgeRequest]) -> CdnPurgeRequest:
+        if not isinstance(given, list):
+            return handler(given)
+        try:
+            found = handler({"patterns": given})
+        except ValidationError as error:
+            # The places are told as they are in what came.
+            faults = [
+                InitErrorDetails(
+                    type=fault["type"], loc=fault["loc"][1:], input=fault["input"], ctx=fault.get("ctx", {})
+                )
+                for fault in error.errors(include_url=False)
+            ]
+            raise ValidationError.from_exception_data(error.title, faults) from None
+        found._listed = True
+        return found
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -57,7 +57,12 @@ class CdnPurges:
                     503: "Too much waits to be purged already.",
                 },
                 limit=LIMIT,
-                headers={KEY: "Whoever asks again with the same one within a day gets the same ticket."},
+                headers={
+                    KEY: {
+                        "description": "Whoever asks again with the same one within a day gets the same ticket.",
+                        "schema": {"type": "string", "pattern": f"^{_KEY.pattern}$"},
+                    }
+                },
             ),
             Operation("GET", PURGES, "viewer", self.list_purges, {200: "A page of them."}),
             Operation(
@@ -96,37 +101,41 @@ class CdnPurges:
             scope=tuple(dict.fromkeys(body.scope)),
             wait_s=body.timeout if body.wait else 0.0,
         )
-        with cdn_problems():
+        with cdn_problems(root="/patterns" if body.listed else ""):
             ticket = await self._cdn.purge_cache(order, author=call.author, key=_key(call))
-        redaction = Redaction(self._control.snapshot.config.logs.access.redact)
+        redaction = self._redaction()
         for written in ticket.written[:NOTED]:
             call.note("cdn", redaction.path(written), "stale" if ticket.soft else "purged")
         if len(ticket.written) > NOTED:
             call.note("cdn", f"{len(ticket.written) - NOTED} more", "stale" if ticket.soft else "purged")
         status = 202 if not ticket.done else 502 if ticket.state is PurgeState.FAILED else 200
-        return Reply(_ticket(ticket), status, {"Location": f"{PURGES}/{ticket.id}"})
+        return Reply(_ticket(ticket, redaction), status, {"Location": f"{PURGES}/{ticket.id}"})
 
     async def list_purges(self, call: Call, query: TicketsQuery) -> TicketsAnswer:
         """The purges of the last days, the latest first."""
         with cdn_problems():
             found = await self._cdn.purges(query.limit + 1, query.before)
-        shown = found[: query.limit]
+        shown, redaction = found[: query.limit], self._redaction()
         return TicketsAnswer(
             at=self._services.wall(),
-            items=[_ticket(ticket) for ticket in shown],
+            items=[_ticket(ticket, redaction) for ticket in shown],
             next=shown[-1].id if len(found) > len(shown) else None,
         )
 
     async def show_purge(self, call: Call) -> TicketAnswer:
         """What has become of one purge."""
         with cdn_problems():
-            return _ticket(await self._cdn.purge(call.path["ticket"]))
+            return _ticket(await self._cdn.purge(call.path["ticket"]), self._redaction())
 
     async def retry_purge(self, call: Call) -> Reply[TicketAnswer]:
         """Try anew what of a purge has failed for good."""
         with cdn_problems():
             ticket = await self._cdn.purge_again(call.path["ticket"])
-        return Reply(_ticket(ticket), 202)
+        return Reply(_ticket(ticket, self._redaction()), 202)
+
+    def _redaction(self) -> Redaction:
+        """Of values in queries, as the access log has them: a viewer is not to learn them here."""
+        return Redaction(self._control.snapshot.config.logs.access.redact)
 
 
 def _key(call: Call) -> str:
@@ -136,14 +145,14 @@ def _key(call: Call) -> str:
     return key or ""
 
 
-def _ticket(ticket: Ticket) -> TicketAnswer:
-    cdn = ticket.cdn
+def _ticket(ticket: Ticket, redaction: Redaction) -> TicketAnswer:
+    cdn, shown = ticket.cdn, redaction.path
     return TicketAnswer(
         ticket=ticket.id,
         state=ticket.state.value,
         created=ticket.created,
         completed=ticket.completed,
-        targets=list(ticket.written),
+        targets=list(map(shown, ticket.written)),
         soft=ticket.soft,
         scope=list(ticket.scope),
         own=[TicketLevel(**level._asdict()) for level in ticket.own],
@@ -152,9 +161,9 @@ def _ticket(ticket: Ticket) -> TicketAnswer:
         else TicketCdn(
             provider=cdn.provider,
             batches=cdn.batches,
-            accepted=list(cdn.accepted),
+            accepted=list(map(shown, cdn.accepted)),
             rejected=[
-                TicketRefusal(target=one.written, reason=one.reason, nearest=one.nearest) for one in cdn.rejected
+                TicketRefusal(target=shown(one.written), reason=one.reason, nearest=one.nearest) for one in cdn.rejected
             ],
             failed=list(cdn.failed),
             verified=cdn.verified,

@@ -141,10 +141,7 @@ def _parameters(operation: Operation) -> list[Json]:
         about = 'The ETag of the configuration that is to be changed, or "*".'
         header: Json = {"name": "If-Match", "in": "header", "required": True, "description": about}
         found.append({**header, "schema": {"type": "string"}})
-    found += [
-        {"name": name, "in": "header", "required": False, "description": about, "schema": {"type": "string"}}
-        for name, about in operation.headers.items()
-    ]
+    found += [{"name": name, "in": "header", "required": False, **about} for name, about in operation.headers.items()]
     if operation.query is not None:
         schema = operation.query.model_json_schema(ref_template=REFS)
         for name, property_ in schema["properties"].items():

@@ -127,8 +127,8 @@ class Operation:
     trail: Literal["both", "after", "none"] = "both"
     """Its lines in the audit trail, unless it is a GET: before and after it, only after it where that is no reason to
     refuse it, or none as it changes nothing."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Fields that a request may have, with what they do: for the document."""
+    headers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Fields that a request may have, as the document has them: with `description` and `schema`."""
     precondition: Callable[[Call], None] | None = None
     """What must hold before the body is read, such as `If-Match`; it raises the Problem that tells (412, 428)."""
 

@@ -73,11 +73,15 @@ async def test_a_list_or_an_order_is_purged_from_the_own_cache_at_once(
 @pytest.mark.parametrize(
     ("body", "pointer", "reason"),
     [
-        ([], "/patterns", "expected at least one target"),
+        ([], "", "expected at least one target"),
         ({}, "/patterns", "expected at least one target"),
         ({"soft": True}, "/patterns", "nothing is never everything"),
-        (["*"], "/patterns/0", 'say so by "everything": true'),
-        (["/a", "nix"], "/patterns/1", "expected /path"),
+        (["*"], "/0", 'say so by "everything": true'),
+        ({"patterns": ["/a", "nix"]}, "/patterns/1", "expected /path"),
+        (["/a", ""], "/1", "at least 1 character"),
+        (["/a", 7], "/1", "must be text"),
+        (["/a"] * 1001, "", "at most 1000 items"),
+        (["/a", "nix"], "/1", "expected /path"),
         ({"tags": ["a b"]}, "/tags/0", "a tag is of visible ASCII"),
         ({"patterns": ["/a"], "scope": []}, "/scope", "at least 1 item"),
         ({"patterns": ["/a"], "scope": ["all"]}, "/scope/0", "must be"),

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from random import SystemRandom
 
-from tests.api_fuzz.run import faults, fuzz
-from tests.system.house import House, opened
+from tests.api_fuzz.run import faults, fuzz, house_with_cdn
+from tests.system.house import opened
 
 ROLES = ("none", "viewer", "operator", "admin")
 
@@ -24,7 +24,10 @@ def main() -> int:
     seed = options.seed if options.seed is not None else SystemRandom().randrange(2**32)
     status = 0
     for role in options.role or ROLES:
-        with tempfile.TemporaryDirectory(prefix="balancer-fuzz-") as folder, opened(House(Path(folder))) as house:
+        with (
+            tempfile.TemporaryDirectory(prefix="balancer-fuzz-") as folder,
+            opened(house_with_cdn(Path(folder))) as house,
+        ):
             key = "" if role == "none" else role
             found = fuzz(house, key, examples=options.examples, seed=seed, seconds=options.seconds)
             faulty = faults(house.log)

@@ -19,12 +19,16 @@ TAKEN: Final = ["2xx", "401", "403", "404", "409", "412", "428", "429", "503", "
 """How one that does may be answered: names that it made up are not there, and tags that it made up do not match."""
 WIDER: Final = {
     "add_server": "the host in a URL is an address or a name, which a pattern tells only roughly",
+    "cdn_stats": "what a time is, and that one comes before the other",
     "create_key": "which networks there are",
     "initialize": "as above; no two servers have one name; a strategy of one's own is one that the file names",
     "next_server": "a strategy of one's own is the pool's",
+    "optimize_image": "what a picture's source is; which fits need both sides",
     "patch_config": "what a configuration is",
     "purge_cache": "what a pattern or a host may look like; how many of them there may be in all lists",
+    "purge_cdn": "as above",
     "replace_config": "what a configuration is",
+    "upload_file": "that fields stand before the file; what the bytes of a kind are",
     "why_config": "what a path into it may look like",
 }
 """Operations whose rules no schema can tell, with what that is: they refuse some of what fits it (400 or 422)."""
@@ -62,6 +66,12 @@ include-operation-id = {wider}
 checks.positive_data_acceptance.expected-statuses = {judged}
 """
 _COUNTED = re.compile(r"^\s*(\d+) generated", re.MULTILINE)
+
+
+def house_with_cdn(folder: Path) -> House:
+    """A house whose balancer is its own CDN, with little room."""
+    local = {"directory": str(folder / "cdn"), "keep_free": 0, "quota": "256MiB"}
+    return House(folder, {"cdn": {"local": local, "max_upload": "2MiB"}})
 
 
 @dataclass(frozen=True, slots=True)

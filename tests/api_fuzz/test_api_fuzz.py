@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from config.load import load
-from tests.api_fuzz.run import faults, fuzz
-from tests.system.house import House, opened
+from tests.api_fuzz.run import faults, fuzz, house_with_cdn
+from tests.system.house import opened
 
 pytestmark = pytest.mark.slow
 EXAMPLES = {"": 1, "viewer": 2, "operator": 3, "admin": 4}
@@ -17,7 +17,7 @@ EXAMPLES = {"": 1, "viewer": 2, "operator": 3, "admin": 4}
 
 @pytest.mark.parametrize("role", EXAMPLES, ids=lambda role: role or "no key")
 def test_every_answer_is_as_the_document_says_and_no_role_is_crossed(tmp_path: Path, role: str) -> None:
-    with opened(House(tmp_path)) as house:
+    with opened(house_with_cdn(tmp_path)) as house:
         before = house.state()
         found = fuzz(house, role, examples=EXAMPLES[role])
         assert faults(house.log) == []
