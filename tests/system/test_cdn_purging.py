@@ -228,7 +228,10 @@ async def test_pictures_go_with_the_file_that_they_were_made_of(tmp_path: Path, 
             for url in (link(tmp_path, path), f"/cdn/{path}"):
                 async with session.get(f"{balancer.url}{url}") as response:
                     assert response.status == 200
-                    found.append("hit" if "hit" in response.headers["Cache-Status"] else "miss")
+                    await response.read()
+                    said = response.headers["Cache-Status"]
+                    # Who comes before the last byte of it is stored shares it with who came first.
+                    found.append("hit" if "hit" in said or "collapsed" in said else "miss")
             return found
 
         assert [await verdicts() for _ in range(2)] == [["miss", "miss"], ["hit", "hit"]]
