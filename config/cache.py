@@ -48,6 +48,9 @@ class CacheKey(Model):
     """Request fields."""
     cookies: tuple[Cookie, ...] = ()
     """Cookies."""
+    images: bool = False
+    """Which of AVIF and WebP `Accept` names, in the place of what else it says: for servers that choose a picture's
+    format by that alone, whose answers would be stored once for each browser."""
 
 
 class Bypass(Model):

@@ -32,6 +32,9 @@ def with_cdn(tree: Table, cdn: Cdn | None) -> Table:
         "health": {"active": None, "passive": None, "start": "up"},
         "retries": {"attempts": 1},
     }
+    if cdn.images is not None:
+        rule = {"key": {"images": True}}  # one of each format, and not one for each browser
+        tree = tree.having("cache", _under(tree.table("cache"), "rules", {IMAGES: rule}))
     return _under(_under(tree, "routes", routes), "pools", {POOL: pool})
 
 
@@ -39,14 +42,14 @@ def _routes(cdn: Cdn) -> dict[str, object]:
     hosts = [host.rpartition(":")[0] or host for host in cdn.hosts] if cdn.provider == "local" else []
     found: dict[str, object] = {}
     if cdn.provider == "local":
-        found[FILES] = _route(cdn.local.path, hosts)
+        found[FILES] = _route(cdn.local.path, hosts, cache=True)
     if cdn.images is not None:
-        found[IMAGES] = _route(cdn.images.path, hosts)
+        found[IMAGES] = _route(cdn.images.path, hosts, cache=IMAGES)
     return found
 
 
-def _route(path: str, hosts: list[str]) -> dict[str, object]:
-    return {"match": {"host": hosts, "path": f"{path}**"}, "pool": POOL, "cache": True}
+def _route(path: str, hosts: list[str], cache: bool | str) -> dict[str, object]:
+    return {"match": {"host": hosts, "path": f"{path}**"}, "pool": POOL, "cache": cache}
 
 
 def _under(tree: Table, group: str, members: Mapping[str, object]) -> Table:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
+from balancer.cache.accepted import image_formats
 from balancer.cache.roles import ROLES, TAG
 from balancer.http1.fields import apart, usual
 from balancer.http1.head import RequestHead
@@ -43,6 +44,8 @@ class Rule:
         self.key_headers = tuple(name.lower().encode("ascii") for name in settings.key.headers)
         self.key_cookies = tuple(name.encode("ascii") for name in settings.key.cookies)
         self.roles = dict.fromkeys(self.tag_fields, TAG) | ROLES
+        self.key_images = settings.key.images
+        self._keyed = bool(self.key_headers or self.key_cookies or self.key_images)
         self.bypass_headers = frozenset(usual(name.lower().encode("ascii")) for name in settings.bypass.headers)
         self.bypass_cookies = tuple(name.encode("ascii") for name in settings.bypass.cookies)
         self._cookies = tuple((name, _mention(name)) for name in (*self.key_cookies, *self.bypass_cookies))
@@ -50,6 +53,8 @@ class Rule:
         self._ignored = _patterns(settings.ignore_query)
         self.ignores = self._ignored is not None
         named = (b"header", *self.key_headers, b"cookie", *self.key_cookies)
+        if self.key_images:
+            named = (*named, b"images")
         # Other names tell other things apart: what was stored before a reload changed them is not for what comes after.
         self._named = b" " + b" ".join(named) if len(named) > 2 else b""
         self._lanes: dict[tuple[str, str], Lane] = {}  # bounded: by routes and pools
@@ -70,12 +75,13 @@ class Rule:
         lane = self._lanes.get((route, pool))
         if lane is None:
             lane = self._lanes[route, pool] = (route.encode(), pool.encode() + self._named)
-        if self.key_headers or self.key_cookies:
+        if self._keyed:
             cookies = _cookies(request, self._cookies) if self.key_cookies else {}
             return (
                 *lane,
                 *(_said(request, name) for name in self.key_headers),
                 *(cookies.get(name) for name in self.key_cookies),
+                *((_images(request),) if self.key_images else ()),
             )
         return lane
 
@@ -122,6 +128,12 @@ def _said(request: RequestHead, name: bytes) -> bytes | None:
     if not found:
         return None
     return found[0][1] if len(found) == 1 and found[0][0] == name else apart(found)
+
+
+def _images(request: RequestHead) -> bytes:
+    """Which kinds of pictures a request takes."""
+    said = b",".join([field[1] for field in request.common.fields if field[0] == b"accept"])
+    return b" ".join(sorted(image_formats(said)))
 
 
 def _mention(name: bytes) -> re.Pattern[bytes]:

@@ -31,7 +31,7 @@ from balancer.cache.roles import (
 )
 from balancer.cache.rules import Lane, Rule
 from balancer.cache.targeted import TARGETS, targeted
-from balancer.cache.variants import selection
+from balancer.cache.variants import selection, without
 from balancer.http1.fields import EXPECT, REQUEST_ID, TRAILER, Field, nominated
 from balancer.http1.head import RequestHead, ResponseHead
 
@@ -159,6 +159,8 @@ def entry_for(
     if gone and not gone.isdisjoint(_ESSENTIAL):
         return PRIVATE
     vary = told[VARY]
+    if vary is not None and rule.key_images:
+        vary = without(vary, b"accept")  # what it says of pictures is in the lane
     selected = selection(vary, request) if vary is not None else ()
     if selected is None:
         return VARIES

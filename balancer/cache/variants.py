@@ -41,6 +41,11 @@ def names_of(value: bytes) -> tuple[bytes, ...] | None:
     return _names(value) if len(value) <= LONGEST_REMEMBERED else _names.__wrapped__(value)
 
 
+def without(vary: bytes, name: bytes) -> bytes:
+    """The same names but this one."""
+    return b",".join([part for part in vary.split(b",") if part.strip(b" \t").lower() != name])
+
+
 @lru_cache(512)
 def _names(value: bytes) -> tuple[bytes, ...] | None:
     names = {name for part in value.lower().split(b",") if (name := part.strip(b" \t"))}

@@ -157,6 +157,15 @@ def test_fields_and_cookies_of_the_key_tell_apart() -> None:
     assert lane("X-Lang:", "Cookie: theme")[2:] == (b"", b"")
 
 
+@given(st.lists(st.sampled_from(["image/avif", "image/webp", "image/avif;q=0", "IMAGE/WEBP ;q=0.5", "image/*", "*/*"])))
+def test_kinds_of_pictures_make_four_lanes_at_most(parts: list[str]) -> None:
+    by = rule(key={"images": True})
+    lane = by.lane("r", "p", request(*([f"Accept: {', '.join(parts)}"] if parts else [])))
+    assert lane[2] in (b"", b"avif", b"webp", b"avif webp")
+    split = by.lane("r", "p", request(*(f"Accept: {part}" for part in parts)))
+    assert split == lane
+
+
 def test_what_was_stored_by_another_key_is_in_another_lane() -> None:
     """The rule may have changed with a reload, or be older on another balancer that shares what is stored."""
     keys: list[dict[str, list[str]]] = [{"headers": ["X-Lang"]}, {"headers": ["X-Land"]}, {"cookies": ["X-Lang"]}, {}]

@@ -29,6 +29,7 @@ RULES: Final[dict[str, dict[str, Any]]] = {
     "ttl": {"ttl": "60s"},
     "ignore": {"ignore_query": ["utm_*", "fbclid"]},
     "header": {"key": {"headers": ["X-Lang"]}},
+    "images": {"key": {"images": True}},
     "cookie": {"key": {"cookies": ["theme"]}},
     "bypass": {"bypass": {"headers": ["X-Preview"], "cookies": ["session"]}},
     "negative": {"negative": {404: "60s", "5xx": "60s"}},

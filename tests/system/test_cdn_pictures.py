@@ -70,6 +70,7 @@ async def test_two_hundred_browsers_cost_one_picture_and_the_next_ones_none(tmp_
         assert len(workers(balancer)) == 1
         assert len(list((tmp_path / "cdn" / "pictures").glob("??/*"))) == 1
         assert "hit" in (await ask())[2]
+        assert "hit" in (await ask("image/webp,image/avif,x/y"))[2], "another browser, the same formats"
         assert gallery.upright((await ask("image/webp,*/*"))[1]).format == "WEBP"
         assert gallery.upright((await ask("*/*"))[1]).format == "JPEG"
 

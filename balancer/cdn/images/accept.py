@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
+from balancer.cache.accepted import image_formats
 from balancer.cdn.images.engine import Wanted
 from balancer.cdn.types import Format
 from config.cdn import PictureFormat
 
-LONGEST: Final = 1024
-"""Letters of Accept that are looked at; browsers send a hundred and fifty."""
-_NEVER: Final = re.compile(r"0(\.0*)?")
-_TYPES: Final[dict[str, PictureFormat]] = {"image/avif": "avif", "image/webp": "webp"}
+_FORMATS: Final[dict[bytes, PictureFormat]] = {b"avif": "avif", b"webp": "webp"}
 
 
 def chosen(wanted: Format, accept: str | None, formats: Sequence[PictureFormat]) -> Wanted:
@@ -31,12 +28,6 @@ def chosen(wanted: Format, accept: str | None, formats: Sequence[PictureFormat])
 
 
 def named(accept: str | None) -> set[PictureFormat]:
-    """Of AVIF and WebP, those that a field names and does not refuse."""
-    found: set[PictureFormat] = set()
-    for part in (accept or "")[:LONGEST].lower().split(","):
-        kind, *parameters = (one.strip() for one in part.split(";"))
-        one = _TYPES.get(kind)
-        weights = [value.strip() for name, _, value in (p.partition("=") for p in parameters) if name.strip() == "q"]
-        if one is not None and not any(_NEVER.fullmatch(weight) for weight in weights):
-            found.add(one)
-    return found
+    """Of AVIF and WebP, those that a field names and does not refuse: as the cache in front reads it, since it keeps
+    what is made for all who name the same."""
+    return {_FORMATS[name] for name in image_formats((accept or "").encode("utf-8", "surrogateescape"))}

@@ -79,6 +79,28 @@ case(
     **ruled("header"),
 )
 case(
+    "kinds-of-pictures-in-the-key",
+    "rules.key.images",
+    "Of Accept, which of AVIF and WebP it names tells apart, and nothing else that browsers write there.",
+    fetch(says("Cache-Control: max-age=3600", "Vary: Accept"), "Accept: image/avif,image/webp,*/*;q=0.8"),
+    fetch(says("Cache-Control: max-age=3600", "Vary: Accept"), "Accept: image/webp,*/*"),
+    fetch(says("Cache-Control: max-age=3600", "Vary: Accept")),
+    hit("Accept: image/webp, image/png, image/avif;q=0.1", of=1),
+    hit("Accept: text/html, image/avif;q=0, image/webp", of=2),
+    hit("Accept: */*", of=3),
+    hit("Accept: image/*", of=3),
+    **ruled("images"),
+)
+case(
+    "what-else-varies-with-pictures-in-the-key",
+    "rules.key.images",
+    "Other fields of Vary select as ever.",
+    fetch(says("Cache-Control: max-age=3600", "Vary: Accept, X-Lang"), "Accept: image/webp", "X-Lang: de"),
+    fetch(says("Cache-Control: max-age=3600", "Vary: Accept, X-Lang"), "Accept: image/webp", "X-Lang: en"),
+    hit("Accept: image/webp,*/*", "X-Lang: de", of=1),
+    **ruled("images"),
+)
+case(
     "a-cookie-in-the-key",
     "rules.key.cookies",
     "Cookies in the key as well, and no others.",
