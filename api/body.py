@@ -96,10 +96,10 @@ class Stream:
     async def _piece(self) -> bytes:
         request, clock = self.request, asyncio.get_running_loop().time
         door, begun = request.app[DOOR], clock()
-        left = door.patience.body + self.size / SLOWEST - self._waited
+        left = left_of(door.patience.body, self.size, self._waited)
         with door.hearing(request.transport), _broken_off(request):
             try:
-                async with asyncio.timeout(min(left, door.patience.body)):
+                async with asyncio.timeout(left):
                     return await request.content.readany()
             except TimeoutError:
                 waited = self._waited + clock() - begun
@@ -108,6 +108,11 @@ class Stream:
                 ) from None
             finally:
                 self._waited += clock() - begun
+
+
+def left_of(patience: float, size: int, waited: float) -> float:
+    """Seconds for the next piece of a body of which so many bytes have come, after being waited for so long."""
+    return min(patience, max(0.0, patience + size / SLOWEST - waited))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from api.app import make_app, make_metrics_app
+from api.body import SLOWEST, left_of
 from api.door import DOOR, Patience, Site
 from config.values import Address
 from tests.api.desk import BALANCER, SERVERS, Desk
@@ -297,3 +298,22 @@ async def until(fact: Callable[[], bool]) -> None:
     async with asyncio.timeout(5.0):
         while not fact():  # noqa: ASYNC110  # what happens at the other end sets no event here
             await asyncio.sleep(0.005)
+
+
+async def test_a_file_that_is_kept_back_is_not_waited_for(desk: Desk) -> None:
+    key = desk.keys.text["operator"]
+    head = f"POST /api/infrastructure/cdn/files?name=a HTTP/1.1\nHost: localhost\nX-API-Key: {key}\n"
+    async with opened(make_app(desk.services, Patience(body=0.1))) as listener:
+        line = await listener.line()
+        line.say(f"{head}Content-Length: 5000\n\nmeow")
+        assert await line.answer() == 408
+    assert (await desk.services.cdn.files()).files == ()
+
+
+def test_a_long_file_may_take_its_time_as_long_as_it_comes() -> None:
+    assert left_of(30, 0, 0) == 30
+    assert left_of(30, 0, 29) == 1
+    assert left_of(30, 0, 31) == 0
+    assert left_of(30, 100 * SLOWEST, 120) == 10
+    assert left_of(30, 100 * SLOWEST, 60) == 30  # for one piece, no longer than for any body
+    assert left_of(30, 100 * SLOWEST, 131) == 0

@@ -66,6 +66,35 @@ def test_a_file_goes_in_by_the_command_line_and_out_by_the_site(tmp_path: Path) 
         assert command(home, "rm", stored["path"]).returncode == 1
 
 
+def test_a_picture_is_asked_for_in_another_size_and_purged_with_its_original(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(picture("PNG", (640, 480)))
+    with opened(house(tmp_path)) as home:
+        (stored,) = json.loads(command(home, "upload", str(tmp_path / "cat.png"), "--tag", "cats", "--json").stdout)
+        asked = command(home, "image-url", stored["path"], "--width", "320", "--format", "webp", "--render")
+        assert asked.returncode == 0, asked.stderr
+        assert "webp, 320 by 240 pixels" in asked.stderr
+        small = asked.stdout.strip()
+
+        def verdicts(path: str) -> list[str]:
+            return [site(home, path).field("Cache-Status") for _ in range(2)]
+
+        for path in (stored["url"], small):
+            miss, hit = verdicts(path)
+            assert ("fwd=uri-miss" in miss, "hit" in hit) == (True, True)
+        assert site(home, small).field("Content-Type") == "image/webp"
+        purged = command(home, "purge", "tag:cats", "--json")
+        assert purged.returncode == 0, purged.stderr
+        assert json.loads(purged.stdout)["own"][0]["entries"] == 2
+        for path in (stored["url"], small):
+            assert "fwd=uri-miss" in verdicts(path)[0]
+        ticket = json.loads(purged.stdout)["ticket"]
+        assert ticket in command(home, "purges", role="viewer").stdout
+        assert command(home, "purges", ticket, role="viewer").stdout.startswith(
+            f"{ticket}   completed   seen to be gone"
+        )
+        assert command(home, "stats", "--from", "1h", role="viewer").returncode == 0
+
+
 def test_a_form_of_a_real_client_is_taken(tmp_path: Path) -> None:
     with opened(house(tmp_path)) as home:
         whole = (
