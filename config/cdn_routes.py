@@ -31,6 +31,8 @@ def with_cdn(tree: Table, cdn: Cdn | None) -> Table:
         "servers": {SERVER: {"url": URL}},
         "health": {"active": None, "passive": None, "start": "up"},
         "retries": {"attempts": 1},
+        # They say nothing to it, and those of the site next door can be long.
+        "headers": {"request": {"remove": ["Authorization", "Cookie"]}},
     }
     if cdn.images is not None:
         rule = {"key": {"images": True}}  # one of each format, and not one for each browser

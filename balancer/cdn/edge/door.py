@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from socket import socket, socketpair
+from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 log = structlog.get_logger("balancer.cdn")
+LONGEST_HEAD: Final = 2**24
+"""Bytes: beyond whatever an operator may allow."""
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether it is our mistake, and not a client that has left in the middle of an answer, as browsers do."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (ConnectionError, HttpProcessingError))
+
+
+_logger = logging.getLogger("balancer.cdn.edge")
+_logger.addFilter(_is_ours)
 
 
 class Door:
@@ -23,7 +38,17 @@ class Door:
     async def open(self) -> None:
         """Be ready for connections; to open it twice does no harm."""
         if self._runner is None:
-            runner = web.AppRunner(self._make_app(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+            runner = web.AppRunner(
+                self._make_app(),
+                access_log=None,
+                handle_signals=False,
+                shutdown_timeout=1.0,
+                logger=_logger,
+                # The balancer has judged the head by `limits.head`, and is the only one who sends any.
+                max_line_size=LONGEST_HEAD,
+                max_field_size=LONGEST_HEAD,
+                max_headers=LONGEST_HEAD,
+            )
             await runner.setup()
             self._runner = runner
 
