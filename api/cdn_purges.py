@@ -165,7 +165,7 @@ def _ticket(ticket: Ticket, redaction: Redaction) -> TicketAnswer:
             rejected=[
                 TicketRefusal(target=shown(one.written), reason=one.reason, nearest=one.nearest) for one in cdn.rejected
             ],
-            failed=list(cdn.failed),
+            failed=list(map(shown, cdn.failed)),
             verified=cdn.verified,
             provider_ids=list(cdn.provider_ids),
             attempts=cdn.attempts,

@@ -348,7 +348,9 @@ def _cdn_purges(options: Namespace, console: Console) -> int:
 
     client = _client(options, console)
     if options.ticket is not None:
-        return ticket(console, client, options.ticket, options.json)
+        return ticket(console, client, options.ticket, options.retry, options.json)
+    if options.retry:
+        raise Failure(USAGE, "--retry needs the ticket of a purge, as `balancer cdn purges` shows it")
     return purges(console, client, options.limit, options.json)
 
 

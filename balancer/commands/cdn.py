@@ -183,9 +183,10 @@ def purge(console: Console, client: Client, wanted: Mapping[str, object], key: s
     return _told(console, found, as_json)
 
 
-def ticket(console: Console, client: Client, id_: str, as_json: bool) -> int:
-    """What has become of one purge."""
-    return _told(console, client.get(*CDN, "purges", id_), as_json)
+def ticket(console: Console, client: Client, id_: str, retry: bool, as_json: bool) -> int:
+    """What has become of one purge; with `retry`, what of it has failed is tried anew before."""
+    found = client.post(*CDN, "purges", id_, "retry") if retry else client.get(*CDN, "purges", id_)
+    return _told(console, found, as_json)
 
 
 def _told(console: Console, found: Part, as_json: bool) -> int:
@@ -195,7 +196,8 @@ def _told(console: Console, found: Part, as_json: bool) -> int:
         _print(console, _ticket(found))
     rejected = found.part("cdn").items("rejected")
     own = [level for level in found.items("own") if not level.flag("ok")]
-    return ERROR if found.text("state") == "failed" or rejected or own else OK
+    failed = found.text("state") == "failed" or _texts(found.part("cdn"), "failed")
+    return ERROR if failed or rejected or own else OK
 
 
 def _ticket(found: Part) -> Iterator[Line]:
@@ -217,6 +219,9 @@ def _ticket(found: Part) -> Iterator[Line]:
             nearest = refused.text("nearest")
             with_ = f"; --widen would purge {nearest}" if nearest else ""
             yield [Span("refused     ", "red"), Span(f"{refused.text('target')}: {refused.text('reason')}{with_}")]
+        failed = _texts(cdn, "failed")
+        if failed:
+            yield [Span("failed      ", "red"), Span("   ".join(failed))]
         if cdn.text("error"):
             again = f" (again at {cdn.text('next_try')})" if cdn.text("next_try") else ""
             yield [Span("error       ", "red"), Span(f"{cdn.text('error')}{again}")]

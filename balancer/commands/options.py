@@ -250,6 +250,7 @@ def cdn_purge(own: ArgumentParser) -> None:
 def cdn_purges(own: ArgumentParser) -> None:
     own.add_argument("ticket", nargs="?", metavar="TICKET", help="one of them (default: the last ones)")
     own.add_argument("--limit", type=int, default=20, metavar="N", help="how many to list (default: %(default)s)")
+    own.add_argument("--retry", action="store_true", help="try anew what of TICKET has failed for good")
 
 
 def cdn_stats(own: ArgumentParser) -> None:

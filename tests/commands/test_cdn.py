@@ -306,6 +306,8 @@ def test_what_the_cdn_refused_is_told_with_what_would_do_and_exit_code_1() -> No
         batches=1,
         accepted=["/c"],
         rejected=[refused],
+        failed=["/d"],
+        verified=False,
         provider_ids=["x"],
         attempts=1,
         next_try=None,
@@ -319,6 +321,7 @@ def test_what_the_cdn_refused_is_told_with_what_would_do_and_exit_code_1() -> No
     assert ended.out.splitlines()[3:] == [
         "cloudflare  1 taken in 1 call",
         "refused     /a/*/b: has no form there; --widen would purge /a/*",
+        "failed      /d",
         "note        soft is hard there",
         "warning     redis: away",
     ]
@@ -345,6 +348,7 @@ def test_the_last_purges_are_a_table_and_one_of_them_a_page() -> None:
     replies = {
         f"GET {CDN}/purges?limit=20": Reply(said(TicketsAnswer.model_validate(answer))),
         f"GET {CDN}/purges/pg_01": Reply(ticket()),
+        f"POST {CDN}/purges/pg_01/retry": Reply(ticket(), 202),
         f"GET {CDN}/purges?limit=1": Reply(said(TicketsAnswer(at=NOW, items=[], next=None))),
     }
     with stand_in(replies) as api:
@@ -354,6 +358,9 @@ def test_the_last_purges_are_a_table_and_one_of_them_a_page() -> None:
             ["pg_01", "completed", "0s", "/posts/*", "tag:news"],
         ]
         assert balancer("cdn", "purges", "pg_01", "--admin", api.url).out.startswith("pg_01   completed")
+        assert balancer("cdn", "purges", "pg_01", "--retry", "--admin", api.url).code == OK
+        assert api.asked[-1].method == "POST"
+        assert balancer("cdn", "purges", "--retry", "--admin", api.url).code == USAGE
         assert balancer("cdn", "purges", "--limit", "1", "--admin", api.url) == (OK, "", "Nothing has been purged.\n")
 
 
