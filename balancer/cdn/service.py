@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,13 +21,14 @@ from time import time as wall_time  # noqa: TID251  # tickets are for people, an
 from typing import NamedTuple
 
 import structlog
+from aiohttp import web
 
 from balancer.cdn.calls import Calls
-from balancer.cdn.edge.app import Handler, make_edge
+from balancer.cdn.edge.app import Handler, make_edge, told
 from balancer.cdn.edge.door import Door
 from balancer.cdn.edge.files import Files
 from balancer.cdn.edge.pictures import PictureHandler
-from balancer.cdn.errors import CdnError, ConfigError, Invalid, NotFound, TooLarge, Unsupported
+from balancer.cdn.errors import CdnError, ConfigError, Invalid, NotFound, TooLarge, Unavailable, Unsupported
 from balancer.cdn.images.options import checked
 from balancer.cdn.images.originals import LocalOriginals
 from balancer.cdn.images.studio import Studio
@@ -63,6 +64,8 @@ from balancer.telemetry.cdn_report import STATES, CdnReport, PicturesReport
 from config.cdn import Cdn
 
 log = structlog.get_logger("balancer.cdn")
+AGAIN = 10.0
+"""Seconds between two attempts to start a provider that could not be started."""
 CHECKED = 60.0
 """Seconds for which what a check of the provider found is told again."""
 JOURNAL = "cdn-purges.db"
@@ -100,6 +103,7 @@ class CdnService:
         make: Callable[[Cdn], CdnProvider] = make_provider,
         clock: Callable[[], float] = monotonic,
         wall: Callable[[], float] = wall_time,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`state` is the folder for what has to survive a restart. `make` makes the provider of some settings."""
         self._state = state
@@ -121,7 +125,9 @@ class CdnService:
         self._pictures: PictureHandler | None = None
         self.front: Callable[[], Front | None] | None = None
         """Tells what the balancer counted on the way to the local files (owner: the application)."""
+        self._pause = pause
         self._changing = asyncio.Lock()
+        self._healing: asyncio.Task[None] | None = None
         self._door = Door(lambda: make_edge(self._handler))
 
     # Life.
@@ -132,33 +138,69 @@ class CdnService:
             if settings == self._settings and self._failure is None:
                 return
             old, self._provider = self._provider, None
-            studio, self._studio = self._studio, None
-            self._settings, self._failure, self._files, self._pictures = settings, None, None, None
+            self._settings, self._failure, self._files = settings, None, None
+            healing, self._healing = self._healing, None
+            if healing is not None:
+                healing.cancel()
             if self._checking is not None:
                 self._checking.cancel()
                 self._checking = None
             self._known = None
-            if studio is not None:
-                await studio.close()
-            await self.orders.stop()
-            if old is not None:
-                await old.close()
+            await self._end(old)
             if settings is None:
                 await self._door.close()
                 return
-            try:
-                provider = self._make(settings)
-                self._files = self._of_files(provider, settings)
-                await provider.start()
-            except CdnError as error:
-                self._failure = error
-                log.error("cdn_failed", provider=settings.provider, reason=str(error))
-            else:
-                self._provider = provider
-                opened = await self._open_studio(provider, settings)
-                forget = opened.forget if opened is not None else None
-                await self.orders.start(provider, _pace(settings), _places(settings), forget)
+            await self._try(settings)
             await self._door.open()
+            if self._failure is not None and not isinstance(self._failure, ConfigError):
+                self._healing = asyncio.get_running_loop().create_task(self._heal(settings), name="cdn")
+
+    async def _try(self, settings: Cdn) -> None:
+        before = self._failure
+        try:
+            await self._begin(settings)
+        except CdnError as error:
+            self._failure = error
+            if str(error) != str(before):
+                log.error("cdn_failed", provider=settings.provider, reason=str(error))
+        except Exception as error:  # a mistake of ours here is no reason to be without a proxy
+            self._failure = Unavailable(f"the CDN could not be started ({type(error).__name__}); the log says why")
+            if str(self._failure) != str(before):
+                log.exception("cdn_failed", provider=settings.provider)
+        else:
+            self._failure = None
+
+    async def _end(self, provider: CdnProvider | None) -> None:
+        """Close what has been opened of it."""
+        studio, self._studio, self._pictures = self._studio, None, None
+        if studio is not None:
+            await studio.close()
+        await self.orders.stop()
+        if provider is not None:
+            await provider.close()
+
+    async def _heal(self, settings: Cdn) -> None:
+        """Try again until it starts: a disk may come later than we do."""
+        while self._provider is None:
+            await self._pause(AGAIN)
+            async with self._changing:
+                if self._settings is settings and self._provider is None:
+                    await self._try(settings)
+        log.info("cdn_started", provider=settings.provider)
+
+    async def _begin(self, settings: Cdn) -> None:
+        provider = self._make(settings)
+        files = self._of_files(provider, settings)
+        try:
+            await provider.start()
+            studio = await self._open_studio(provider, settings)
+            forget = studio.forget if studio is not None else None
+            await self.orders.start(provider, _pace(settings), _places(settings), forget)
+        except BaseException:
+            await self._end(provider)
+            raise
+        self._files = files
+        self._provider = provider
 
     async def close(self) -> None:
         await self.change(None)
@@ -169,6 +211,8 @@ class CdnService:
         return self._door.connect()
 
     def _handler(self, path: str) -> Handler | None:
+        if self._provider is None:
+            return _not_ready
         pictures = self._pictures
         if pictures is not None and pictures.covers(path):
             return pictures.handle
@@ -478,6 +522,11 @@ def _pace(settings: Cdn) -> Pace:
 
 def _places(settings: Cdn) -> Places | None:
     return Places(settings.local.path, settings.images.path) if settings.images is not None else None
+
+
+async def _not_ready(request: web.Request) -> web.StreamResponse:
+    """What is there is not known: nobody is to take it for gone."""
+    return told(503, "files and pictures cannot be had at the moment", {"Retry-After": "5"})
 
 
 def _permitted(source: Path, folders: Sequence[str]) -> Path:
