@@ -161,6 +161,11 @@ class Memory:
         self._receipts.append(purged)
         return purged
 
+    @property
+    def crowded(self) -> bool:
+        """Whether purges should wait until `reap` is done: beyond what can be told apart, everything is purged."""
+        return self._log.crowded and self._passed != self.serial
+
     def clear(self) -> Purged:
         """Purge everything; `reap` gives the memory back."""
         return self.purge(EVERYTHING, 0.0)
@@ -168,8 +173,10 @@ class Memory:
     def reap(self, entries: int) -> bool:
         """Look at so many entries for what was purged, and give it back; False when nothing is left to do.
 
-        Call it now and then, with other work in between: a thousand entries take about a millisecond.
+        Call it now and then, with other work in between: a thousand entries take about a millisecond. They are fewer
+        where each has to be held against many patterns.
         """
+        entries = max(entries // self._log.effort, 1)
         while self.bytes > self.limit and entries > 0:
             self._evict()
             entries -= 1

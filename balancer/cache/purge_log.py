@@ -54,6 +54,16 @@ class PurgeLog:
         """Whether the next purge takes one that is in force."""
         return len(self._order) >= self._most_exact or len(self._wide) >= self._most_wide
 
+    @property
+    def crowded(self) -> bool:
+        """Whether half of the room is taken: `forget` then gives it back, once the store has been gone through."""
+        return len(self._order) > self._most_exact // 2 or len(self._wide) > self._most_wide // 2
+
+    @property
+    def effort(self) -> int:
+        """How many times as long it takes to hold an entry against all, than against those that are looked up."""
+        return 1 + len(self._wide) // 16
+
     def add(self, purged: Purged) -> None:
         """Put one in force; its serial is the highest so far."""
         if not purged.purge.exact:

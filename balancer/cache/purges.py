@@ -14,6 +14,8 @@ from balancer.cache.keys import normal
 Kind = Literal["url", "path", "prefix", "pattern", "tag", "group", "host", "everything"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
+MOST_STARS: Final = 16
+"""Of one pattern: each stored answer is held against it, and each star is one more thing to look for."""
 LONGEST: Final = 8192
 """Characters of what is to be purged: as long as a target may be."""
 _VISIBLE: Final = re.compile(r"[^\x00-\x20\x7f#]+")
@@ -26,7 +28,7 @@ _EXPECTED: Final = {
     "url": "https://example.com/path, example.com/path for both schemes, or /path for every host",
     "path": "a URL without a query, such as example.com/path",
     "prefix": "https://example.com/path, example.com/path for both schemes, or /path for every host",
-    "pattern": "the same as for a URL, with * for any characters and ? for one, such as /posts/*",
+    "pattern": "the same as for a URL, with * for any characters, 16 times at most, and ? for one, such as /posts/*",
     "tag": "a tag as it stands in Surrogate-Key or Cache-Tag, without white space and commas",
     "group": 'an origin and a group, such as "https://example.com articles"',
     "host": "example.com, example.com:8080 for that port alone, or *.example.com",
@@ -181,7 +183,7 @@ def _path(text: str) -> bytes | None:
 
 
 def _url(text: str, wild: bool = False) -> bytes | None:
-    if not _VISIBLE.fullmatch(text):
+    if not _VISIBLE.fullmatch(text) or (wild and text.count("*") > MOST_STARS):
         return None
     head, found, rest = text.partition("://")
     if not found or "/" in head:

@@ -26,6 +26,7 @@ MOST_ALONE: Final = 4096
 REAPED: Final = 250
 """Entries that a tick of a tenth of a second looks at for those that were purged."""
 MOST_PASSES: Final = 10_000
+OVERFLOWN: Final = "more was purged at once than can be told apart, so all that was stored has gone"
 """Turns in which the store is gone through for a receipt; ten million entries are more than fit into any memory."""
 TOGETHER: Final = 32
 """Purges that the level below is told of at once: of a thousand it would miss the deadlines, and be taken for dead."""
@@ -194,19 +195,28 @@ class Stock:
         """Put purges in force on every level, and count what they met. A level that does not take it says so."""
         wanted = list(purges)
         began = monotonic()
-        receipts = self.purge(wanted)
+        receipts: list[Purged] = []
+        for purge in wanted:
+            if self.memory.crowded:
+                await self._reaped()
+            receipts += self.purge((purge,))
         in_force = monotonic() - began
         below = await self.purge_below(wanted)
-        for _ in range(MOST_PASSES):
-            if not self.memory.reap(REAPED):
-                break
-            await asyncio.sleep(0)
+        await self._reaped()
         found = []
         for position, purge in enumerate(wanted):
             purged = receipts[position]
-            own = LevelReceipt("memory", True, purged.entries if purged.done else None, in_force)
+            reason = None if purged.purge == purge else OVERFLOWN
+            own = LevelReceipt("memory", True, purged.entries if purged.done else None, in_force, reason)
             found.append(PurgeReceipt(purge, (own, below[position]) if below else (own,)))
         return found
+
+    async def _reaped(self) -> None:
+        """Give back what was purged, with other work in between."""
+        for _ in range(MOST_PASSES):
+            if not self.memory.reap(REAPED):
+                return
+            await asyncio.sleep(0)
 
     async def purge_below(self, purges: Iterable[Purge]) -> list[LevelReceipt]:
         """Put purges in force in the level below; nothing where there is none."""

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from balancer.cache.keys import normal
-from balancer.cache.purges import matcher
+from balancer.cache.purges import MOST_STARS, matcher
 from balancer.cdn.errors import Invalid
 from balancer.cdn.purging.collapse import collapse
 from balancer.cdn.purging.ticket import PurgeOrder
@@ -205,6 +205,8 @@ def _place(text: str, host: str | None) -> PurgeTarget:
     """A path with its query, by where it has a star."""
     text = _spelled(text)
     text = _STARS.sub("*", text)
+    if text.count("*") > MOST_STARS:
+        raise _Bad(f"at most {MOST_STARS} stars in one target, not {text.count('*')}")
     path, mark, query = text.partition("?")
     if mark and query == "*" and "*" not in path:
         return PurgeTarget(PurgeKind.URL, path, host)
