@@ -38,9 +38,11 @@ def _check_pool(config: Config, found: Findings) -> None:
                 found.add(("pools", name, "servers", server, "url"), message)
     if not derived:
         return
-    for name in (FILES, IMAGES):
-        route = config.routes.get(name)
-        if route is not None and route.pool not in (None, POOL):
-            found.add(
-                ("routes", name, "pool"), f"must be {POOL}, as it is the CDN's own route; give yours another name"
-            )
+    for name, route in config.routes.items():
+        if name in (FILES, IMAGES):
+            if route.pool != POOL:
+                message = f"must be {POOL}, as it is the CDN's own route; give yours another name"
+                found.add(("routes", name, "pool"), message)
+        elif POOL in (route.pool, *(route.split or ())):
+            message = f"must be another one than {POOL}, which is reached by the routes {FILES} and {IMAGES} alone"
+            found.add(("routes", name, "pool" if route.pool == POOL else "split"), message)

@@ -12,6 +12,7 @@ from config.addresses import INTERNAL
 from config.cdn import Cdn
 from config.merge import over
 from config.nodes import Table, tree_of
+from config.problems import Path
 
 POOL: Final = "cdn"
 SERVER: Final = "edge"
@@ -34,9 +35,12 @@ def with_cdn(tree: Table, cdn: Cdn | None) -> Table:
         # They say nothing to it, and those of the site next door can be long.
         "headers": {"request": {"remove": ["Authorization", "Cookie"]}},
     }
+    if FILES in routes:
+        # No query changes a file, and with each one it would be stored once more.
+        tree = tree.having("cache", _under(tree.table("cache"), "rules", {FILES: {"ignore_query": ["*"]}}, ("cache",)))
     if cdn.images is not None:
         rule = {"key": {"images": True}}  # one of each format, and not one for each browser
-        tree = tree.having("cache", _under(tree.table("cache"), "rules", {IMAGES: rule}))
+        tree = tree.having("cache", _under(tree.table("cache"), "rules", {IMAGES: rule}, ("cache",)))
     return _under(_under(tree, "routes", routes), "pools", {POOL: pool})
 
 
@@ -44,7 +48,7 @@ def _routes(cdn: Cdn) -> dict[str, object]:
     hosts = [host.rpartition(":")[0] or host for host in cdn.hosts] if cdn.provider == "local" else []
     found: dict[str, object] = {}
     if cdn.provider == "local":
-        found[FILES] = _route(cdn.local.path, hosts, cache=True)
+        found[FILES] = _route(cdn.local.path, hosts, cache=FILES)
     if cdn.images is not None:
         found[IMAGES] = _route(cdn.images.path, hosts, cache=IMAGES)
     return found
@@ -54,11 +58,21 @@ def _route(path: str, hosts: list[str], cache: bool | str) -> dict[str, object]:
     return {"match": {"host": hosts, "path": f"{path}**"}, "pool": POOL, "cache": cache}
 
 
-def _under(tree: Table, group: str, members: Mapping[str, object]) -> Table:
+def _guarded(pictures: Table, files: Table) -> Table:
+    """The route of pictures behind what its operator has written before the files: they are made of those."""
+    for part in ("access", "auth"):
+        if part in files.entries:
+            pictures = pictures.having(part, files.entries[part])
+    return pictures
+
+
+def _under(tree: Table, group: str, members: Mapping[str, object], above: Path = ()) -> Table:
     """The tree with what is derived under what was written."""
     written = tree.table(group)
     for name, member in members.items():
-        derived = tree_of(member, tree.place.file, (group, name))
+        derived = tree_of(member, tree.place.file, (*above, group, name))
         assert isinstance(derived, Table)  # it is made of a mapping
+        if name == IMAGES and group == "routes":
+            derived = _guarded(derived, tree.table("routes").table(FILES))
         written = written.having(name, over(derived, written.table(name)) if name in written.entries else derived)
     return tree.having(group, written)

@@ -254,3 +254,27 @@ def test_a_switched_off_cdn_is_no_reason_to_have_no_servers() -> None:
 def test_a_route_where_the_cdn_is_hears_of_the_setting_and_not_of_a_route_that_nobody_wrote() -> None:
     (problem,) = problems("cdn: true\nroutes: {x: {match: /cdn/**, pool: default}, y: {pool: default}}\n")
     assert "routes.x: must match something else than cdn.local.path" in problem
+
+
+def test_no_other_route_reaches_the_files_past_the_guards_of_their_own() -> None:
+    (problem,) = problems("cdn: true\nroutes: {x: {match: /x/**, pool: cdn}, y: {pool: default}}\n")
+    assert "routes.x.pool: must be another one than cdn" in problem
+
+
+def test_pictures_are_behind_the_guards_that_are_written_before_files() -> None:
+    text = """
+auth: {staff: {api_keys: {keys: {a: "sha256:%s"}}}}
+cdn: true
+routes:
+  cdn-files: {auth: staff, access: {deny: [192.0.2.0/24]}}
+""" % ("0" * 64)
+    routes = loaded(text).config.routes
+    assert routes["cdn-images"].auth == ("staff",)
+    assert routes["cdn-images"].access == routes["cdn-files"].access
+    assert loaded(text + "  cdn-images: {auth: []}\n").config.routes["cdn-images"].auth == ()
+
+
+def test_a_file_is_stored_once_whatever_query_it_is_asked_with() -> None:
+    config = loaded("cdn: true\n").config
+    assert config.routes["cdn-files"].cache == "cdn-files"
+    assert config.cache.rules["cdn-files"].ignore_query == ("*",)
