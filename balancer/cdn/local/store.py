@@ -106,14 +106,14 @@ class Store:
             with disk(self.folder):
                 there = await self._threads.run(self.folder.remove, path)
             await self.catalogue.ask(self.catalogue.index.remove, [path])
+            await self._count()
         return there
 
     async def _upload(self, request: UploadRequest) -> tuple[Row, bool]:
         size, room = request.size_bytes or 0, self.room
         room.within(size)
-        totals = await self.totals()
-        if totals is not None:
-            room.there = totals[1]
+        async with self.catalogue.changing:  # whoever names a file counts it once, as coming or as there
+            await self._count()
         room.fits(size)
         with disk(self.folder):
             await self._threads.run(room.left, size)
@@ -173,6 +173,7 @@ class Store:
                 if not await self._threads.run(self.folder.place, draft, row.path, over=False):
                     raise Unavailable(f"{row.path} was being stored by somebody else at the same time; try again")
             await self.catalogue.ask(self.catalogue.index.put, [row])
+            await self._settle(draft, row.size)
         return row, True
 
     async def _exchange(self, draft: Draft, row: Row) -> tuple[Row, bool]:
@@ -181,7 +182,21 @@ class Store:
                 before = await self.catalogue.described(row.path)
                 await self._threads.run(self.folder.place, draft, row.path, over=True)
             await self.catalogue.ask(self.catalogue.index.put, [row])
+            await self._settle(draft, row.size - (before.size if before is not None else 0))
         return row, before is None or before.facts.sha256_hex != row.facts.sha256_hex
+
+    async def _settle(self, draft: Draft, more: int) -> None:
+        """It is among those that are there, which have so many bytes more by it, and is not coming any longer."""
+        if not await self._count():
+            self.room.there += more
+        self.room.give_back(draft)
+
+    async def _count(self) -> bool:
+        """How much there is. False: the index does not know at the moment, so that what was known last stands."""
+        totals = await self.totals()
+        if totals is not None:
+            self.room.there = totals[1]
+        return totals is not None
 
     async def _same(self, row: Row) -> Row | None:
         """The same content under the same name, stored now or in another month. Invalid: its path is another's."""

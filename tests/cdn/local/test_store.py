@@ -407,6 +407,60 @@ async def test_a_quota_counts_files_and_what_is_coming(tmp_path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["counted", "while the index is lost"])
+async def test_uploads_that_began_together_and_end_one_after_another_share_what_is_left(
+    tmp_path: Path, lost: bool
+) -> None:
+    store = store_in(tmp_path, most=10_000)
+    if lost:
+        store.directory.mkdir()
+        (store.directory / "index.sqlite3").mkdir()
+    await store.start()
+    ends = [asyncio.Event() for _ in range(6)]
+
+    async def ending(end: asyncio.Event, content: bytes) -> AsyncIterator[bytes]:
+        yield content[:1]
+        await end.wait()
+        yield content[1:]
+
+    uploads = [
+        asyncio.create_task(store.upload(request(ending(end, b"%d" % number * 3000), f"{number}.txt")))
+        for number, end in enumerate(ends)
+    ]
+    refused = 0
+    for upload, end in zip(uploads, ends, strict=True):
+        end.set()
+        try:
+            await upload
+        except Full:
+            refused += 1
+    assert (len(paths_in(store)), refused) == (3, 3)
+    await store.close()
+
+
+async def test_what_is_deleted_makes_room_for_an_upload_that_is_under_way(tmp_path: Path) -> None:
+    store = store_in(tmp_path, most=10_000)
+    await store.start()
+    first, _ = await store.upload(request(b"a" * 6000))
+    go = asyncio.Event()
+
+    async def waiting() -> AsyncIterator[bytes]:
+        yield b"c"
+        await go.wait()
+        yield b"c" * 7999
+
+    slow = asyncio.create_task(store.upload(request(waiting(), "c.txt")))
+    await asyncio.sleep(0)
+    await store.delete(first.path)
+    go.set()
+    await slow
+    assert await store.catalogue.totals() == (1, 8000)
+    await store.upload(request(b"old" * 600, "d.txt", overwrite=True))
+    await store.upload(request(b"o" * 200, "d.txt", overwrite=True))  # what it replaces is not counted any longer
+    await store.upload(request(b"e" * 1800, "e.txt"))
+    await store.close()
+
+
 async def test_a_disk_that_is_nearly_full_takes_no_more(tmp_path: Path) -> None:
     store = store_in(tmp_path, free=1 << 60)
     await store.start()
