@@ -86,7 +86,7 @@ class CdnFiles:
                 sha256_hex=file.sha256,
             )
         call.note("cdn.files", None if stored.created else stored.path, stored.path)
-        answer = UploadAnswer.model_validate({**_file(stored), "created": stored.created})
+        answer = UploadAnswer.model_validate({**_file(stored), "created": stored.created, "ticket": stored.ticket})
         return Reply(answer, 201 if stored.created else 200)
 
     async def delete_file(self, call: Call) -> DeletedAnswer:

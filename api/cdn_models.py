@@ -76,6 +76,9 @@ class UploadAnswer(FileAnswer):
 
     created: bool
     """false: the same content was there already."""
+    ticket: str | None
+    """The purge of what it was stored over; null where that is done already, as where the balancer is the CDN, and
+    where there is nothing to purge."""
 
 
 class FilesAnswer(Model):

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from secrets import token_bytes
@@ -19,6 +20,7 @@ from socket import socket
 from time import monotonic
 from time import time as wall_time  # noqa: TID251  # tickets are for people, and for the next process
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -32,7 +34,6 @@ from balancer.cdn.errors import CdnError, ConfigError, Invalid, NotFound, TooLar
 from balancer.cdn.images.options import checked
 from balancer.cdn.images.originals import LocalOriginals
 from balancer.cdn.images.studio import Studio
-from balancer.cdn.local import names
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
 from balancer.cdn.provider import CdnProvider
@@ -121,6 +122,7 @@ class CdnService:
         self._uploads: Counter[str] = Counter()
         self._upload_bytes = 0
         self._files: Files | None = None
+        self._removing: set[asyncio.Task[Removed]] = set()
         self._studio: Studio | None = None
         self._pictures: PictureHandler | None = None
         self.front: Callable[[], Front | None] | None = None
@@ -237,6 +239,7 @@ class CdnService:
         if not isinstance(provider, LocalProvider):
             return None
         provider.ledger.front = self.front
+        provider.store.changed = partial(self._forget_here, settings)
         return Files(provider.store, settings.local.path, provider.counts)
 
     # Asking.
@@ -404,7 +407,7 @@ class CdnService:
             )
         )
         if overwrite and stored.created:
-            await self._forget(stored.path)
+            return replace(stored, ticket=await self._forget(stored.path))
         return stored
 
     async def _upload(self, request: UploadRequest) -> StoredFile:
@@ -424,6 +427,12 @@ class CdnService:
     async def remove_file(self, path: str) -> Removed:
         """The same, with the ticket of its purge."""
         self._need(Capability.DELETE, "deleting files")
+        removing = asyncio.get_running_loop().create_task(self._remove(path))
+        self._removing.add(removing)
+        removing.add_done_callback(self._removing.discard)
+        return await asyncio.shield(removing)  # what is removed is purged, whoever waits for it
+
+    async def _remove(self, path: str) -> Removed:
         existed = await self.provider.delete(path)
         return Removed(existed, await self._forget(path))
 
@@ -434,28 +443,24 @@ class CdnService:
 
     async def _forget(self, path: str) -> str | None:
         """What caches have of a file that is gone, or another one now: they may keep it for a year. Its own purge is no
-        reason for either to fail. The ticket, where it is not done when this returns."""
+        reason for either to fail. The ticket; None where it is done when this returns, as the local files see to it."""
         provider, settings = self._provider, self._settings
-        if provider is None or settings is None:
+        if provider is None or settings is None or isinstance(provider, LocalProvider):
             return None
-        if self._files is None:
-            return await self._forget_elsewhere(provider, path)
-        if names.good(path):
-            if self._studio is not None:
-                await self._studio.forget_files([path])
-            # Nobody needs a ticket: it is done when this returns. Pictures of it have its tag.
-            places = Places(settings.local.path, settings.images.path if settings.images is not None else "")
-            target = PurgeTarget(PurgeKind.URL, settings.local.path + path)
-            await self._own.purge(purges([target], False, places))
-        return None
-
-    async def _forget_elsewhere(self, provider: CdnProvider, path: str) -> str | None:
         try:
-            order = PurgeOrder(patterns=(provider.public_url(path),))
+            order = PurgeOrder(urls=_on_hosts(provider.public_url(path), settings.hosts))
             return (await self.orders.place(order, author="the balancer")).id
         except CdnError as error:
             log.error("cdn_file_not_purged", path=path, reason=str(error))
             return None
+
+    async def _forget_here(self, settings: Cdn, path: str) -> None:
+        """The same for a local file: done when this returns, so without a ticket. Pictures of it have its tag."""
+        if self._studio is not None:
+            await self._studio.forget_files([path])
+        places = Places(settings.local.path, settings.images.path if settings.images is not None else "")
+        target = PurgeTarget(PurgeKind.URL, settings.local.path + path)
+        await self._own.purge(purges([target], False, places))
 
     # Pictures.
 
@@ -527,6 +532,14 @@ def _places(settings: Cdn) -> Places | None:
 async def _not_ready(request: web.Request) -> web.StreamResponse:
     """What is there is not known: nobody is to take it for gone."""
     return told(503, "files and pictures cannot be had at the moment", {"Retry-After": "5"})
+
+
+def _on_hosts(url: str, hosts: Sequence[str]) -> tuple[str, ...]:
+    """The URL, and what it is on the CDN's other hosts."""
+    parts = urlsplit(url)
+    if not parts.netloc:
+        return (url,)
+    return tuple(dict.fromkeys(parts._replace(netloc=host).geturl() for host in (parts.netloc, *hosts)))
 
 
 def _permitted(source: Path, folders: Sequence[str]) -> Path:

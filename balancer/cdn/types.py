@@ -79,6 +79,8 @@ class StoredFile:
     tags: tuple[str, ...] = ()
     hits: int | None = None
     """Requests for it; None where the provider does not count by file."""
+    ticket: str | None = None
+    """The purge of what was there before (owner: the service)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ async def test_a_file_in_a_form_is_stored_under_its_own_name_and_type(desk: Desk
         "tags": [],
         "hits": 0,
         "created": True,
+        "ticket": None,
     }
     assert shelf(desk).contents == {"image/404cdd7b-cat.jpg": b"meow"}
 

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -131,6 +132,45 @@ async def test_what_is_uploaded_is_served_counted_exchanged_and_gone_when_it_is_
         assert (await read(plain))[1] == second
         _, page = await balancer.call("GET", f"{CDN}/files")
         assert [file["path"] for file in page["items"]] == [plain]
+
+
+async def test_tags_that_a_file_gets_later_reach_what_is_stored_of_it(tmp_path: Path) -> None:
+    settings = {
+        "servers": ["http://127.0.0.1:9"],
+        "cdn": {"local": {"directory": str(tmp_path / "cdn"), "keep_free": 0}},
+    }
+    balancer = Balancer(tmp_path, settings)
+    async with running(balancer), aiohttp.ClientSession() as session:
+
+        async def upload(more: str) -> dict[str, Any]:
+            assert balancer.session is not None
+            api = f"http://127.0.0.1:{balancer.admin}{CDN}/files?name=cat.png&kind=image{more}"
+            async with balancer.session.post(api, data=picture("PNG", (64, 64))) as response:
+                told: dict[str, Any] = await response.json()
+                return told
+
+        path = (await upload(""))["path"]
+        status, made = await balancer.call("POST", f"{CDN}/optimize-image", {"url": path, "width": 32})
+        assert status == 200, made
+
+        async def verdicts() -> list[str]:
+            found = []
+            for url in (f"/cdn/{path}", made["url"]):
+                async with session.get(balancer.url + url) as response:
+                    assert response.status == 200
+                    found.append(response.headers["Cache-Status"].partition(";")[2].partition(";")[0].strip())
+            return found
+
+        missed, hit = ["fwd=uri-miss"] * 2, ["hit"] * 2
+        assert (await verdicts(), await verdicts()) == (missed, hit)
+        again = await upload("&tags=cats,home")
+        assert (again["path"], again["created"], again["tags"]) == (path, False, ["cats", "home"])
+        assert (await verdicts(), await verdicts()) == (missed, hit)
+        assert (await upload("&tags=home"))["tags"] == ["cats", "home"]
+        assert await verdicts() == hit
+        status, told = await balancer.call("POST", f"{CDN}/purge", ["tag:cats"])
+        assert status == 200, told
+        assert await verdicts() == missed
 
 
 async def test_a_balancer_that_is_killed_in_an_upload_has_nothing_of_it(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ class Catalogue:
         self._folder = folder
         self._threads = threads
         self._filling: asyncio.Task[None] | None = None
+        self._noticing: asyncio.Task[None] | None = None
         self._complete = False  # the index has had all that is there
 
     async def start(self) -> None:
@@ -58,9 +59,10 @@ class Catalogue:
 
     async def rest(self) -> None:
         """Compare no further."""
-        if self._filling is not None:
-            self._filling.cancel()
-            await asyncio.wait([self._filling])
+        for task in (self._filling, self._noticing):
+            if task is not None:
+                task.cancel()
+        await self.filled()
 
     async def close(self) -> None:
         await self.ask(self.index.close)
@@ -105,13 +107,26 @@ class Catalogue:
         return await self.ask(self.index.totals)
 
     async def described(self, path: str) -> Row | None:
-        """The file as it is: what it says of itself, and of one that says nothing what can be found out. OSError."""
-        return await self._threads.run(self._describe, path)
+        """The file as it is: what it says of itself, and of one that says nothing what the index knows, or what can be
+        found out. OSError."""
+        return await self._threads.run(self._describe, path, await self.ask(self.index.row, path))
+
+    def notice(self, path: str) -> None:
+        """There is a file that the index does not know: take it over, unless another is just being taken over, when
+        whoever asks for it next says so again."""
+        if self._noticing is None or self._noticing.done():
+            self._noticing = asyncio.get_running_loop().create_task(self._notice(path), name="cdn-index-notice")
+
+    async def _notice(self, path: str) -> None:
+        try:
+            await self._compare([path])
+        except (Lost, OSError) as error:
+            log.warning("the index of files is not complete", directory=str(self._directory), reason=str(error))
 
     async def filled(self) -> None:
         """Return once the index has been compared with the folder."""
-        if self._filling is not None:
-            await asyncio.wait([self._filling])
+        if tasks := [task for task in (self._filling, self._noticing) if task is not None]:
+            await asyncio.wait(tasks)
 
     async def _has_all(self) -> bool:
         if not self._complete:
@@ -165,12 +180,19 @@ class Catalogue:
                 else:
                     await self.index.remove([path])
 
-    def _describe(self, path: str) -> Row | None:
+    def _describe(self, path: str, known: Row | None) -> Row | None:
         opened = self._folder.open(path)
         if opened is None:
             return None
         try:
-            found = opened.facts or guess(path, opened.read(0, kinds.HEAD), opened.digest())
+            found = opened.facts
+            if (
+                found is None
+                and known is not None
+                and (known.size, known.modified_ns) == (opened.size, opened.modified_ns)
+            ):
+                found = known.facts
+            found = found or guess(path, opened.read(0, kinds.HEAD), opened.digest())
         finally:
             opened.close()
         return Row(path, opened.size, opened.modified_ns, found)

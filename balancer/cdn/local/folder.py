@@ -204,6 +204,22 @@ class Folder:
             os.close(fd)
             raise
 
+    def describe(self, path: str, known: Facts, size: int, modified_ns: int) -> bool:
+        """Put something else beside the bytes of a file that had this size and time. False: it is another one now, or
+        what it says of itself can not be changed. One that says nothing, as its disk can not, is left to the index."""
+        opened = self.open(path)
+        if opened is None:
+            return False
+        try:
+            if (opened.size, opened.modified_ns) != (size, modified_ns):
+                return False
+            if facts.attach(opened.fd, known, os.fstat(opened.fd)):
+                os.fsync(opened.fd)
+                return True
+            return opened.facts is None
+        finally:
+            opened.close()
+
     def matches(self, path: str, size: int, modified_ns: int) -> bool:
         """Whether there still is the file that had this size and time."""
         try:

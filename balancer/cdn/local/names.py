@@ -20,6 +20,11 @@ _PATH: Final = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{0,15}}")
 _BY_CONTENT: Final = re.compile(rf"[a-z]+/\d{{4}}/\d{{2}}/([0-9a-f]{{2}})/([0-9a-f]{{{DIGITS}}})-([^/]+)")
 _OTHER: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _SEPARATORS: Final = re.compile(r"[/\\]")
+_SPELLED: Final = str.maketrans(
+    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O",
+     "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th"}
+)  # fmt: skip
+"""Latin letters that are none with an accent."""
 
 
 def good(path: str) -> bool:
@@ -39,7 +44,9 @@ def split(name: str) -> tuple[str, str]:
 def clean(name: str, extension: str) -> str:
     """The name as it is stored, with this extension (empty: none). Whatever comes, a good part of a path goes out."""
     stem, _ = split(name)
-    letters = (char for char in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(char))
+    letters = (
+        char for char in unicodedata.normalize("NFKD", stem.translate(_SPELLED)) if not unicodedata.combining(char)
+    )
     stem = _OTHER.sub("-", "".join(letters)).strip(".-")
     end = f".{extension}" if extension else ""
     return (stem[: LONGEST_NAME - len(end)].rstrip(".-") or "file") + end

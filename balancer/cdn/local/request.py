@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from balancer.cdn.errors import Invalid
@@ -25,18 +26,23 @@ def checked(request: UploadRequest) -> None:
         raise Invalid(f"expected one of {', '.join(KINDS)} as the kind, not {request.kind!r}")
     if not request.name or len(request.name) > LONGEST_NAME:
         raise Invalid(f"expected a name of 1 to {LONGEST_NAME} characters, not {len(request.name)}")
-    for tag in request.tags:
-        if len(tag) > LONGEST_TAG or not _TAG.fullmatch(tag):
-            raise Invalid(
-                f"expected tags of at most {LONGEST_TAG} visible ASCII characters without a comma, not {tag[:60]!r}"
-            )
-    if len(request.tags) > MOST_TAGS or sum(len(tag) + 1 for tag in request.tags) > LONGEST_TAGS:
-        raise Invalid(f"expected at most {MOST_TAGS} tags of {LONGEST_TAGS} characters together")
+    check_tags(request.tags)
     said = request.cache_control
     if said is not None and (len(said) > LONGEST_CACHE_CONTROL or not _FIELD.fullmatch(said)):
         raise Invalid(f"expected a Cache-Control such as max-age=3600, not {said[:60]!r}")
     if request.sha256_hex is not None and not _SHA256.fullmatch(request.sha256_hex):
         raise Invalid(f"expected a SHA-256 of 64 hex digits, not {request.sha256_hex[:80]!r}")
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Invalid: a file can not have them."""
+    for tag in tags:
+        if len(tag) > LONGEST_TAG or not _TAG.fullmatch(tag):
+            raise Invalid(
+                f"expected tags of at most {LONGEST_TAG} visible ASCII characters without a comma, not {tag[:60]!r}"
+            )
+    if len(tags) > MOST_TAGS or sum(len(tag) + 1 for tag in tags) > LONGEST_TAGS:
+        raise Invalid(f"expected at most {MOST_TAGS} tags of {LONGEST_TAGS} characters together")
 
 
 def as_announced(request: UploadRequest, size: int, sha256_hex: str) -> None:

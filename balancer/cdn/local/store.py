@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -19,7 +20,7 @@ from balancer.cdn.local.facts import Facts
 from balancer.cdn.local.folder import Draft, Folder, Opened
 from balancer.cdn.local.guess import REVALIDATED
 from balancer.cdn.local.index import Row
-from balancer.cdn.local.request import as_announced, checked
+from balancer.cdn.local.request import as_announced, check_tags, checked
 from balancer.cdn.local.room import Limits, Room, disk
 from balancer.cdn.local.source import Piece, pieces
 from balancer.cdn.local.threads import Threads
@@ -44,6 +45,9 @@ class Store:
         self.room = Room(self.folder, limits)
         self._threads = Threads()
         self.catalogue = Catalogue(directory, self.folder, self._threads)
+        self.changed: Callable[[str], Awaitable[object]] | None = None
+        """Told of a path that has other bytes or tags than before, or none any more, before whoever asked for that has
+        an answer (owner: the service, which knows who keeps copies)."""
         self._now = now
         self._uploads = 0
         self._closing = False
@@ -81,6 +85,8 @@ class Store:
         row = await self.catalogue.ask(self.catalogue.index.row, opened.path)
         if row is not None and (row.size, row.modified_ns) == (opened.size, opened.modified_ns):
             return row.facts
+        if self.catalogue.problem is None:
+            self.catalogue.notice(opened.path)  # somebody has copied it here
         return None
 
     async def totals(self) -> tuple[int, int] | None:
@@ -102,11 +108,15 @@ class Store:
         """Whether it was there."""
         if not names.good(path):
             return False
+        return await _to_its_end(self._delete(path), path)
+
+    async def _delete(self, path: str) -> bool:
         async with self.catalogue.changing:
             with disk(self.folder):
                 there = await self._threads.run(self.folder.remove, path)
             await self.catalogue.ask(self.catalogue.index.remove, [path])
             await self._count()
+        await self._tell(path)  # what was taken away by hand may be in a cache still
         return there
 
     async def _upload(self, request: UploadRequest) -> tuple[Row, bool]:
@@ -155,26 +165,22 @@ class Store:
         draft.write(piece)
 
     async def _named(self, draft: Draft, row: Row, *, over: bool) -> tuple[Row, bool]:
-        naming = asyncio.get_running_loop().create_task(self._exchange(draft, row) if over else self._add(draft, row))
-        try:
-            return await asyncio.shield(naming)
-        except asyncio.CancelledError:  # whoever asked is gone: what has its name has to be in the index, too
-            await asyncio.wait([naming])
-            if not naming.cancelled() and naming.exception() is not None:
-                log.warning("an upload that nobody waits for has failed", path=row.path, reason=str(naming.exception()))
-            raise
+        return await _to_its_end(self._exchange(draft, row) if over else self._add(draft, row), row.path)
 
     async def _add(self, draft: Draft, row: Row) -> tuple[Row, bool]:
         async with self.catalogue.changing:
             before = await self._same(row)
-            if before is not None:
-                return before, False
-            with disk(self.folder):
-                if not await self._threads.run(self.folder.place, draft, row.path, over=False):
-                    raise Unavailable(f"{row.path} was being stored by somebody else at the same time; try again")
-            await self.catalogue.ask(self.catalogue.index.put, [row])
-            await self._settle(draft, row.size)
-        return row, True
+            if before is None:
+                with disk(self.folder):
+                    if not await self._threads.run(self.folder.place, draft, row.path, over=False):
+                        raise Unavailable(f"{row.path} was being stored by somebody else at the same time; try again")
+                await self.catalogue.ask(self.catalogue.index.put, [row])
+                await self._settle(draft, row.size)
+                return row, True
+            tagged = await self._tagged(before, row.facts.tags)
+        if tagged != before:
+            await self._tell(tagged.path)
+        return tagged, False
 
     async def _exchange(self, draft: Draft, row: Row) -> tuple[Row, bool]:
         async with self.catalogue.changing:
@@ -183,7 +189,29 @@ class Store:
                 await self._threads.run(self.folder.place, draft, row.path, over=True)
             await self.catalogue.ask(self.catalogue.index.put, [row])
             await self._settle(draft, row.size - (before.size if before is not None else 0))
+        if before is None or before.facts != row.facts:
+            await self._tell(row.path)
         return row, before is None or before.facts.sha256_hex != row.facts.sha256_hex
+
+    async def _tagged(self, row: Row, more: tuple[str, ...]) -> Row:
+        """The file with these tags beside those that it has: whoever else has stored it purges by theirs."""
+        tags = tuple(dict.fromkeys((*row.facts.tags, *more)))
+        if tags == row.facts.tags:
+            return row
+        try:
+            check_tags(tags)
+        except Invalid as error:
+            raise Invalid(f"{row.path} is there already and keeps the tags that it has: {error}") from None
+        tagged = replace(row, facts=replace(row.facts, tags=tags))
+        with disk(self.folder):
+            if not await self._threads.run(self.folder.describe, row.path, tagged.facts, row.size, row.modified_ns):
+                raise Unavailable(f"{row.path} is there already, and no more tags can be kept with it")
+        await self.catalogue.ask(self.catalogue.index.put, [tagged])
+        return tagged
+
+    async def _tell(self, path: str) -> None:
+        if self.changed is not None:
+            await self.changed(path)
 
     async def _settle(self, draft: Draft, more: int) -> None:
         """It is among those that are there, which have so many bytes more by it, and is not coming any longer."""
@@ -221,6 +249,20 @@ class Store:
     async def _close_index(self) -> None:
         if self._closing and not self._uploads:
             await self.catalogue.close()
+
+
+async def _to_its_end(change: Coroutine[None, None, Result], path: str) -> Result:
+    """Also when whoever asked is gone: what the folder has is to be in the index, too, and copies of it are to go."""
+    changing = asyncio.get_running_loop().create_task(change)
+    try:
+        return await asyncio.shield(changing)
+    except asyncio.CancelledError:
+        await asyncio.wait([changing])
+        if not changing.cancelled() and changing.exception() is not None:
+            log.warning(
+                "a change of a file that nobody waits for has failed", path=path, reason=str(changing.exception())
+            )
+        raise
 
 
 def _verdict(request: UploadRequest, head: bytearray) -> kinds.Verdict:

@@ -161,6 +161,8 @@ async def test_a_part_that_goes_over_several_pieces(edge: Edge) -> None:
 async def test_a_part_of_another_file_is_all_of_this_one(edge: Edge) -> None:
     row = await edge.put(b"0123456789", "x.txt", "document")
     os.utime(edge.store.folder.files / row.path, (1_700_000_000, 1_700_000_000))
+    await edge.ask(row.path)
+    await edge.store.catalogue.filled()  # from here on it is known by its content again
     whole = await edge.ask(row.path)
     etag, date = whole.headers["ETag"], whole.headers["Last-Modified"]
     assert date == "Tue, 14 Nov 2023 22:13:20 GMT"
@@ -252,10 +254,26 @@ async def test_what_was_copied_into_the_folder_is_served_by_what_it_is(edge: Edg
     assert (cat.status, cat.headers["Content-Type"]) == (200, "image/png")
     assert cat.headers["Cache-Control"] == "no-cache"
     assert cat.headers["Surrogate-Key"] == "file:image/cat.png"
+    await edge.store.catalogue.filled()
+    cat = await edge.ask("image/cat.png")
     assert (await edge.ask("image/cat.png", If_None_Match=cat.headers["ETag"])).status == 304
     assert page.headers["Content-Type"] == "application/octet-stream"
     (folder / "cat.png").write_bytes(picture("PNG", (5, 5)))
     assert (await edge.ask("image/cat.png", If_None_Match=cat.headers["ETag"])).status == 200
+
+
+async def test_what_was_copied_into_the_folder_is_listed_and_counted_once_it_was_asked_for(edge: Edge) -> None:
+    await edge.store.catalogue.filled()
+    folder = edge.store.folder.files / "image"
+    folder.mkdir()
+    contents = [picture("PNG", (side, side)) for side in (4, 5)]
+    for name, content in zip(("a.png", "b.png"), contents, strict=True):
+        (folder / name).write_bytes(content)
+    for name in ("a.png", "b.png"):
+        assert (await edge.ask(f"image/{name}")).status == 200
+        await edge.store.catalogue.filled()
+    assert await edge.store.totals() == (2, sum(map(len, contents)))
+    assert [row.path for row in await edge.store.catalogue.page("", "", 10)] == ["image/a.png", "image/b.png"]
 
 
 async def test_a_file_that_is_changed_by_hand_has_another_etag(edge: Edge) -> None:

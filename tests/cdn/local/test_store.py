@@ -7,7 +7,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -79,12 +79,106 @@ async def test_pieces_of_any_size_make_the_same_file(store: Store, tmp_path: Pat
 
 async def test_the_same_content_is_stored_once(store: Store) -> None:
     first, created = await store.upload(request(tags=("a",)))
-    again, created_again = await store.upload(request(tags=("b",)))
+    again, created_again = await store.upload(request())
     assert (created, created_again) == (True, False)
     assert again == first
     other, created_other = await store.upload(request(name="other.txt"))
     assert created_other
     assert paths_in(store) == sorted([first.path, other.path])
+
+
+@pytest.fixture
+def told(store: Store) -> list[str]:
+    """Paths of which copies are said to be no longer right."""
+    told: list[str] = []
+
+    async def changed(path: str) -> None:
+        assert not store.catalogue.changing.locked()  # whoever throws copies away may take a while
+        told.append(path)
+
+    store.changed = changed
+    return told
+
+
+async def test_tags_that_come_with_a_file_that_is_there_are_added_to_its_own(store: Store, told: list[str]) -> None:
+    first, _ = await store.upload(request())
+    assert told == []
+    again, created = await store.upload(request(tags=("b", "a")))
+    assert (again.path, again.facts.tags, created) == (first.path, ("b", "a"), False)
+    assert told == [first.path]
+    both, _ = await store.upload(request(tags=("a", "c")))
+    assert both.facts.tags == ("b", "a", "c")
+    assert told == [first.path] * 2
+    assert await store.upload(request(tags=("c", "b"))) == (both, False)
+    assert len(told) == 2
+    assert await store.catalogue.page("", "", 10) == [both]
+    opened = await store.open(first.path)
+    assert opened is not None
+    assert opened.facts == both.facts
+    assert opened.modified_ns == first.modified_ns
+    opened.close()
+
+
+async def test_tags_are_added_where_a_disk_keeps_no_attributes(
+    store: Store, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("balancer.cdn.local.facts.attach", lambda *args: False)
+    await store.upload(request(tags=("a",)))
+    row, _ = await store.upload(request(tags=("b",)))
+    assert await store.catalogue.page("", "", 10) == [row]
+    assert row.facts.tags == ("a", "b")
+    assert told == [row.path]
+
+
+async def test_more_tags_than_a_file_may_have_change_nothing(store: Store, told: list[str]) -> None:
+    row, _ = await store.upload(request(tags=tuple(map(str, range(60)))))
+    with pytest.raises(Invalid, match=r"is there already and keeps the tags that it has: expected at most 64 tags"):
+        await store.upload(request(tags=tuple(map(str, range(50, 65)))))
+    assert await store.catalogue.page("", "", 10) == [row]
+    assert (told, incoming(store)) == ([], [])
+
+
+async def test_tags_that_can_not_be_kept_with_a_file_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, _ = await store.upload(request(tags=("a",)))
+    monkeypatch.setattr("balancer.cdn.local.facts.MOST", 10)
+    with pytest.raises(Unavailable, match="no more tags can be kept with it"):
+        await store.upload(request(tags=("b",)))
+    assert await store.catalogue.page("", "", 10) == [row]
+
+
+async def test_whoever_keeps_copies_is_told_of_what_is_overwritten_or_deleted(store: Store, told: list[str]) -> None:
+    over = {"name": "n.txt", "overwrite": True}
+    await store.upload(request(b"a", **over))
+    await store.upload(request(b"a", **over))
+    assert told == ["document/n.txt"]
+    await store.upload(request(b"a", **over, tags=("t",)))  # the same bytes, under other tags
+    assert told == ["document/n.txt"] * 2
+    await store.delete("document/n.txt")
+    assert told == ["document/n.txt"] * 3
+    await store.delete("document/../n.txt")
+    assert len(told) == 3
+
+
+async def test_copies_go_also_when_whoever_asked_is_gone(store: Store, told: list[str]) -> None:
+    row, _ = await store.upload(request(b"a", "n.txt", overwrite=True))
+    told.clear()
+    begun, go = asyncio.Event(), asyncio.Event()
+    remove = store.catalogue.index.remove
+
+    async def slow(paths: Sequence[str]) -> None:
+        begun.set()
+        await go.wait()
+        await remove(paths)
+
+    store.catalogue.index.remove = slow  # type: ignore[method-assign]
+    asked = asyncio.create_task(store.delete(row.path))
+    await begun.wait()
+    asked.cancel()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert told == [row.path]
+    assert await store.catalogue.page("", "", 10) == []
 
 
 async def test_the_same_content_in_another_month_is_the_same_file(tmp_path: Path) -> None:
