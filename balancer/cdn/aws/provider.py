@@ -9,9 +9,7 @@ from mimetypes import guess_type
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
-
-from yarl import URL
+from urllib.parse import quote, urlsplit
 
 from balancer.cdn.aws.account import Account, Place, Service, credential_of
 from balancer.cdn.aws.budget import PathBudget, PathCounts, Spending
@@ -90,7 +88,7 @@ class AwsProvider:
         self._budget = budget or PathCounts(folder / "aws-paths.db")
         self._spending = Spending(self._budget, aws.free_paths, aws.most_paths, now)
         self._spool = folder / "spool"
-        own = URL(settings.url).authority if settings.url else ""
+        own = urlsplit(settings.url).netloc
         self._hosts = tuple(dict.fromkeys(host.lower() for host in (*settings.hosts, *((own,) if own else ()))))
 
     @property

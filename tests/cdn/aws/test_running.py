@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from hashlib import sha256
@@ -55,6 +56,17 @@ def test_without_the_package_it_says_how_to_get_it(tmp_path: Path) -> None:
     assert said == "cdn_config S3 needs a package that is not installed: pip install 'balancer[aws]'\n[]\n"
 
 
+async def taken(balancer: Balancer, ticket: str) -> list[str]:
+    """The targets of a purge, once CloudFront has taken it; that it is seen to its end is told elsewhere."""
+    while True:
+        _, told = await balancer.call("GET", f"{CDN}/purges/{ticket}")
+        assert told["state"] not in ("partial", "failed"), told
+        if told["cdn"]["accepted"]:
+            targets: list[str] = told["cdn"]["accepted"]
+            return targets
+        await asyncio.sleep(0.05)
+
+
 async def test_a_file_goes_through_the_admin_api_to_the_bucket_and_leaves_it(
     moto: Moto, account: Account, tmp_path: Path
 ) -> None:
@@ -94,6 +106,11 @@ async def test_a_file_goes_through_the_admin_api_to_the_bucket_and_leaves_it(
         assert status == 200, gone
         listed = await eyes.call("list_objects_v2", {"Bucket": BUCKET})
         assert listed["KeyCount"] == 0
+        async with balancer.session.post(f"{url}?name=n.txt&kind=document&overwrite=true", data=b"new") as response:
+            over = await response.json()
+            assert response.status == 201, over
+        for ticket, path in ((gone["ticket"], stored["path"]), (over["ticket"], "document/n.txt")):
+            assert await taken(balancer, ticket) == [f"https://cdn.example.com/{path}"]
         assert SECRET not in repr((told, stored, page, gone))
     assert SECRET.encode() not in balancer.output
     assert KEY_ID.encode() not in balancer.output

@@ -49,9 +49,20 @@ async def test_a_file_goes_through_the_admin_api_to_the_storage_and_leaves_it_an
             assert status == 200, page
             assert [file["path"] for file in page["items"]] == [stored["path"]]
             fake.cached = dict.fromkeys((stored["url"], f"{stored['url']}?v=1"), "") | {f"https://{HOST}/kept": ""}
-            status, _ = await balancer.call("DELETE", f"{CDN}/files/{stored['path']}")
+            status, gone = await balancer.call("DELETE", f"{CDN}/files/{stored['path']}")
             assert (status, fake.files) == (200, {})
             await until(lambda: set(fake.cached) == {f"https://{HOST}/kept"}, balancer)
+            status, ticket = await balancer.call("GET", f"{CDN}/purges/{gone['ticket']}")
+            assert (status, ticket["targets"]) == (200, [stored["url"]])
+            for content in (b"one", b"two"):
+                fake.cached[f"https://{HOST}/document/n.txt"] = ""
+                query = "?name=n.txt&kind=document&overwrite=true"
+                async with balancer.session.post(url + query, data=content) as response:
+                    over = await response.json()
+                    assert response.status == 201, over
+                await until(lambda: set(fake.cached) == {f"https://{HOST}/kept"}, balancer)
+                status, ticket = await balancer.call("GET", f"{CDN}/purges/{over['ticket']}")
+                assert (status, ticket["targets"]) == (200, [over["url"]])
             for secret in (KEY, PASSWORD):
                 assert secret not in repr((told, stored, page))
         assert KEY.encode() not in balancer.output

@@ -79,12 +79,15 @@ async def test_what_was_overwritten_or_removed_in_r2_leaves_the_edge(tmp_path: P
                 assert client.get_object(Bucket="media", Key="document/a.txt")["Body"].read() == text
                 fake.cached |= dict.fromkeys((f"{stored['url']}", f"{stored['url']}?v=1"), frozenset[str]())
             fake.cached |= {f"{SITE}/kept": frozenset()}
-            await upload(balancer, "document", "a.txt", b"three", overwrite="true")
+            over = await upload(balancer, "document", "a.txt", b"three", overwrite="true")
             await until(lambda: set(fake.cached) == {f"{SITE}/kept"}, balancer)
             fake.cached[f"{stored['url']}"] = frozenset()
-            status, _ = await balancer.call("DELETE", f"{CDN}/files/{stored['path']}")
+            status, gone = await balancer.call("DELETE", f"{CDN}/files/{stored['path']}")
             assert status == 200
             await until(lambda: set(fake.cached) == {f"{SITE}/kept"}, balancer)
+            for ticket in (over["ticket"], gone["ticket"]):
+                status, told = await balancer.call("GET", f"{CDN}/purges/{ticket}")
+                assert (status, told["targets"]) == (200, [stored["url"]])
             status, page = await balancer.call("GET", f"{CDN}/files")
             assert (status, page["items"]) == (200, [])
     finally:
