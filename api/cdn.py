@@ -151,6 +151,6 @@ def _rendered(made: RenderedImage) -> Rendered:
         height=made.height,
         size=made.size_bytes,
         source_size=made.source_bytes,
-        seconds=made.seconds,
+        seconds=round(made.seconds, 4),
         cached=made.cached,
     )

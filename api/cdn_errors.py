@@ -79,4 +79,5 @@ def as_problem(error: CdnError, root: str = "") -> Problem:
         if isinstance(error, BadOrder)
         else []
     )
-    return Problem(status, str(error), faults, headers, code=error.code)
+    detail = error.summary if isinstance(error, BadOrder) else str(error)
+    return Problem(status, detail, faults, headers, code=error.code)

@@ -90,7 +90,7 @@ class CdnFiles:
         return Reply(answer, 201 if stored.created else 200)
 
     async def delete_file(self, call: Call) -> DeletedAnswer:
-        """Remove a file, and purge it everywhere. To remove what is not there does no harm."""
+        """Remove a file, by its path or its URL, and purge it everywhere. To remove what is not there does no harm."""
         path = call.path["path"]
         with cdn_problems():
             gone = await self._cdn.remove_file(path)

@@ -18,6 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails
 
 from api.operation import Model
+from balancer.cdn.purging.orders import LONGEST_WAIT
 from balancer.cdn.purging.patterns import MOST
 from balancer.cdn.purging.ticket import SCOPES, Scope
 from balancer.cdn.types import Fit, Format, Kind
@@ -183,7 +184,6 @@ class CdnStatus(Model):
 
 PURGE_FIELDS = ("paths", "urls", "tags", "hosts")
 """Of an order, beside its patterns."""
-LONGEST_WAIT = 300.0
 _LONGEST = 8192
 
 Written = Annotated[list[Annotated[str, Field(min_length=1, max_length=_LONGEST)]], Field(max_length=MOST)]

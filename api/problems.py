@@ -128,6 +128,8 @@ _WORDS = (
     ("a valid dictionary", "an object"),
     ("greater than or equal to", "at least"),
     ("less than or equal to", "at most"),
+    (", unable to interpret input", ""),
+    (" after validation", ""),
 )
 """pydantic's words, and ours."""
 

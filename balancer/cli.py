@@ -396,7 +396,12 @@ COMMANDS = (
         _maintenance,
         (takes.server, takes.wait, *takes.CLIENT),
     ),
-    Command("purge", "take answers out of the cache", _purge, (takes.purge, takes.as_json, *takes.CLIENT)),
+    Command(
+        "purge",
+        "take answers out of the cache; `balancer cdn purge` out of the CDN's as well",
+        _purge,
+        (takes.purge, takes.as_json, *takes.CLIENT),
+    ),
     Command(
         "cache",
         "show what is in the cache, and how much it spares",
@@ -505,7 +510,7 @@ GROUPS = (
             ),
             Command(
                 "purge",
-                "purge the balancer's own cache, and then the CDN",
+                "purge the balancer's own cache, and then the CDN; `balancer purge` is the former alone",
                 _cdn_purge,
                 (takes.cdn_purge, takes.as_json, *takes.CLIENT),
             ),

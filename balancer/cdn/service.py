@@ -36,6 +36,7 @@ from balancer.cdn.images.originals import LocalOriginals
 from balancer.cdn.images.studio import Studio
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
+from balancer.cdn.paths import is_path, path_of
 from balancer.cdn.provider import CdnProvider
 from balancer.cdn.purging.desk import DeskState
 from balancer.cdn.purging.journal import Journal
@@ -353,6 +354,10 @@ class CdnService:
         """
         self.provider  # noqa: B018  # ConfigError
         wanted = order if isinstance(order, PurgeOrder) else PurgeOrder(tuple(order))
+        if any(map(is_path, wanted.patterns)):
+            # As uploads and lists tell it: what is cached of it is below its URL.
+            url = self.provider.public_url
+            wanted = replace(wanted, patterns=tuple(url(one) if is_path(one) else one for one in wanted.patterns))
         return await self.orders.place(wanted, author=author, key=key)
 
     async def purge(self, ticket: str) -> Ticket:
@@ -421,12 +426,13 @@ class CdnService:
         return stored
 
     async def delete_file(self, path: str) -> bool:
-        """Remove a file, and all that caches have of it; whether it was there."""
+        """Remove a file, by its path or its URL, and all that caches have of it; whether it was there."""
         return (await self.remove_file(path)).existed
 
     async def remove_file(self, path: str) -> Removed:
         """The same, with the ticket of its purge."""
         self._need(Capability.DELETE, "deleting files")
+        path = self._path(path)
         removing = asyncio.get_running_loop().create_task(self._remove(path))
         self._removing.add(removing)
         removing.add_done_callback(self._removing.discard)
@@ -479,7 +485,7 @@ class CdnService:
         `url` is a URL, or the path of a file of the CDN.
         """
         options = checked(ImageOptions(width, height, quality, format, fit))
-        provider = self.provider
+        url, provider = self._source(url), self.provider
         try:
             return provider.image_url(url, options)
         except Unsupported as error:
@@ -501,7 +507,26 @@ class CdnService:
         """Make a picture here and now, and tell what it became."""
         if self._studio is None:
             raise Unsupported("pictures are not made here: write `cdn.images: true`")
-        return await self._studio.render(url, checked(ImageOptions(width, height, quality, format, fit)))
+        return await self._studio.render(self._source(url), checked(ImageOptions(width, height, quality, format, fit)))
+
+    def _path(self, text: str) -> str:
+        """Of the file that is meant. Invalid: a URL that is no file's."""
+        assert self._settings is not None  # as there is a provider
+        host = urlsplit(self._settings.url).netloc.lower()
+        hosts = {one.lower() for one in self._settings.hosts} | ({host} if host else set())
+        return path_of(text, self.provider.public_url(""), hosts)
+
+    def _source(self, url: str) -> str:
+        """A URL of a file of the local provider by its path, whichever name the balancer was reached by."""
+        settings = self._settings
+        if settings is None or not isinstance(self._provider, LocalProvider) or "://" not in url:
+            return url
+        if settings.images is None or url.startswith(settings.images.sources):
+            return url
+        try:
+            return self._path(url.partition("?")[0])
+        except Invalid:
+            return url  # whether it is fetched from, others judge
 
     def _need(self, capability: Capability, what: str) -> None:
         provider = self.provider

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import mimetypes
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode
+from tempfile import TemporaryFile
+from typing import BinaryIO, Final
+from urllib.parse import unquote, urlencode, urlsplit
 
 from balancer.commands import figures
-from balancer.commands.client import PATIENCE, Client, File
+from balancer.commands.client import PATIENCE, Client, File, Refusal
 from balancer.commands.console import Console, counted, printable
 from balancer.commands.document import Part
-from balancer.commands.outcome import ERROR, OK, USAGE, Failure
+from balancer.commands.outcome import ERROR, OK, REFUSED, TIMED_OUT, UNREACHABLE, USAGE, Failure
 from balancer.commands.progress import pieces
 from balancer.commands.table import Column, Line, Span, rendered, table
 
@@ -24,6 +29,8 @@ PAGE = 1000
 FILES = (Column("path"), Column("size", right=True), Column("type"), Column("hits", right=True), Column("tags"))
 PURGES = (Column("ticket"), Column("state"), Column("age", right=True), Column("targets"))
 SERIES = (Column("from"), Column("requests", right=True), Column("sent", right=True), Column("hits", right=True))
+_OPTIONS: Final = {"patterns": "", "tags": "--tag", "hosts": "--host", "everything": "--all"}
+"""What fields of an order are on the command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +96,56 @@ def upload(console: Console, client: Client, files: Sequence[str], wanted: Wante
     """Upload files one after the other, and tell where each of them is."""
     if wanted.name is not None and len(files) > 1:
         raise Failure(USAGE, "--name is for one file; several keep their own names")
-    told = []
-    for file in files:
-        stored = _upload(console, client, Path(file), wanted)
+    told: list[object] = []
+
+    def one(file: str) -> None:
+        stored = _upload(console, client, file, wanted)
         if as_json:
-            told.append(stored.fields)
+            told.append({"file": file, **stored.fields})
         else:
             there = "" if stored.flag("created") else "   (it was there already)"
             console.out(f"{stored.text('path')}   {stored.text('url')}{there}")
-    if as_json:
-        console.out(json.dumps(told, indent=2))
+
+    _each(console, files, one, told, "uploaded", as_json)
     return OK
 
 
-def _upload(console: Console, client: Client, path: Path, wanted: Wanted) -> Part:
+def _each(
+    console: Console, words: Sequence[str], one: Callable[[str], None], told: list[object], done: str, as_json: bool
+) -> None:
+    """Do something with one argument after the other. Whatever becomes of one, the others have their turn, unless
+    nobody answers or takes our key; Failure: which of them have failed, and why."""
+    failures: list[Failure] = []
+    missing = 0
+    for position, word in enumerate(words):
+        try:
+            one(word)
+        except Failure as failure:
+            if failure.code in (UNREACHABLE, REFUSED) and (len(words) == 1 or not position):
+                raise  # it is so for all of them
+            about = word if len(words) > 1 and word not in str(failure) else ""
+            failures.append(Failure(failure.code, f"{about}: {failure}" if about else str(failure)))
+            told.append({"file": word, "error": str(failure)})
+            if failure.code in (UNREACHABLE, REFUSED):
+                missing = len(words) - position - 1
+                break
+    if as_json:
+        console.out(json.dumps(told, indent=2))
+    if not failures:
+        return
+    lines = list(map(str, failures))
+    if len(words) > 1:
+        rest = f"; {counted(missing, 'further one')} not tried" if missing else ""
+        lines.append(f"{len(words) - len(failures) - missing} of {len(words)} are {done}{rest}")
+    raise Failure(max(failure.code for failure in failures), "\n".join(lines))
+
+
+def _upload(console: Console, client: Client, word: str, wanted: Wanted) -> Part:
+    if word == "-" and wanted.name is None:
+        raise Failure(USAGE, "what comes from stdin has no name: give it one with --name")
+    path = Path(word)
     try:
-        with path.open("rb") as file:
+        with _opened(word) as file:
             size = os.fstat(file.fileno()).st_size
             name = wanted.name or path.name
             said = {"name": name, "kind": wanted.kind, "tags": ",".join(wanted.tags)}
@@ -143,6 +184,17 @@ def ls(console: Console, client: Client, prefix: str, as_json: bool) -> int:
     return OK
 
 
+def _opened(word: str) -> BinaryIO:
+    """A file by its name, or what comes from stdin, which is kept until its length is known."""
+    if word != "-" and not stat.S_ISFIFO(os.stat(word).st_mode):
+        return Path(word).open("rb")
+    held = TemporaryFile()  # noqa: SIM115  # whoever uploads it closes it
+    with sys.stdin.buffer if word == "-" else Path(word).open("rb") as source:
+        shutil.copyfileobj(source, held)
+    held.seek(0)
+    return held
+
+
 def _file(file: Part) -> list[Span]:
     return [
         Span(file.text("path") or ""),
@@ -155,21 +207,36 @@ def _file(file: Part) -> list[Span]:
 
 def rm(console: Console, client: Client, paths: Sequence[str], as_json: bool) -> int:
     """Remove files; exit code 1 when one of them was not there."""
-    told, missing = [], []
-    for path in paths:
-        pieces_ = path.strip("/").split("/")
-        answer = client.remove(*CDN, "files", *pieces_)
-        told.append(answer.fields)
+    told: list[object] = []
+
+    def one(path: str) -> None:
+        answer = client.remove(*CDN, "files", *_segments(client, path))
         if not answer.flag("existed"):
-            missing.append(path)
-        elif not as_json:
+            raise Failure(ERROR, f"{path}: not there; `balancer cdn ls` tells what is")
+        if as_json:
+            told.append(answer.fields)
+        else:
             ticket = answer.text("ticket")
             console.out(f"{path} is removed{f'; {ticket} purges it' if ticket else ''}")
-    if as_json:
-        console.out(json.dumps(told, indent=2))
-    if missing:
-        raise Failure(ERROR, f"{', '.join(missing)}: not there")
+
+    _each(console, paths, one, told, "removed", as_json)
     return OK
+
+
+def _segments(client: Client, word: str) -> list[str]:
+    """A file's path, or that of its URL, in pieces. Failure: it is of no file."""
+    path = word
+    if "://" in word:
+        parts, cdn = urlsplit(word), client.get(*CDN, "status")
+        url = cdn.text("url") or ""
+        hosts = {host.lower() for host in (*_texts(cdn, "hosts"), urlsplit(url).netloc) if host}
+        if hosts and parts.netloc.lower() not in hosts:
+            raise Failure(USAGE, f"{word}: is no file of the CDN, which is at {url or ', '.join(sorted(hosts))}")
+        path = unquote(parts.path)
+    found = path.removeprefix("/").split("/")
+    if any(piece in ("", ".", "..") for piece in found):
+        raise Failure(USAGE, f"{word}: is no path of a file, such as image/2026/11/ab/abcd-cat.jpg")
+    return found
 
 
 def purge(console: Console, client: Client, wanted: Mapping[str, object], key: str | None, as_json: bool) -> int:
@@ -179,8 +246,25 @@ def purge(console: Console, client: Client, wanted: Mapping[str, object], key: s
         raise Failure(USAGE, "nothing to purge: expected /posts/7, '/posts/*', a URL, --tag, --host, or --all")
     timeout = wanted.get("timeout")
     patience = PATIENCE + (float(timeout) if isinstance(timeout, (int, float)) and wanted.get("wait") else 0)
-    found = client.post(*CDN, "purge", body=body, patience=patience, also=(502,), key=key)
-    return _told(console, found, as_json)
+    try:
+        found = client.post(*CDN, "purge", body=body, patience=patience, also=(502,), key=key)
+    except Refusal as refusal:
+        raise Failure(refusal.code, _in_words(refusal, body)) from None
+    return _told(console, found, as_json, waited=bool(wanted.get("wait")))
+
+
+def _in_words(refusal: Refusal, body: Mapping[str, object]) -> str:
+    """What is wrong with an order, by what was written on the command line."""
+    lines = [str(refusal).partition("\n")[0]]
+    for fault in refusal.faults:
+        field, _, position = (fault.text("pointer") or "").removeprefix("/").partition("/")
+        written = body.get(field)
+        option = _OPTIONS.get(field, f"--{field}")
+        if isinstance(written, list) and position.isdecimal() and int(position) < len(written):
+            option = f"{option} {written[int(position)]}".lstrip()
+        reason = (fault.text("message") or "").replace('"everything": true', "--all")
+        lines.append(f"  {option}: {reason}")
+    return "\n".join(lines)
 
 
 def ticket(console: Console, client: Client, id_: str, retry: bool, as_json: bool) -> int:
@@ -189,7 +273,7 @@ def ticket(console: Console, client: Client, id_: str, retry: bool, as_json: boo
     return _told(console, found, as_json)
 
 
-def _told(console: Console, found: Part, as_json: bool) -> int:
+def _told(console: Console, found: Part, as_json: bool, *, waited: bool = False) -> int:
     if as_json:
         console.out(json.dumps(found.fields, indent=2))
     else:
@@ -197,7 +281,12 @@ def _told(console: Console, found: Part, as_json: bool) -> int:
     rejected = found.part("cdn").items("rejected")
     own = [level for level in found.items("own") if not level.flag("ok")]
     failed = found.text("state") == "failed" or _texts(found.part("cdn"), "failed")
-    return ERROR if failed or rejected or own else OK
+    if failed or rejected or own:
+        return ERROR
+    if waited and found.text("state") in ("queued", "in_progress"):
+        console.say(f"The CDN was not done in time and goes on: `balancer cdn purges {found.text('ticket')}` tells.")
+        return TIMED_OUT
+    return OK
 
 
 def _ticket(found: Part) -> Iterator[Line]:
@@ -213,8 +302,9 @@ def _ticket(found: Part) -> Iterator[Line]:
         yield [Span(f"{level.text('level') or '?':11} "), Span(told, None if level.flag("ok") else "red")]
     cdn = found.part("cdn")
     if cdn.fields:
-        taken = len(_texts(cdn, "accepted"))
-        yield [Span(f"{cdn.text('provider') or '?':11} {taken} taken in {counted(cdn.count('batches'), 'call')}")]
+        taken, all_ = len(_texts(cdn, "accepted")), len(_texts(found, "targets"))
+        calls = f"   {counted(cdn.count('batches'), 'call')}" if cdn.count("batches") else ""
+        yield [Span(f"{cdn.text('provider') or '?':11} {taken} of {counted(all_, 'target')} taken{calls}")]
         for refused in cdn.items("rejected"):
             nearest = refused.text("nearest")
             with_ = f"; --widen would purge {nearest}" if nearest else ""
@@ -286,15 +376,18 @@ def _stats(found: Part, width: int | None) -> Iterator[Line]:
             Span(figures.count(point.number("hits"))),
         ]
         for point in found.items("series")
+        if any(point.number(name) for name in ("requests", "bytes_out", "hits"))
     ]
     if rows:
+        quiet = len(found.items("series")) - len(rows)
+        yield [Span(f"no traffic  in {quiet} of {counted(len(found.items('series')), 'interval')}")] if quiet else []
         yield []
         yield from table(SERIES, rows, width)
 
 
 def image_url(console: Console, client: Client, wanted: Mapping[str, object], as_json: bool) -> int:
     """Where a picture is in another size or form."""
-    body = {name: value for name, value in wanted.items() if value not in (None, False)}
+    body = {name: value for name, value in wanted.items() if value is not None and value is not False}
     found = client.post(*CDN, "optimize-image", body=body, patience=PATIENCE * 3)
     if as_json:
         console.out(json.dumps(found.fields, indent=2))

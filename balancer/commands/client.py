@@ -7,7 +7,7 @@ import json
 import select
 import socket
 import ssl
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -29,6 +29,14 @@ ASKED = 1.0
 _GO_ON = b"HTTP/1.1 100"
 _REFUSALS = frozenset((401, 403, 409, 412, 421, 428, 429))
 _MISTAKES = frozenset((400, 404, 405, 413, 415, 422))
+
+
+class Refusal(Failure):
+    """The balancer has answered, and does not do it: with what is wrong, one by one."""
+
+    def __init__(self, code: int, text: str, faults: Sequence[Part]) -> None:
+        super().__init__(code, text)
+        self.faults = faults
 
 
 class Answer(NamedTuple):
@@ -272,7 +280,7 @@ class Client:
             return Failure(REFUSED, f"{self.where} does not take the key from {self._key.source}: {detail}")
         lines = [detail, *(f"  {(fault if typed else meant)(found)}" for found in problem.items("errors"))]
         code = REFUSED if status in _REFUSALS else USAGE if status in _MISTAKES else ERROR
-        return Failure(code, "\n".join(lines))
+        return Refusal(code, "\n".join(lines), problem.items("errors"))
 
 
 def _sent(
@@ -319,9 +327,13 @@ def meant(found: Part) -> str:
     return ": ".join(part for part in (about, found.text("message")) if part)
 
 
+_ABOUT = {"?path": "PATH", "?tags": "--tag"}
+"""Parameters whose option has another name."""
+
+
 def _about(found: Part) -> str:
     """What it is about; a parameter of the query by the option that it comes from."""
     about = found.text("pointer") or found.text("path") or ""
     if about.startswith("?"):
-        return "PATH" if about == "?path" else f"--{about[1:].replace('_', '-')}"
+        return _ABOUT.get(about) or f"--{about[1:].replace('_', '-')}"
     return about

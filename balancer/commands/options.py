@@ -212,12 +212,12 @@ def api_key(own: ArgumentParser) -> None:
 
 
 def uploads(own: ArgumentParser) -> None:
-    own.add_argument("files", nargs="+", metavar="FILE", help="of this machine")
+    own.add_argument("files", nargs="+", metavar="FILE", help="of this machine; - is stdin, and needs --name")
     own.add_argument("--name", help="what it is called (default: as the file)")
     own.add_argument(
         "--kind",
         choices=("image", "video", "audio", "document", "font", "archive", "other"),
-        help="the first part of its path (default: by its type)",
+        help="the first part of its path (default: what its bytes are)",
     )
     own.add_argument("--tag", dest="tags", metavar="TAG", action="append", default=[], help="by which it can be purged")
     own.add_argument("--overwrite", action="store_true", help="under its plain name, over what is there")
@@ -228,12 +228,12 @@ def prefix(own: ArgumentParser) -> None:
 
 
 def cdn_paths(own: ArgumentParser) -> None:
-    own.add_argument("paths", nargs="+", metavar="PATH", help="as `balancer cdn ls` shows it")
+    own.add_argument("paths", nargs="+", metavar="PATH", help="as `balancer cdn ls` shows it, or its URL")
 
 
 def cdn_purge(own: ArgumentParser) -> None:
     about = "/posts/7, '/posts/*', https://example.com/a.png, tag:post-42, host:img.example.com"
-    own.add_argument("patterns", nargs="*", metavar="TARGET", help=about)
+    own.add_argument("patterns", nargs="*", metavar="TARGET", help=f"{about}, or a file as `balancer cdn ls` shows it")
     for name, to in (("tag", "tags"), ("host", "hosts")):
         own.add_argument(f"--{name}", dest=to, metavar=name.upper(), action="append", default=[], help=f"a {name}")
     own.add_argument("--all", dest="everything", action="store_true", help="everything there is")
@@ -242,7 +242,11 @@ def cdn_purge(own: ArgumentParser) -> None:
     own.add_argument("--own", action="store_true", help="only the balancer's own cache, and nothing at the CDN")
     own.add_argument("--wait", action="store_true", help="return when the CDN is done")
     own.add_argument(
-        "--timeout", type=float, default=30.0, metavar="SECONDS", help="how long to wait (default: %(default)g)"
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long, at most 60 (default: %(default)g)",
     )
     own.add_argument("--once", metavar="TEXT", help="asked again with the same text within a day, it is done once")
 
@@ -261,7 +265,7 @@ def cdn_stats(own: ArgumentParser) -> None:
 
 
 def image(own: ArgumentParser) -> None:
-    own.add_argument("url", metavar="SOURCE", help="a URL, or the path of a file as `balancer cdn ls` shows it")
+    own.add_argument("url", metavar="SOURCE", help="a URL, or a file as `balancer cdn ls` shows it")
     own.add_argument("--width", type=int, metavar="PIXELS")
     own.add_argument("--height", type=int, metavar="PIXELS")
     own.add_argument("--quality", type=int, metavar="1-100")

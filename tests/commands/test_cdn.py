@@ -31,7 +31,7 @@ from api.cdn_models import (
 from api.operation import Model
 from balancer.cli import main
 from balancer.commands.console import Console
-from balancer.commands.outcome import ERROR, OK, REFUSED, UNREACHABLE, USAGE
+from balancer.commands.outcome import ERROR, OK, REFUSED, TIMED_OUT, UNREACHABLE, USAGE
 from balancer.commands.progress import LONG, PIECE, line, pieces
 from tests.commands.answers import NOW
 from tests.commands.stand_in import Reply, Terminal, balancer, problem, stand_in
@@ -180,6 +180,55 @@ def test_a_file_is_read_in_pieces_and_no_further_than_its_size() -> None:
     assert list(map(len, found)) == [PIECE, PIECE, 5]
 
 
+def test_one_file_that_is_refused_is_named_and_keeps_no_other_back(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    replies = {
+        f"{FILES}?name=a": uploaded("other/a"),
+        f"{FILES}?name=b": problem(422, "expected an image"),
+        f"{FILES}?name=c": uploaded("other/c"),
+    }
+    words = [str(tmp_path / name) for name in ("a", "b", "nix", "c")]
+    with stand_in(replies) as api:
+        ended = balancer("cdn", "upload", *words, "--admin", api.url)
+        as_json = balancer("cdn", "upload", *words, "--json", "--admin", api.url)
+    assert ended.code == as_json.code == USAGE
+    assert ended.out.splitlines() == ["other/a   /cdn/other/a", "other/c   /cdn/other/c"]
+    assert ended.messages.splitlines() == [
+        f"balancer: {words[1]}: expected an image",
+        f"there is no file {words[2]}",
+        "2 of 4 are uploaded",
+    ]
+    told = json.loads(as_json.out)
+    assert [one.get("path") for one in told] == ["other/a", None, None, "other/c"]
+    assert [one.get("error") for one in told] == [None, "expected an image", f"there is no file {words[2]}", None]
+    assert [one["file"] for one in told] == words
+
+
+def test_when_nobody_takes_the_key_any_more_the_rest_is_not_tried_and_that_is_said(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    replies = {f"{FILES}?name=a": uploaded("other/a"), f"{FILES}?name=b": problem(403, "no")}
+    with stand_in(replies) as api:
+        ended = balancer("cdn", "upload", *(str(tmp_path / name) for name in "abc"), "--admin", api.url)
+    assert (ended.code, len(api.asked)) == (REFUSED, 2)
+    assert ended.messages.splitlines()[1] == "1 of 3 are uploaded; 1 further one not tried"
+
+
+def test_stdin_is_a_file_when_it_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"meow" * 100)
+    with stand_in({f"{FILES}?name=cat.jpg": uploaded()}) as api, source.open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        nameless = balancer("cdn", "upload", "-", "--admin", api.url)
+        ended = balancer("cdn", "upload", "-", "--name", "cat.jpg", "--admin", api.url)
+    assert (nameless.code, nameless.messages) == (
+        USAGE,
+        "balancer: what comes from stdin has no name: give it one with --name\n",
+    )
+    assert (ended.code, api.asked[0].body) == (OK, b"meow" * 100)
+
+
 # Lists and removal.
 
 
@@ -212,9 +261,42 @@ def test_files_are_removed_by_their_paths_and_those_that_were_not_there_are_told
     with stand_in(replies) as api:
         code, out, messages = balancer("cdn", "rm", "image/a b.jpg", "nix", "--admin", api.url)
         as_json = balancer("cdn", "rm", "/image/a b.jpg", "--json", "--admin", api.url)
-    assert (code, out, messages) == (ERROR, "image/a b.jpg is removed; pg_1 purges it\n", "balancer: nix: not there\n")
+    assert (code, out) == (ERROR, "image/a b.jpg is removed; pg_1 purges it\n")
+    assert messages.splitlines() == [
+        "balancer: nix: not there; `balancer cdn ls` tells what is",
+        "1 of 2 are removed",
+    ]
     assert as_json.code == OK
     assert json.loads(as_json.out)[0]["existed"] is True
+
+
+@pytest.mark.parametrize(
+    ("word", "asked"),
+    [
+        ("/cdn/image/a.jpg", "cdn/image/a.jpg"),
+        ("https://cdn.example.com/cdn/image/a.jpg", "cdn/image/a.jpg"),
+        ("https://cdn.example.com/image/a%20b.jpg", "image/a%20b.jpg"),
+    ],
+)
+def test_a_file_is_removed_by_its_url_as_well(word: str, asked: str) -> None:
+    gone = Reply(said(DeletedAnswer(path="image/a.jpg", existed=True, ticket=None)))
+    with stand_in({f"DELETE {CDN}/files/{asked}": gone, f"GET {CDN}/status": status()}) as api:
+        assert balancer("cdn", "rm", word, "--admin", api.url) == (OK, f"{word} is removed\n", "")
+
+
+def test_what_is_no_file_is_named_and_nobody_is_asked_to_remove_it() -> None:
+    with stand_in({f"GET {CDN}/status": status()}) as api:
+        ended = balancer("cdn", "rm", "../x", "https://other.example/a", "image//a", "--admin", api.url)
+        assert not any(asked.method == "DELETE" for asked in api.asked)
+    assert (ended.code, ended.messages.splitlines()) == (
+        USAGE,
+        [
+            "balancer: ../x: is no path of a file, such as image/2026/11/ab/abcd-cat.jpg",
+            "https://other.example/a: is no file of the CDN, which is at https://cdn.example.com",
+            "image//a: is no path of a file, such as image/2026/11/ab/abcd-cat.jpg",
+            "0 of 3 are removed",
+        ],
+    )
 
 
 # Status.
@@ -319,7 +401,7 @@ def test_what_the_cdn_refused_is_told_with_what_would_do_and_exit_code_1() -> No
         ended = balancer("cdn", "purge", "/a/*/b", "/c", "--admin", api.url)
     assert ended.code == ERROR
     assert ended.out.splitlines()[3:] == [
-        "cloudflare  1 taken in 1 call",
+        "cloudflare  1 of 2 targets taken   1 call",
         "refused     /a/*/b: has no form there; --widen would purge /a/*",
         "failed      /d",
         "note        soft is hard there",
@@ -331,6 +413,40 @@ def test_a_purge_that_failed_is_shown_and_ends_with_exit_code_1() -> None:
     with stand_in({f"POST {CDN}/purge": Reply(ticket(state="failed", verified=False), 502)}) as api:
         ended = balancer("cdn", "purge", "/a", "--json", "--admin", api.url)
     assert (ended.code, json.loads(ended.out)["state"]) == (ERROR, "failed")
+
+
+def test_what_was_waited_for_and_did_not_come_in_time_is_exit_code_5() -> None:
+    for state, code in (("queued", TIMED_OUT), ("in_progress", TIMED_OUT), ("submitted", OK), ("completed", OK)):
+        with stand_in({f"POST {CDN}/purge": Reply(ticket(state=state, completed=None, verified=False), 202)}) as api:
+            ended = balancer("cdn", "purge", "/a", "--wait", "--timeout", "3", "--admin", api.url)
+            assert ended.code == code
+            assert ("`balancer cdn purges pg_01` tells" in ended.messages) is (code == TIMED_OUT)
+            assert balancer("cdn", "purge", "/a", "--admin", api.url).code == OK  # nothing was waited for
+
+
+def test_what_is_wrong_with_an_order_is_told_by_what_was_written() -> None:
+    faults = [
+        {"pointer": "/patterns/1", "message": "'*' is everything: say so by \"everything\": true"},
+        {"pointer": "/tags/0", "message": "a tag is of visible ASCII"},
+        {"pointer": "/timeout", "message": "must be at most 60, not 99"},
+    ]
+    refusal = problem(422, "nothing was purged: 3 things are not as expected", *faults)
+    with stand_in({f"POST {CDN}/purge": refusal}) as api:
+        ended = balancer("cdn", "purge", "/a", "*", "--tag", "a b", "--admin", api.url)
+    assert ended.code == USAGE
+    assert ended.messages.splitlines() == [
+        "balancer: nothing was purged: 3 things are not as expected",
+        "  *: '*' is everything: say so by --all",
+        "  --tag a b: a tag is of visible ASCII",
+        "  --timeout: must be at most 60, not 99",
+    ]
+
+
+def test_the_two_commands_that_purge_tell_of_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, other in ((("purge",), "`balancer cdn purge`"), (("cdn", "purge"), "`balancer purge`")):
+        with pytest.raises(SystemExit):
+            main([*words, "--help"])
+        assert other in " ".join(capsys.readouterr().out.split())
 
 
 def test_nothing_is_never_everything() -> None:
@@ -382,7 +498,10 @@ def test_traffic_is_told_with_what_is_not_known() -> None:
         status_5xx=None,
         sampled=True,
         missing={"bytes_origin": "is not told"},
-        series=[TrafficPoint(at=NOW, requests=3, bytes_out=None, hits=None)],
+        series=[
+            TrafficPoint(at=NOW, requests=3, bytes_out=None, hits=None),
+            TrafficPoint(at=NOW, requests=0, bytes_out=0, hits=0),
+        ],
     )
     with stand_in({f"GET {CDN}/stats?from=2h&interval=5m&to=1h": Reply(said(found))}) as api:
         ended = balancer("cdn", "stats", "--from", "2h", "--to", "1h", "--interval", "5m", "--admin", api.url)
@@ -390,6 +509,8 @@ def test_traffic_is_told_with_what_is_not_known() -> None:
     assert "requests    3   2 hits   50%   4xx 0   5xx -   (an estimate)" in ended.out
     assert "sent        2.0 KiB   from the balancer -" in ended.out
     assert "not known   bytes_origin: is not told" in ended.out
+    assert "no traffic  in 1 of 2 intervals" in ended.out
+    assert len(ended.out.rstrip().partition("\n\n")[2].splitlines()) == 2  # of the table, the head is one
 
 
 def test_the_url_of_a_picture_is_all_that_stdout_gets() -> None:
@@ -406,3 +527,9 @@ def test_the_url_of_a_picture_is_all_that_stdout_gets() -> None:
         "Note: png is kept.\nwebp, 320 by 240 pixels, 2.0 KiB of 1.0 MiB, in 100ms.\n",
     )
     assert json.loads(as_json.out)["rendered"]["width"] == 320
+
+
+def test_a_width_of_nothing_is_for_the_balancer_to_refuse() -> None:
+    with stand_in({f"POST {CDN}/optimize-image": problem(422, "1 field is not as expected")}) as api:
+        ended = balancer("cdn", "image-url", "cat.jpg", "--width", "0", "--admin", api.url)
+    assert (ended.code, json.loads(api.asked[0].body)["width"]) == (USAGE, 0)

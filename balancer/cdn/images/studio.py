@@ -39,6 +39,7 @@ class Studio:
         wall: Callable[[], float] = wall_time,
     ) -> None:
         """`state` is the folder for what has to survive a restart; `originals` has the files, None: nobody here."""
+        images = _with_own(settings, images)
         keys = signing_keys(images.secrets, state)
         local = settings.provider == MAKER
         self._files = settings.local.path if local else None
@@ -115,3 +116,10 @@ class Studio:
             self._sources.read(url)
         except NoSource as error:
             raise SourceBlocked(f"{url} {error}") from None
+
+
+def _with_own(settings: Cdn, images: CdnImages) -> CdnImages:
+    """Files of a CDN that changes no pictures are sources of those that are made here."""
+    if settings.provider != "aws" or settings.aws.image_url_style != "none" or not settings.url:
+        return images
+    return images.model_copy(update={"sources": (*images.sources, f"{settings.url}/")})

@@ -35,6 +35,9 @@ POLLS: Final = (5.0, 10.0, 20.0, 40.0, 60.0)
 """Seconds until the provider is asked again how far it is; the last one holds for all others."""
 POLLED: Final = 1800.0
 """Seconds after which it is not asked any more."""
+PURGES: Final = (
+    Capability.PURGE_URL | Capability.PURGE_PREFIX | Capability.PURGE_TAG | Capability.PURGE_HOST | Capability.PURGE_ALL
+)
 BREATH: Final = 100
 """Calls that are dealt with before others on the loop have their turn."""
 BROKEN: Final = "something of our own has failed; the log says what"
@@ -112,6 +115,24 @@ class Desk:
         """Work off what is outstanding of a ticket. The journal has it."""
         self._register.add(Progress(ticket, self.provider.name))
         self._plan_soon()
+
+    async def foresee(self, id_: str) -> None:
+        """Say of a ticket what is known before anything is sent: what the provider has no form for, and whether it
+        takes no purges at all. Planned it is later, together with others."""
+        progress = self._open.get(id_)
+        if progress is None:
+            return
+        if not self.provider.capabilities & PURGES:
+            progress.fail_outstanding(f"{self.provider.name} takes no purges as it is configured: see its status")
+            return
+        wishes = [Wish(id_, target, progress.order.soft, progress.order.widen) for target in progress.outstanding]
+        drafts = await self._drafts(wishes)
+        if isinstance(drafts, str):
+            return  # it is told when it is planned
+        outstanding = {target.written for target in progress.outstanding}
+        for _, refused in drafts.rejected:
+            if refused.written in outstanding:
+                progress.reject(refused)
 
     def again(self, ticket: Ticket) -> Ticket:
         """Work off what has failed of a ticket that is done."""

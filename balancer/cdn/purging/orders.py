@@ -192,9 +192,10 @@ class Orders:
             widen=order.widen,
             scope=order.scope,
             author=author,
+            notes=_notes(order),
         )
         try:
-            kept = await self._journal.add(ticket, f"{author}\n{key}" if key else "", _digest(ticket))
+            kept = await self._journal.add(ticket, _kept(author, key), _digest(ticket))
         except JournalFailed:
             # To purge late is worse than to forget that it was done.
             kept = replace(ticket, durable=False).warned(NOT_KEPT)
@@ -219,6 +220,7 @@ class Orders:
             return await self._keep(self._without_cdn(ticket))
         ticket = await self._keep(ticket)
         self._desk.take(ticket)
+        await self._desk.foresee(ticket.id)
         return ticket
 
     async def again(self, id_: str) -> Ticket:
@@ -287,7 +289,10 @@ class Orders:
             return replace(noted, state=PurgeState.COMPLETED, notes=(*ticket.notes, note))
         if ticket.cdn is not None:
             warning = f"it was for {ticket.cdn.provider} as well, and there is no CDN but the balancer now"
-            return replace(noted, state=PurgeState.PARTIAL).warned(warning)
+            settled = {*ticket.cdn.accepted, *(one.written for one in ticket.cdn.rejected)}
+            left = tuple(one for one in ticket.written if one not in settled)
+            part = replace(ticket.cdn, failed=left, next_try=None)
+            return replace(noted, state=PurgeState.PARTIAL, cdn=part).warned(warning)
         return replace(noted, state=PurgeState.COMPLETED if done else PurgeState.PARTIAL, verified=done)
 
     async def _keep(self, ticket: Ticket) -> Ticket:
@@ -312,6 +317,19 @@ class Orders:
 async def _read(order: PurgeOrder) -> tuple[PurgeTarget, ...]:
     count = sum(map(len, (order.patterns, order.paths, order.urls, order.tags, order.hosts)))
     return await asyncio.to_thread(parse, order) if count > LONG else parse(order)
+
+
+def _notes(order: PurgeOrder) -> tuple[str, ...]:
+    """What of an order makes no difference."""
+    others = sum(map(len, (order.patterns, order.paths, order.urls, order.tags, order.hosts)))
+    if not order.everything or not others:
+        return ()
+    return ("everything was ordered, which the other targets of the order are a part of",)
+
+
+def _kept(author: str, key: str) -> str:
+    """An idempotency key as the journal has it: whoever reads that is not to learn what callers use."""
+    return sha256(f"{author}\n{key}".encode()).hexdigest() if key else ""
 
 
 def _digest(ticket: Ticket) -> bytes:

@@ -58,6 +58,9 @@ class BadOrder(Invalid):
         where = [f"{one.field}[{one.position}]" if one.position is not None else one.field for one in self.faults]
         told = "; ".join(f"{place}: {fault.reason}" for place, fault in zip(where, self.faults, strict=True))
         super().__init__(f"nothing was purged: {told}")
+        count = len(self.faults)
+        self.summary = f"nothing was purged: {count} {'thing is' if count == 1 else 'things are'} not as expected"
+        """The same without the faults, for whoever is told them one by one."""
 
 
 class _Bad(ValueError):

@@ -12,7 +12,7 @@ import pytest
 
 from balancer.cache.purges import EVERYTHING, Purge
 from balancer.cache.receipts import LevelReceipt, PurgeReceipt
-from balancer.cdn.errors import ConfigError, Conflict, Full, Invalid, NotFound
+from balancer.cdn.errors import ConfigError, Conflict, Full, Invalid, NotFound, Unavailable
 from balancer.cdn.purging.desk import MOST_TARGETS
 from balancer.cdn.purging.journal import Journal
 from balancer.cdn.purging.orders import Clocks, Orders
@@ -20,7 +20,7 @@ from balancer.cdn.purging.own import Places
 from balancer.cdn.purging.patterns import BadOrder
 from balancer.cdn.purging.retries import Pace
 from balancer.cdn.purging.ticket import LevelCount, PurgeOrder, Scope
-from balancer.cdn.types import PurgeResult, PurgeState
+from balancer.cdn.types import Capability, PurgeResult, PurgeState
 from tests.cdn.purging.desks import Scripted, Time
 
 T = TypeVar("T")
@@ -338,3 +338,52 @@ def test_an_order_that_finds_no_room_does_nothing(tmp_path: Path) -> None:
         assert len(room.heard) == heard + 1
 
     at_work(tmp_path, use)
+
+
+class Unpaid(Scripted):
+    """Without what purges need."""
+
+    capabilities = Capability.UPLOAD
+
+
+def test_a_cdn_that_takes_no_purges_is_told_at_once(tmp_path: Path) -> None:
+    async def use(room: Room) -> None:
+        ticket = await room.orders.place(PurgeOrder(patterns=("/a",)))
+        assert (ticket.state, room.cache.purges) == (PurgeState.FAILED, [Purge("path", b"/a")])
+        assert ticket.cdn is not None
+        assert (ticket.cdn.failed, ticket.cdn.error) == (
+            ("/a",),
+            "scripted takes no purges as it is configured: see its status",
+        )
+
+    at_work(tmp_path, use, Unpaid)
+
+
+def test_what_is_left_of_a_ticket_whose_cdn_is_gone_can_be_tried_when_it_is_back(tmp_path: Path) -> None:
+    async def use(room: Room) -> None:
+        room.provider.answers = [Unavailable("no answer")] * 2
+        ticket = await room.orders.place(PurgeOrder(patterns=("/a",)))
+        await room.until(lambda: room.provider.calls)
+        await room.orders.stop()
+        await room.orders.start(Here(room.time), Pace())
+        assert await room.done(ticket.id) is PurgeState.PARTIAL
+        left = (await room.orders.find(ticket.id)).cdn
+        assert left is not None
+        assert (left.failed, left.next_try) == (("/a",), None)
+        await room.orders.stop()
+        room.provider.answers = []
+        await room.orders.start(room.provider, Pace())
+        await room.orders.again(ticket.id)
+        await room.until(lambda: room.provider.sent[-1:] == ["/a"] and len(room.provider.calls) > 1)
+
+    at_work(tmp_path, use)
+
+
+def test_the_journal_has_no_idempotency_key_in_clear(tmp_path: Path) -> None:
+    async def use(room: Room) -> None:
+        await room.orders.place(PurgeOrder(patterns=("/a",)), author="somebody", key="orders-4711-key")
+
+    at_work(tmp_path, use)
+    kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"/a" in kept
+    assert b"orders-4711-key" not in kept
