@@ -14,6 +14,8 @@ Kind = Literal["image", "video", "audio", "document", "font", "archive", "other"
 KINDS: Final[tuple[Kind, ...]] = ("image", "video", "audio", "document", "font", "archive", "other")
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 """Cache-Control of what is stored under a name that is made of its content."""
+REVALIDATED: Final = "no-cache"
+"""Cache-Control of what may be overwritten."""
 
 
 class Capability(enum.Flag):

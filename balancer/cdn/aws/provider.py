@@ -16,16 +16,14 @@ from balancer.cdn.aws.budget import PathBudget, PathCounts, Spending
 from balancer.cdn.aws.distribution import Known, known
 from balancer.cdn.aws.invalidations import LIMITS, Distribution, invalidation, plan_purge, state
 from balancer.cdn.aws.pictures import NONE, check_style, image_url
-from balancer.cdn.aws.s3 import S3, Content, Item, at_aws
+from balancer.cdn.aws.s3 import S3, Content, Item, Put, at_aws
 from balancer.cdn.aws.statistics import Statistics
 from balancer.cdn.aws.stream import Stream
 from balancer.cdn.calls import Calls
 from balancer.cdn.errors import AuthError, CdnError, ConfigError, Invalid, TooLarge
 from balancer.cdn.local import kinds, names
-from balancer.cdn.local.request import as_announced, checked
-from balancer.cdn.spool import Spool, spooled
+from balancer.cdn.local.request import checked
 from balancer.cdn.types import (
-    IMMUTABLE,
     Capability,
     CdnStats,
     FilePage,
@@ -42,14 +40,13 @@ from balancer.cdn.types import (
     StoredFile,
     UploadRequest,
 )
+from balancer.cdn.uploads import Named, named, prepared
 from balancer.http1.tag_fields import spelled
 from config.cdn import Cdn
 
 Value = TypeVar("Value")
 GLOBAL: Final = "us-east-1"
 """Where CloudFront is asked and reports to, wherever the bucket is."""
-REVALIDATED: Final = "no-cache"
-"""Cache-Control of what may be overwritten."""
 METADATA: Final = "x-amz-meta-"
 TAGS: Final = "cache-tag"
 """What tags are kept under, where the distribution reads no other field that S3 can send."""
@@ -180,52 +177,31 @@ class AwsProvider:
     async def upload(self, request: UploadRequest) -> StoredFile:
         """Under a name that is made of the content, which has to be known first: see `spool`. A file that may be
         overwritten, or comes with its hash, goes through as it comes."""
-        checked(request)
         most = self._settings.max_upload
         if request.size_bytes is not None and request.size_bytes > most:
             raise TooLarge(f"the file has {request.size_bytes} bytes; at most {most} are taken (cdn.max_upload)")
         source = request.source
         if isinstance(source, Path | bytes) or not (request.overwrite or request.sha256_hex):
-            async with spooled(source, self._spool, most) as spool:
-                as_announced(request, spool.size, spool.sha256_hex)
-                return await self._store_spooled(request, spool)
+            async with prepared(request, self._spool, most, self._now()) as upload:
+                put = await self._put(request, upload, upload.spool.pieces(), upload.spool.size)
+                return self._stored(request, upload, put, upload.spool.sha256_hex)
+        checked(request)
         stream = Stream(source, most)
-        head = await stream.begin()
-        return await self._put(request, head, request.sha256_hex, stream.pieces(request), request.size_bytes, stream)
+        known = named(request, await stream.begin(), request.sha256_hex, self._now())
+        put = await self._put(request, known, stream.pieces(request), request.size_bytes)
+        return self._stored(request, known, put, stream.sha256_hex if put.created else request.sha256_hex)
 
-    async def _store_spooled(self, request: UploadRequest, spool: Spool) -> StoredFile:
-        return await self._put(request, spool.head, spool.sha256_hex, spool.pieces(), spool.size, None)
+    async def _put(self, request: UploadRequest, known: Named, pieces: AsyncIterator[bytes], size: int | None) -> Put:
+        content = Content(known.content_type, known.cache_control, self._metadata(request.tags))
+        return await self._store.put(known.path, pieces, content, only_new=not request.overwrite, size=size)
 
-    async def _put(
-        self,
-        request: UploadRequest,
-        head: bytes,
-        digest: str | None,
-        pieces: AsyncIterator[bytes],
-        size: int | None,
-        stream: Stream | None,
-    ) -> StoredFile:
-        said = request.content_type
-        verdict = kinds.judge(request.kind, names.split(request.name)[1], head, said)
-        name = names.clean(request.name, verdict.extension)
-        if request.overwrite or digest is None:
-            path = names.plain(request.kind, name)
-        else:
-            path = names.by_content(request.kind, name, digest.lower(), self._now())
-        cache_control = request.cache_control or (REVALIDATED if request.overwrite else IMMUTABLE)
-        put = await self._store.put(
-            path,
-            pieces,
-            Content(verdict.content_type, cache_control, self._metadata(request.tags)),
-            only_new=not request.overwrite,
-            size=size,
-        )
+    def _stored(self, request: UploadRequest, known: Named, put: Put, sha256_hex: str | None) -> StoredFile:
         return StoredFile(
-            path=path,
-            url=self.public_url(path),
+            path=known.path,
+            url=self.public_url(known.path),
             size_bytes=put.size,
-            content_type=verdict.content_type,
-            sha256_hex=(stream.sha256_hex if stream is not None and put.created else digest) or None,
+            content_type=known.content_type,
+            sha256_hex=sha256_hex,
             etag=put.etag,
             provider=self.name,
             created=put.created,

@@ -15,8 +15,8 @@ from balancer.cdn.bunny.statistics import moment
 from balancer.cdn.errors import Invalid, NotFound, Unsupported
 from balancer.cdn.http import Call, Caller
 from balancer.cdn.local import kinds, names
-from balancer.cdn.spool import spooled
 from balancer.cdn.types import FilePage, StoredFile, UploadRequest
+from balancer.cdn.uploads import prepared
 
 NAME: Final = "bunny"
 LARGEST_LIST: Final = 16 * 1024 * 1024
@@ -72,33 +72,22 @@ class Storage:
             raise Unsupported(
                 "Bunny's storage keeps no tags: upload the file without them, and purge it by its URL", provider=NAME
             )
-        async with spooled(request.source, self._folder, self._most) as spool:
-            if request.sha256_hex is not None and request.sha256_hex.lower() != spool.sha256_hex:
-                raise Invalid(f"the file has the SHA-256 {spool.sha256_hex}, not {request.sha256_hex} as announced")
-            if request.size_bytes is not None and request.size_bytes != spool.size:
-                raise Invalid(f"the file has {spool.size} bytes, not {request.size_bytes} as announced")
-            _, extension = names.split(request.name)
-            verdict = kinds.judge(request.kind, extension, spool.head, request.content_type)
-            name = names.clean(request.name, verdict.extension)
-            now = self._today()
-            path = (
-                names.plain(request.kind, name)
-                if request.overwrite
-                else names.by_content(request.kind, name, spool.sha256_hex, now)
-            )
+        now = self._today()
+        async with prepared(request, self._folder, self._most, now) as upload:
+            spool = upload.spool
             # The length is told, so that the body is sent as it is: in chunks, it counts as encoded.
             headers = {
-                "Content-Type": verdict.content_type,
+                "Content-Type": upload.content_type,
                 "Content-Length": str(spool.size),
                 "Checksum": spool.sha256_hex.upper(),
             }
             body: bytes | AsyncIterator[bytes] = spool.pieces() if spool.size else b""
-            await self._caller.make(Call("upload", "PUT", self._path(path), body=body, headers=headers))
+            await self._caller.make(Call("upload", "PUT", self._path(upload.path), body=body, headers=headers))
             return StoredFile(
-                path,
-                self._public_url(path),
+                upload.path,
+                self._public_url(upload.path),
                 spool.size,
-                verdict.content_type,
+                upload.content_type,
                 spool.sha256_hex,
                 None,
                 NAME,

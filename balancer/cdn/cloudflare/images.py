@@ -11,11 +11,11 @@ import aiohttp
 from pydantic import BaseModel, TypeAdapter
 
 from balancer.cdn.cloudflare.answers import StoredImage, inside
-from balancer.cdn.cloudflare.upload import Upload
 from balancer.cdn.errors import CdnError, Invalid, NotFound, ProtocolError, TooLarge
 from balancer.cdn.http import Call, Caller
 from balancer.cdn.local import names
 from balancer.cdn.types import StoredFile
+from balancer.cdn.uploads import Upload
 
 NAME: Final = "cloudflare"
 LARGEST: Final = 10_000_000

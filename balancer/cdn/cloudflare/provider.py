@@ -22,7 +22,6 @@ from balancer.cdn.cloudflare.limits import limits
 from balancer.cdn.cloudflare.purging import Site, body, plan_purge
 from balancer.cdn.cloudflare.r2 import R2
 from balancer.cdn.cloudflare.statistics import Statistics
-from balancer.cdn.cloudflare.upload import prepared
 from balancer.cdn.errors import ConfigError, MissingRight, Unsupported
 from balancer.cdn.http import Call, Caller, Judge, open_session
 from balancer.cdn.types import (
@@ -41,6 +40,7 @@ from balancer.cdn.types import (
     StoredFile,
     UploadRequest,
 )
+from balancer.cdn.uploads import prepared
 from config.cdn import Cdn
 
 NAME: Final = "cloudflare"
@@ -194,6 +194,8 @@ class Cloudflare:
         store = self._images if self._images is not None and request.kind == "image" else self._r2
         if store is None:
             raise Unsupported(self._no_storage, provider=NAME)
+        if request.tags:
+            raise Unsupported("Cloudflare's storage gives files no tags: upload them without, and purge by their URLs")
         async with prepared(
             request, Path(settings.local.directory) / "spool", settings.max_upload, self._today()
         ) as upload:

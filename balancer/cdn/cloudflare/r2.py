@@ -9,10 +9,10 @@ from typing import Final
 from balancer.cdn.aws.account import Account, Credential
 from balancer.cdn.aws.s3 import S3, Content, Item, at_r2
 from balancer.cdn.calls import Calls
-from balancer.cdn.cloudflare.upload import Upload
 from balancer.cdn.errors import Invalid
 from balancer.cdn.local import kinds, names
 from balancer.cdn.types import FilePage, StoredFile
+from balancer.cdn.uploads import Upload
 from config.cdn import Cdn
 
 NAME: Final = "cloudflare"

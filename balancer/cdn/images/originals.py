@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from balancer.cdn.errors import Unavailable
 from balancer.cdn.images.pictures import Original
-from balancer.cdn.local.guess import REVALIDATED
 from balancer.cdn.local.store import Store
+from balancer.cdn.types import REVALIDATED
 
 
 class LocalOriginals:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from balancer.cdn.local import kinds, names
 from balancer.cdn.local.facts import Facts
-from balancer.cdn.types import IMMUTABLE
-
-REVALIDATED = "no-cache"
-"""Cache-Control of what may be overwritten."""
+from balancer.cdn.types import IMMUTABLE, REVALIDATED
 
 
 def guess(path: str, head: bytes, sha256_hex: str) -> Facts:

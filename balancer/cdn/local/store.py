@@ -18,13 +18,13 @@ from balancer.cdn.local import kinds, names
 from balancer.cdn.local.catalogue import Catalogue
 from balancer.cdn.local.facts import Facts
 from balancer.cdn.local.folder import Draft, Folder, Opened
-from balancer.cdn.local.guess import REVALIDATED
 from balancer.cdn.local.index import Row
 from balancer.cdn.local.request import as_announced, check_tags, checked
 from balancer.cdn.local.room import Limits, Room, disk
 from balancer.cdn.local.source import Piece, pieces
 from balancer.cdn.local.threads import Threads
-from balancer.cdn.types import IMMUTABLE, UploadRequest
+from balancer.cdn.types import UploadRequest
+from balancer.cdn.uploads import named
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -137,28 +137,23 @@ class Store:
     async def _taken(self, request: UploadRequest, draft: Draft) -> Row:
         """The draft has all of it, and what is known of it."""
         head = bytearray()
-        verdict = None
+        is_judged = False
         async with aclosing(pieces(request.source, PIECE, self._threads.run)) as coming:
             async for piece in coming:
                 self.room.take(draft, len(piece))
                 head += piece[: kinds.HEAD - len(head)]
-                if verdict is None and len(head) >= kinds.HEAD:  # a wrong one is not read to its end
-                    verdict = _verdict(request, head)
+                if not is_judged and len(head) >= kinds.HEAD:  # a wrong one is not read to its end
+                    named(request, bytes(head), None, self._now())
+                    is_judged = True
                 with disk(self.folder):
                     await self._threads.run(self._write, draft, piece)
-        verdict = verdict or _verdict(request, head)
         sha256 = draft.sha256_hex
         as_announced(request, draft.size, sha256)
-        name = names.clean(request.name, verdict.extension)
-        if request.overwrite:
-            path = names.plain(request.kind, name)
-        else:
-            path = names.by_content(request.kind, name, sha256, self._now())
-        cache_control = request.cache_control or (REVALIDATED if request.overwrite else IMMUTABLE)
-        known = Facts(verdict.content_type, sha256, cache_control, names.shown(request.name), request.tags)
+        what = named(request, bytes(head), sha256, self._now())
+        known = Facts(what.content_type, sha256, what.cache_control, names.shown(request.name), request.tags)
         with disk(self.folder):
             about = await self._threads.run(draft.finish, known)
-        return Row(path, about.st_size, about.st_mtime_ns, known)
+        return Row(what.path, about.st_size, about.st_mtime_ns, known)
 
     def _write(self, draft: Draft, piece: Piece) -> None:
         self.room.left(len(piece))
@@ -263,10 +258,6 @@ async def _to_its_end(change: Coroutine[None, None, Result], path: str) -> Resul
                 "a change of a file that nobody waits for has failed", path=path, reason=str(changing.exception())
             )
         raise
-
-
-def _verdict(request: UploadRequest, head: bytearray) -> kinds.Verdict:
-    return kinds.judge(request.kind, names.split(request.name)[1], bytes(head), request.content_type)
 
 
 def _close(opened: Opened | None) -> None:

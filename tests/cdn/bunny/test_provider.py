@@ -217,7 +217,7 @@ async def test_a_path_that_might_be_a_folder_or_lead_elsewhere_is_not_deleted(pa
     ("request_", "error", "reason"),
     [
         (UploadRequest(PNG, "a.png", "image", tags=("a",)), Unsupported, "keeps no tags"),
-        (UploadRequest(PNG, "a.png", "image", sha256_hex="0" * 64), Invalid, "as announced"),
+        (UploadRequest(PNG, "a.png", "image", sha256_hex="0" * 64), Invalid, "and it has"),
         (UploadRequest(PNG, "a.png", "image", size_bytes=5), Invalid, "as announced"),
         (UploadRequest(PNG, "a.mp4", "video"), Invalid, "expected a video"),
         (UploadRequest(bytes(2000), "a.bin", "other"), TooLarge, "more than 1000 bytes"),
