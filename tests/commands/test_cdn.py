@@ -63,7 +63,9 @@ def file(path: str = "image/ab-cat.jpg", **changes: object) -> dict[str, object]
 
 
 def uploaded(path: str = "image/ab-cat.jpg", *, created: bool = True) -> Reply:
-    return Reply(said(UploadAnswer.model_validate({**file(path), "created": created, "ticket": None})), 201 if created else 200)
+    return Reply(
+        said(UploadAnswer.model_validate({**file(path), "created": created, "ticket": None})), 201 if created else 200
+    )
 
 
 def ticket(**changes: object) -> dict[str, object]:

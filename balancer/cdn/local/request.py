@@ -13,6 +13,8 @@ MOST_TAGS: Final = 64
 LONGEST_TAG: Final = 200
 LONGEST_TAGS: Final = 2000
 """Characters of all tags together, so that they fit beside the file."""
+OWN_TAGS: Final = ("file:", "source:")
+"""What tags begin with by which a file goes, and the pictures made of it: nobody else's may join them."""
 LONGEST_NAME: Final = 1000
 LONGEST_CACHE_CONTROL: Final = 200
 _TAG: Final = re.compile(r"[!-+\--~]+")
@@ -41,6 +43,8 @@ def check_tags(tags: Sequence[str]) -> None:
             raise Invalid(
                 f"expected tags of at most {LONGEST_TAG} visible ASCII characters without a comma, not {tag[:60]!r}"
             )
+        if tag.startswith(OWN_TAGS):
+            raise Invalid(f"expected tags that do not begin with {' or '.join(OWN_TAGS)}, as those of the CDN do")
     if len(tags) > MOST_TAGS or sum(len(tag) + 1 for tag in tags) > LONGEST_TAGS:
         raise Invalid(f"expected at most {MOST_TAGS} tags of {LONGEST_TAGS} characters together")
 

@@ -388,6 +388,8 @@ async def _walked(folder: Path, steps: list[tuple[str, str, bytes]]) -> None:
         ({"tags": ("a,b",)}, "without a comma"),
         ({"tags": ("",)}, "without a comma"),
         ({"tags": ("x\r\nSet-Cookie: a",)}, "without a comma"),
+        ({"tags": ("a", "file:image/cat.png")}, "do not begin with file: or source:"),
+        ({"tags": ("source:ab",)}, "do not begin with file: or source:"),
         ({"tags": tuple(map(str, range(65)))}, "at most 64 tags"),
         ({"tags": tuple(f"{number:0200}" for number in range(20))}, "2000 characters"),
         ({"cache_control": "no-store\r\nX: y"}, "a Cache-Control such as"),
