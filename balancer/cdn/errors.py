@@ -75,7 +75,8 @@ class TooLarge(Invalid):
 
 
 class ImageRejected(Invalid):
-    """A picture that is not made into another one. `reason`: format, pixels, bytes, dimensions, decode, animation."""
+    """A picture that is not made into another one. `reason`: format, pixels, bytes, dimensions, decode, animation,
+    memory."""
 
     code = "cdn_image_rejected"
 
@@ -88,12 +89,16 @@ class SourceBlocked(Invalid):
     """A source that is not fetched from. The text says no more than that: it is no port scanner."""
 
     code = "source_blocked"
+    reason: str = ""
+    """Why, for the operator alone."""
 
 
 class SourceUnreachable(CdnError):
     """A source that may be fetched from, and did not give a picture."""
 
     code = "source_unreachable"
+    reason: str = ""
+    """Why, for the operator alone."""
 
 
 class Unsupported(CdnError):

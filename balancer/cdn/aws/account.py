@@ -14,6 +14,7 @@ import aiohttp
 from balancer.cdn.aws.failures import Asked, Refusal, refused, short, unreached
 from balancer.cdn.calls import OK, Calls
 from balancer.cdn.errors import AuthError, CdnError, ConfigError, Invalid, ProtocolError
+from balancer.cdn.lookups import Resolver
 
 MISSING: Final = "S3 needs a package that is not installed: pip install 'balancer[aws]'"
 NO_CREDENTIAL: Final = (
@@ -220,13 +221,17 @@ def _refusal(response: Answer) -> Refusal:
 
 def _session() -> Any:
     """In a thread: the import reads some hundred files."""
+    from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # it has no types
     from aiobotocore.session import AioSession  # type: ignore[import-untyped]  # it has no types
 
-    return AioSession()
+    session = AioSession()
+    # Of all clients, also of those by which the library gets a credential.
+    session.set_default_client_config(AioConfig(connector_args={"resolver": Resolver()}))
+    return session
 
 
 def _config(place: Place, timeout: float) -> Any:
-    from aiobotocore.config import AioConfig  # type: ignore[import-untyped]  # it has no types
+    from aiobotocore.config import AioConfig
 
     checksums = "when_required" if place.least_checksums else "when_supported"
     return AioConfig(

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from ssl import SSLContext
 from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from balancer.cdn.errors import SourceBlocked, SourceUnreachable
+from balancer.cdn.errors import Full, SourceBlocked, SourceUnreachable
 from balancer.cdn.images.guard import Guard
 from balancer.cdn.images.magic import TYPES, kind
 from balancer.cdn.images.sources import NoSource, Source, Sources
+from balancer.cdn.images.turns import RETRY_AFTER, Turns
+from balancer.cdn.lookups import Busy, Lookups, domain_of, results
 from balancer.telemetry.program_log import get_logger
 from config.cdn import CdnImages
 
 MOST: Final = 8
 """Pictures that are fetched at the same time."""
 MOST_OF_ONE: Final = 6
-"""Of one host, so that a slow one leaves room for others."""
+"""Of one domain, so that a slow one leaves room for others."""
 REDIRECTS: Final = 3
 CONNECT: Final = 3.0
 """Seconds for the connection and its TLS handshake."""
@@ -33,8 +33,6 @@ TOLD: Final = 512
 LOOP_MARK: Final = "balancer-pictures"
 """Our name in CDN-Loop (RFC 8586), the same for every balancer: a picture of a picture is made nowhere."""
 
-Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Gives the addresses of a host for a port; raises OSError."""
 _REDIRECT: Final = frozenset((301, 302, 303, 307, 308))
 _log = get_logger("cdn.images")
 
@@ -62,47 +60,25 @@ def looped(cdn_loop: str) -> bool:
     return any(one.partition(";")[0].strip().lower() == LOOP_MARK for one in cdn_loop.split(","))
 
 
-async def system_resolve(host: str, port: int) -> list[str]:
-    """What the machine says."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [_text(one[4]) for one in found]
-    return list(dict.fromkeys(addresses))
-
-
-def _text(where: Sequence[object]) -> str:
-    """An address with its scope, if it has one: that is what makes it one of this machine's own links."""
-    return f"{where[0]}%{where[3]}" if len(where) > 3 and where[3] else str(where[0])
-
-
 class _Resolver(AbstractResolver):
     """Answers with addresses that have been looked at: the connection goes to these, and no name is asked for twice."""
 
-    def __init__(self, resolve: Resolve, guard: Guard) -> None:
-        self._resolve = resolve
+    def __init__(self, lookups: Lookups, guard: Guard) -> None:
+        self._lookups = lookups
         self._guard = guard
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        addresses = await self._resolve(host, port)
-        for address in addresses:
+        found = await self._lookups.find(host, port)
+        for _, address in found:
             # One that is barred bars them all: a name that answers with a private address beside a public one is up
             # to something, or about to be.
             if not self._guard.admits(address):
                 raise Barred(f"{host} is at {address}")
-        if not addresses:
+        if not found:
             raise OSError(f"{host} has no address")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6,
-                proto=0,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for address in addresses
-        ]
+        return results(host, port, found)
 
     async def close(self) -> None:
         """Nothing is kept open."""
@@ -111,25 +87,24 @@ class _Resolver(AbstractResolver):
 class Fetcher:
     """Fetches pictures. Who asks learns only that a source is not fetched from, or gave nothing; the log says why."""
 
-    def __init__(
-        self, settings: CdnImages, *, resolve: Resolve = system_resolve, tls: SSLContext | None = None
-    ) -> None:
-        """`tls`: whom to believe instead of the authorities that the machine knows."""
+    def __init__(self, settings: CdnImages, *, lookups: Lookups | None = None, tls: SSLContext | None = None) -> None:
+        """`lookups` None: as the system says. `tls`: whom to believe instead of the authorities that the machine
+        knows."""
         self._sources = Sources(settings.sources)
         self._guard = Guard(settings.networks)
         self._largest = settings.max_source
         self._time = settings.timeout
-        self._resolve = resolve
+        self._turns = Turns(MOST, MOST_OF_ONE, settings.queue, settings.timeout)
+        self._lookups = lookups if lookups is not None else Lookups()
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         connector = aiohttp.TCPConnector(
-            resolver=_Resolver(self._resolve, self._guard),
+            resolver=_Resolver(self._lookups, self._guard),
             use_dns_cache=False,
             socket_factory=self._socket,
             limit=MOST,
-            limit_per_host=MOST_OF_ONE,
             force_close=True,  # each picture goes through every check; making it takes longer than a handshake
             ssl=True if self._tls is None else self._tls,
         )
@@ -153,20 +128,31 @@ class Fetcher:
             self._session = None
 
     async def fetch(self, url: str) -> Fetched:
-        """The picture at a URL. Raises SourceBlocked, SourceUnreachable."""
+        """The picture at a URL. Raises SourceBlocked, SourceUnreachable; Full: others are fetched, ask again."""
         told = url.partition("?")[0][:TOLD]
         try:
-            async with asyncio.timeout(self._time):
-                return await self._follow(self._sources.read(url))
+            source = self._sources.read(url)
+            async with (
+                self._turns.of(source.host if source.literal else domain_of(source.host)),
+                asyncio.timeout(self._time),
+            ):
+                return await self._follow(source)
         except (NoSource, Barred) as error:
             _log.warning("source_blocked", url=told, reason=str(error))
-            raise SourceBlocked("The picture is not fetched from there.") from None
+            blocked = SourceBlocked("The picture is not fetched from there.")
+            blocked.reason = str(error)
+            raise blocked from None
+        except Busy as error:
+            _log.warning("source_not_looked_up", url=told, reason=str(error))
+            raise Full("the names of other sources are being looked up", retry_after_s=RETRY_AFTER) from None
         except TimeoutError:
             reason = f"it took longer than {self._time:g} s"
         except (aiohttp.ClientError, _Failed, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
         _log.warning("source_unreachable", url=told, reason=reason)
-        raise SourceUnreachable("The picture could not be fetched.") from None
+        unreachable = SourceUnreachable("The picture could not be fetched.")
+        unreachable.reason = reason
+        raise unreachable from None
 
     async def _follow(self, source: Source) -> Fetched:
         for _ in range(REDIRECTS + 1):
@@ -190,7 +176,7 @@ class Fetcher:
                     return location[0]
                 return await self._picture(answer)
         except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, Barred):
+            if isinstance(error.os_error, Barred | Busy):
                 raise error.os_error from None
             raise
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -13,10 +14,12 @@ import pytest
 import structlog
 import trustme
 
-from balancer.cdn.errors import CdnError, SourceBlocked, SourceUnreachable
+from balancer.cdn.errors import CdnError, Full, SourceBlocked, SourceUnreachable
 from balancer.cdn.images.fetch import LOOP_MARK, MOST_OF_ONE, Fetched, Fetcher, looped
 from balancer.cdn.images.magic import TYPES, kind
+from balancer.cdn.lookups import Lookup, Lookups
 from config.cdn import CdnImages
+from tests.cdn.images.names import Answers, Names, answers
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels" * 50
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -68,29 +71,17 @@ async def server(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", por
         yield one
 
 
-class Names:
-    """A resolver whose answers change from one question to the next; the last one stays."""
-
-    def __init__(self, *answers: list[str]) -> None:
-        self.answers = list(answers) or [["127.0.0.1"]]
-        self.asked: list[str] = []
-
-    async def __call__(self, host: str, port: int) -> list[str]:
-        self.asked.append(host)
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-
-
 @asynccontextmanager
 async def fetching(
     *sources: str,
-    names: Callable[[str, int], Awaitable[list[str]]] | None = None,
+    names: Lookup | None = None,
     tls: ssl.SSLContext | None = None,
     networks: bool = True,
     timeout: float = 5.0,  # noqa: ASYNC109  # a setting under test
     largest: int = 100_000,
 ) -> AsyncIterator[Fetcher]:
     settings = CdnImages(sources=sources, networks=LOOPBACK if networks else (), timeout=timeout, max_source=largest)
-    fetcher = Fetcher(settings, resolve=names or Names(), tls=tls)
+    fetcher = Fetcher(settings, lookups=Lookups(names or Names()), tls=tls)
     await fetcher.start()
     try:
         yield fetcher
@@ -243,7 +234,7 @@ async def test_a_name_that_turns_private_between_two_hops_is_blocked() -> None:
 
 
 async def test_a_name_without_addresses_is_unreachable() -> None:
-    async def unknown(host: str, port: int) -> list[str]:
+    def unknown(host: str, port: int, family: int, kind: int) -> Answers:
         raise OSError(f"{host} is not known")
 
     for names in (Names([]), unknown):
@@ -256,8 +247,8 @@ async def test_a_name_without_addresses_is_unreachable() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_to_this_machine_is_not_followed(status: int) -> None:
-    async def names(host: str, port: int) -> list[str]:
-        return ["127.0.0.2" if host == "media.test" else "127.0.0.1"]
+    def names(host: str, port: int, family: int, kind: int) -> Answers:
+        return answers(["127.0.0.2" if host == "media.test" else "127.0.0.1"], port)
 
     async with server(host="127.0.0.2") as one, server() as secret:
         ways = (
@@ -273,7 +264,7 @@ async def test_a_redirect_to_this_machine_is_not_followed(status: int) -> None:
             sources=(f"http://media.test:{one.port}/", f"http://*.media.test:{secret.port}/"),
             networks=(ip_network("127.0.0.2"),),
         )
-        fetcher = Fetcher(settings, resolve=names)
+        fetcher = Fetcher(settings, lookups=Lookups(names))
         await fetcher.start()
         for way in ways:
             one.answers["/"] = redirect(way, status)
@@ -390,12 +381,53 @@ async def test_a_source_that_drips_is_waited_for_no_longer_than_said() -> None:
 
 
 async def test_a_name_that_is_not_resolved_is_waited_for_no_longer_than_said() -> None:
-    async def mute(host: str, port: int) -> list[str]:
-        await asyncio.Event().wait()
+    go = threading.Event()
+
+    def mute(host: str, port: int, family: int, kind: int) -> Answers:
+        go.wait(20)
         return []
 
     async with fetching("http://media.test/", names=mute, timeout=0.1) as fetcher:
         assert (await failure(fetcher, "http://media.test/"))[0] is SourceUnreachable
+    go.set()
+
+
+async def test_names_that_hang_hold_no_thread_of_those_who_look_up_servers() -> None:
+    go = threading.Event()
+
+    def mute(host: str, port: int, family: int, kind: int) -> Answers:
+        if host.endswith(".slow.test"):
+            go.wait(20)
+        return answers(["127.0.0.1"], port)
+
+    async with server() as one:
+        sources = ("http://*.slow.test/", "http://*.lame.slow.test/", f"http://media.test:{one.port}/")
+        async with fetching(*sources, names=mute, timeout=0.05) as fetcher:
+            urls = [f"http://h{n}.slow.test/" for n in range(40)]
+            failures = await asyncio.gather(*map(fetcher.fetch, urls), return_exceptions=True)
+            assert {type(error) for error in failures} <= {SourceUnreachable, Full}
+            loop = asyncio.get_running_loop()
+            assert await asyncio.wait_for(loop.getaddrinfo("localhost", 80), 5)
+            assert (await fetcher.fetch(f"http://media.test:{one.port}/")).content == PNG
+        go.set()
+
+
+async def test_a_slow_source_keeps_its_own_pictures_waiting_and_no_others() -> None:
+    go = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+
+    async with server() as slow, server() as one:
+        places = f"http://slow.test:{slow.port}/", f"http://media.test:{one.port}/"
+        async with fetching(*places) as fetcher:
+            slow.handler = silent
+            asked = [asyncio.ensure_future(fetcher.fetch(f"{places[0]}{n}")) for n in range(60)]
+            refused, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            assert {type(task.exception()) for task in refused} == {Full}
+            assert (await fetcher.fetch(places[1])).content == PNG
+            go.set()
+            await asyncio.wait(asked)
 
 
 async def test_a_source_is_asked_for_a_few_pictures_at_a_time() -> None:
