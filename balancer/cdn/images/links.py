@@ -44,8 +44,9 @@ class Links:
         return self._base + self._settings.path + put_together(signature, spelled, what, expires)
 
     def preset_url(self, source: PictureSource, name: str) -> str:
-        """Where a picture of a preset is. NotFound: there is none of this name."""
+        """Where a picture of a preset is. NotFound: there is none of this name. Invalid: not of this source."""
         self._preset(name)
+        _of_preset(source)
         return f"{self._base}{self._settings.path}{PRESET}/{name}/{spell_source(source)}"
 
     def read(self, rest: str, now: float) -> tuple[PictureSource, ImageOptions, int | None]:
@@ -55,7 +56,7 @@ class Links:
         """
         link = take_apart(rest)
         if link.preset is not None:
-            return read_source(link.source), self._preset(link.preset), None
+            return _of_preset(read_source(link.source)), self._preset(link.preset), None
         if (self._settings.sign or link.signature is not None) and not is_signed(link, self._keys):
             raise NotSigned("the signature of this URL is not right: URLs are made by optimize-image")
         if link.expires is not None and link.expires <= now:
@@ -76,3 +77,14 @@ class Links:
                     f"{name} times dpr must be at most {most} (cdn.images.max_side), not {side * options.dpr:g}"
                 )
         return options
+
+
+def _of_preset(source: PictureSource) -> PictureSource:
+    """The source, if nobody can spell one picture's in as many ways as they like: nobody has signed it."""
+    if source.url is not None:
+        path, query, _ = source.url.partition("?")
+        if query:
+            raise Invalid("a preset takes URLs without a query: have optimize-image sign those that have one")
+        if "//" in path.partition("://")[2]:
+            raise Invalid("a preset takes URLs without empty parts in their path: have optimize-image sign others")
+    return source

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
 from balancer.cdn.errors import Invalid
+from balancer.cdn.images.sources import NoSource, spelled
 
 UNSIGNED: Final = "-"
 """Stands for the signature where none is asked for."""
@@ -122,7 +123,7 @@ def read_source(text: str) -> PictureSource:
 def source_of(text: str) -> PictureSource:
     """A source as people write it: the path of a file, or a URL. Invalid: neither."""
     if "://" in text:
-        return PictureSource(url=_checked(text))
+        return PictureSource(url=_checked(_spelled(_checked(text))))
     return PictureSource(path=text.lstrip("/"))
 
 
@@ -138,7 +139,18 @@ def _url(text: str) -> str:
         url = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
     except (NotBase64, ValueError):
         raise Invalid("the URL of a source must be in base64url: letters, digits, - and _") from None
-    return _checked(url)
+    canonical = _spelled(_checked(url))
+    if url != canonical:
+        raise Invalid(f"the URL of a source has to be spelled {canonical!r}, so that one picture has one URL")
+    return url
+
+
+def _spelled(url: str) -> str:
+    """Its one spelling. One that is never fetched has none, and is told from others by whoever would fetch it."""
+    try:
+        return spelled(url)
+    except NoSource:
+        return url
 
 
 def _checked(url: str) -> str:

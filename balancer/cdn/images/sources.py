@@ -69,6 +69,15 @@ def read(text: str) -> Source:
     return Source(url, scheme, host, _PORTS[scheme] if port is None else port, url.raw_path, literal)
 
 
+def spelled(text: str) -> str:
+    """The one spelling of a URL: as it is asked for, and without a fragment, which never is. Raises NoSource."""
+    one = str(read(text).url)
+    found = _BEGINNING.match(one)
+    assert found is not None  # it has been read
+    rest = one[found.end() :]
+    return one if rest.startswith("/") else f"{found[0]}/{rest}"
+
+
 def _literal(host: str, place: str) -> bool:
     """Whether the host is an address. Raises NoSource for what is neither one nor a name, or one in disguise."""
     if place.startswith("["):

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +12,7 @@ from hypothesis import strategies as st
 from balancer.cdn.errors import Invalid, NotFound
 from balancer.cdn.images import options as spelling
 from balancer.cdn.images.accept import chosen, named
+from balancer.cdn.images.key_file import signing_keys
 from balancer.cdn.images.links import Links, NotSigned
 from balancer.cdn.images.signing import PictureSource, read_source, source_of, spell_source, take_apart
 from balancer.cdn.types import ImageOptions
@@ -105,8 +111,44 @@ def test_every_path_is_read_as_it_was_spelled(path: str) -> None:
 
 
 @given(st.from_regex(r"https?://[!-~]{1,200}", fullmatch=True))
-def test_every_url_is_read_as_it_was_spelled(url: str) -> None:
-    assert read_source(spell_source(PictureSource(url=url))) == PictureSource(url=url)
+def test_every_url_that_people_write_is_read_as_it_was_spelled(url: str) -> None:
+    source = source_of(url)
+    assert read_source(spell_source(source)) == source
+
+
+@pytest.mark.parametrize(
+    ("other", "canonical"),
+    [
+        ("http://a.example", "http://a.example/"),
+        ("http://a.example?", "http://a.example/"),
+        ("http://a.example?b", "http://a.example/?b"),
+        ("http://A.example:80/a.png", "http://a.example/a.png"),
+        ("https://a.example:443/a.png", "https://a.example/a.png"),
+        ("https://a.example/a.png#1", "https://a.example/a.png"),
+        ("https://a.example/a.png?b=c#1", "https://a.example/a.png?b=c"),
+        ("https://a.example/%61.png", "https://a.example/a.png"),
+        ("https://a.example/%c3%a9|", "https://a.example/%C3%A9%7C"),
+    ],
+)
+def test_of_all_spellings_of_a_url_one_is_taken_and_the_others_name_it(other: str, canonical: str) -> None:
+    assert source_of(other) == PictureSource(url=canonical)
+    with pytest.raises(Invalid, match="one picture has one URL") as refused:
+        read_source(spell_source(PictureSource(url=other)))
+    assert repr(canonical) in str(refused.value)
+    assert read_source(spell_source(PictureSource(url=canonical))) == PictureSource(url=canonical)
+
+
+@pytest.mark.parametrize("url", ["http://a.example/a.png?1", "http://a.example//a.png", "http://a.example/b//a.png"])
+def test_a_preset_takes_no_url_that_anybody_could_vary(url: str) -> None:
+    links, source = Links(SETTINGS, KEYS), PictureSource(url=url)
+    with pytest.raises(Invalid, match="a preset takes URLs without"):
+        links.read(f"p/small/{spell_source(source)}", NOW)
+    with pytest.raises(Invalid, match="a preset takes URLs without"):
+        links.preset_url(source, "small")
+    signed = links.url(source, ImageOptions(320)).removeprefix(SETTINGS.path)
+    assert links.read(signed, NOW)[0] == source
+    plain = PictureSource(url="http://a.example/b/a.png")
+    assert links.read(f"p/small/{spell_source(plain)}", NOW)[0] == plain
 
 
 @pytest.mark.parametrize(
@@ -260,3 +302,14 @@ def test_auto_chooses_among_those_that_are_configured() -> None:
 @given(st.text(max_size=200))
 def test_every_accept_is_one_of_four_wishes(accept: str) -> None:
     assert named(accept) <= {"avif", "webp"}
+
+
+@pytest.mark.parametrize("expires", [None, int(NOW) + 60])
+def test_who_knows_a_secret_can_sign_as_the_docs_say(tmp_path: Path, expires: int | None) -> None:
+    links = Links(CdnImages(), signing_keys(("s3cret",), tmp_path))
+    key = hashlib.sha256(b"pictures" + b"s3cret").digest()
+    what = "w=320/local/image/cat.png"
+    words = f"v1\n{what}" + (f"\n{expires}" if expires is not None else "")
+    signature = base64.urlsafe_b64encode(hmac.digest(key, words.encode(), "sha256")).rstrip(b"=").decode()
+    signed = f"{signature}{f'~{expires}' if expires is not None else ''}/{what}"
+    assert links.read(signed, NOW) == (PictureSource(path="image/cat.png"), ImageOptions(320), expires)
