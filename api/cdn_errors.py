@@ -21,6 +21,7 @@ from balancer.cdn.errors import (
     QuotaExhausted,
     RateLimited,
     SourceBlocked,
+    SourceUnreachable,
     TooLarge,
     Unsupported,
 )
@@ -80,4 +81,6 @@ def as_problem(error: CdnError, root: str = "") -> Problem:
         else []
     )
     detail = error.summary if isinstance(error, BadOrder) else str(error)
+    if isinstance(error, SourceBlocked | SourceUnreachable) and error.reason:
+        detail = f"{detail.rstrip('.')}: {error.reason}"  # whoever may ask here may know
     return Problem(status, detail, faults, headers, code=error.code)

@@ -112,13 +112,14 @@ async def test_a_picture_of_a_picture_is_refused_to_balancers_and_kept_for_other
         assert (await ask(balancer, place.replace("cat", "dog")))[0] == 200
 
 
-async def test_optimize_image_tells_a_source_that_is_blocked_from_one_that_gave_nothing(tmp_path: Path) -> None:
+async def test_optimize_image_tells_operators_why_a_source_is_blocked_or_gave_nothing(tmp_path: Path) -> None:
     async with site(tmp_path) as (balancer, media, inside):
         media.answers["/gone"] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-        for source, status, code in (
-            (f"http://127.0.0.1:{inside.port}/x", 400, "source_blocked"),
-            ("https://elsewhere.test/x", 400, "source_blocked"),
-            (f"http://127.0.0.2:{media.port}/gone", 502, "source_unreachable"),
+        for source, status, code, why in (
+            (f"http://127.0.0.1:{inside.port}/x", 400, "source_blocked", "name its network in `cdn.images.networks`"),
+            ("https://elsewhere.test/x", 400, "source_blocked", "`cdn.images.sources`"),
+            (f"http://127.0.0.1:{inside.port}/cdn/a.png?b", 400, "source_blocked", "127.0.0.1, which is not public"),
+            (f"http://127.0.0.2:{media.port}/gone", 502, "source_unreachable", "it answered 404"),
         ):
             answer = await balancer.call(
                 "POST",
@@ -127,4 +128,5 @@ async def test_optimize_image_tells_a_source_that_is_blocked_from_one_that_gave_
             )
             assert answer[0] == status, answer
             assert code in json.dumps(answer[1])
+            assert why in json.dumps(answer[1]), answer
         assert inside.connections == 0

@@ -33,6 +33,7 @@ TOLD: Final = 512
 LOOP_MARK: Final = "balancer-pictures"
 """Our name in CDN-Loop (RFC 8586), the same for every balancer: a picture of a picture is made nowhere."""
 
+NETWORKS: Final = ", which is not public: name its network in `cdn.images.networks` if it may be"
 _REDIRECT: Final = frozenset((301, 302, 303, 307, 308))
 _log = get_logger("cdn.images")
 
@@ -140,7 +141,7 @@ class Fetcher:
         except (NoSource, Barred) as error:
             _log.warning("source_blocked", url=told, reason=str(error))
             blocked = SourceBlocked("The picture is not fetched from there.")
-            blocked.reason = str(error)
+            blocked.reason = f"{error}{NETWORKS}" if isinstance(error, Barred) else str(error)
             raise blocked from None
         except Busy as error:
             _log.warning("source_not_looked_up", url=told, reason=str(error))

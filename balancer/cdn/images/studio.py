@@ -115,7 +115,11 @@ class Studio:
         try:
             self._sources.read(url)
         except NoSource as error:
-            raise SourceBlocked(f"{url} {error}") from None
+            path = url.partition("://")[2].partition("/")[2]
+            hint = ""
+            if self._files is not None and f"/{path}".startswith(self._files):
+                hint = f"; if it is a file of this CDN, give its path: {path.removeprefix(self._files[1:])}"
+            raise SourceBlocked(f"{url} {error}{hint}") from None
 
 
 def _with_own(settings: Cdn, images: CdnImages) -> CdnImages:

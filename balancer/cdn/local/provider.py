@@ -156,7 +156,7 @@ class LocalProvider:
             ok=not problems,
             checked_at=self._now(),
             latency_s=monotonic() - begun,
-            capabilities=self.capabilities,
+            capabilities=self.capabilities if self.pictures is not None else self.capabilities & ~Capability.IMAGES,
             problems=tuple(problems),
             details={
                 "directory": str(store.directory),
