@@ -183,6 +183,7 @@ class App:
         )
         self.cdn = CdnService(state.parent, self.control)
         self.cdn.front = self._before_files
+        self.cdn.trusts = lambda address: address in self.plane.trust.proxies
         self.plane.dialer.doors[CDN] = self.cdn.connect
         self.redis = RedisLink(config.redis)
         self.recent = Recent()

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from config.pool import Model, Positive
 from config.problems import Unfit
+from config.rates import Rate
 from config.values import Duration, FilePath, Network, Size
 
 Provider = Literal["local", "cloudflare", "aws", "bunny"]
@@ -124,8 +125,11 @@ class CdnImages(Model):
     """Bytes that each of them may have."""
     queue: Annotated[int, Field(ge=0, le=10_000)] = 32
     """Pictures that wait for a process; further ones are answered 503."""
+    per_client: Rate | None = Rate.of("120/m")
+    """Pictures that are made for one client, an IPv4 address or an IPv6 /64; as many as stand before the slash at once.
+    Further ones are answered 429; what was made before is not counted. null: as many as it likes."""
     timeout: Positive = 10.0
-    """Seconds for one picture: fetched and made."""
+    """Seconds in which a picture is fetched, and in which it is made; it may wait for either as long."""
     cache: Size = 256 * 1024 * 1024
     """Bytes of pictures made before, on disk; the longest unused go first."""
 

@@ -32,8 +32,8 @@ def with_cdn(tree: Table, cdn: Cdn | None) -> Table:
         "servers": {SERVER: {"url": URL}},
         "health": {"active": None, "passive": None, "start": "up"},
         "retries": {"attempts": 1},
-        # They say nothing to it, and those of the site next door can be long.
-        "headers": {"request": {"remove": ["Authorization", "Cookie"]}},
+        # They say nothing to it, and those of the site next door can be long. Who asks it has to know.
+        "headers": {"request": {"remove": ["Authorization", "Cookie"]}, "forwarded": "x-forwarded"},
     }
     if FILES in routes:
         # No query changes a file, and with each one it would be stored once more.

@@ -126,6 +126,8 @@ class CdnService:
         self._removing: set[asyncio.Task[Removed]] = set()
         self._studio: Studio | None = None
         self._pictures: PictureHandler | None = None
+        self.trusts: Callable[[str], bool] = lambda address: False
+        """Knows the trusted proxies (owner: the application)."""
         self.front: Callable[[], Front | None] | None = None
         """Tells what the balancer counted on the way to the local files (owner: the application)."""
         self._pause = pause
@@ -233,7 +235,7 @@ class CdnService:
             provider.pictures = studio.url
         await studio.start()
         self._studio = studio
-        self._pictures = PictureHandler(studio.path, studio.links, studio.pictures)
+        self._pictures = PictureHandler(studio.path, studio.links, studio.pictures, trusts=self.trusts)
         return studio
 
     def _of_files(self, provider: CdnProvider, settings: Cdn) -> Files | None:

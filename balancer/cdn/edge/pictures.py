@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import ceil
 from time import time as wall_time  # noqa: TID251  # when URLs expire
 from typing import Final
@@ -23,9 +23,11 @@ from balancer.cdn.errors import (
 from balancer.cdn.images.engine import MEDIA_TYPES
 from balancer.cdn.images.fetch import looped
 from balancer.cdn.images.links import Links, NotSigned
-from balancer.cdn.images.pictures import Picture, Pictures
+from balancer.cdn.images.pictures import Picture, Pictures, TooMany
 from balancer.cdn.images.pool import Failed
 
+Trusts = Callable[[str], bool]
+"""Whether an address is one of `trusted_proxies`."""
 _REJECTED: Final = {"bytes": 413, "format": 415}
 """Statuses by why a picture is not made; for the rest it is 422: it is a picture, and this one is not taken."""
 _STATUSES: Final[tuple[tuple[type[CdnError], int], ...]] = (
@@ -33,6 +35,7 @@ _STATUSES: Final[tuple[tuple[type[CdnError], int], ...]] = (
     (SourceBlocked, 403),
     (Invalid, 400),
     (NotFound, 404),
+    (TooMany, 429),
     (SourceUnreachable, 502),
     (Full, 503),
     (Unavailable, 503),
@@ -42,7 +45,16 @@ _STATUSES: Final[tuple[tuple[type[CdnError], int], ...]] = (
 class PictureHandler:
     """What answers below `cdn.images.path`."""
 
-    def __init__(self, prefix: str, links: Links, pictures: Pictures, wall: Callable[[], float] = wall_time) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        links: Links,
+        pictures: Pictures,
+        wall: Callable[[], float] = wall_time,
+        trusts: Trusts = lambda address: False,
+    ) -> None:
+        """`trusts` knows the trusted proxies."""
+        self._trusts = trusts
         self._prefix = prefix
         self._links = links
         self._pictures = pictures
@@ -62,10 +74,26 @@ class PictureHandler:
         now = self._wall()
         try:
             source, options, expires = self._links.read(path.removeprefix(self._prefix), now)
-            picture = await self._pictures.picture(source, options, ", ".join(request.headers.getall("Accept", ())))
+            client = client_of(request.headers.getall("X-Forwarded-For", ()), self._trusts)
+            accept = ", ".join(request.headers.getall("Accept", ()))
+            picture = await self._pictures.picture(source, options, accept, client)
         except CdnError as error:
             return refused(error)
         return _answer(request, picture, None if expires is None else ceil(expires - now))
+
+
+def client_of(told: Iterable[str], trusts: Trusts) -> str | None:
+    """Who asks, by X-Forwarded-For: the nearest address that is no trusted proxy. The last one is the balancer's own word, and what a
+    stranger has written before it never gets here. None: it has been told not to say it (`headers.forwarded`)."""
+    address = None
+    for part in reversed(",".join(told).split(",")):
+        said = part.strip()
+        if not said:
+            break
+        address = said
+        if not trusts(address):
+            break
+    return address
 
 
 def refused(error: CdnError) -> web.Response:

@@ -13,7 +13,7 @@ Input = Literal["jpeg", "png", "webp", "gif", "avif"]
 Output = Literal["avif", "webp", "jpeg", "png"]
 Wanted = Literal["avif", "webp", "jpeg", "png", "plain"]
 """plain: what every browser shows: JPEG, or PNG for what one can see through."""
-Reason = Literal["format", "pixels", "bytes", "dimensions", "decode", "animation"]
+Reason = Literal["format", "pixels", "bytes", "dimensions", "decode", "animation", "memory"]
 LARGEST_SOURCE_SIDE: Final = 65_535
 """The most that JPEG has."""
 HEAD: Final = 256

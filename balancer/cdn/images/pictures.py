@@ -20,13 +20,21 @@ from balancer.cdn.images.pool import Failed, Gone, Job, Pool
 from balancer.cdn.images.signing import PictureSource, foreign_tag
 from balancer.cdn.images.variants import LONGEST_HEAD, Variants, key_of
 from balancer.cdn.types import ImageOptions, RenderedImage
+from balancer.guards.address import client_key
+from balancer.guards.gcra import Gcra
 from config.cdn import CdnImages
 
 FOREIGN_FRESH: Final = 3600
 """Seconds for which a picture from elsewhere is believed to be as it was."""
 FAILURE_KEPT: Final = 10.0
 """Seconds for which a source that could not be made into a picture is not tried again."""
+WORSE: Final = 6.0
+"""A picture that has cost a worker, or all of its time, costs it again: each time it is left alone for so many times as
+long as the time before."""
+FAILURE_KEPT_MOST: Final = 600.0
 MOST_FAILURES: Final = 1000
+MOST_CLIENTS: Final = 10_000
+"""That are told apart; the one not seen for the longest time is forgotten first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ class Foreign(Protocol):
 
 
 class Fetch(Protocol):
-    """Who fetches pictures from elsewhere. Raises SourceBlocked and SourceUnreachable."""
+    """Who fetches pictures from elsewhere, in a time that it bounds. Raises SourceBlocked, SourceUnreachable, Full."""
 
     async def fetch(self, url: str) -> Foreign: ...
 
@@ -107,6 +115,22 @@ class _Ready:
     source_bytes: int
 
 
+class TooMany(CdnError):
+    """One client has had as many pictures made as it may."""
+
+    code = "cdn_images_limited"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What is told again in the place of trying again."""
+
+    error: CdnError
+    lasts: float
+    until: float
+
+
 class Pictures:
     """One configuration's pictures. Each is made once, however many ask for it at the same time."""
 
@@ -130,7 +154,9 @@ class Pictures:
         self._clock = clock
         self._wall = wall
         self._making: dict[str, asyncio.Task[_Ready]] = {}
-        self._failures: dict[str, tuple[float, CdnError]] = {}
+        self._failures: dict[str, _Failure] = {}  # by what a picture is made of, or by the picture
+        rate = settings.per_client
+        self._makers = Gcra(rate.interval, rate.count, MOST_CLIENTS) if rate is not None else None
 
     async def open(self) -> None:
         await self.variants.open()
@@ -143,14 +169,16 @@ class Pictures:
         if self._making:
             await asyncio.wait(list(self._making.values()))
 
-    async def picture(self, source: PictureSource, options: ImageOptions, accept: str | None = None) -> Picture:
-        """A picture for whoever sends this Accept.
+    async def picture(
+        self, source: PictureSource, options: ImageOptions, accept: str | None = None, client: str | None = None
+    ) -> Picture:
+        """A picture for whoever sends this Accept. What has to be made for a client is counted against its address.
 
-        NotFound: there is no such source. ImageRejected, SourceBlocked, SourceUnreachable: none is made of it. Full:
-        not now. Failed: it was tried. Options are as `options.parse` gives them.
+        NotFound: there is no such source. ImageRejected, SourceBlocked, SourceUnreachable: none is made of it. Full,
+        TooMany: not now. Failed: it was tried. Options are as `options.parse` gives them.
         """
         try:
-            return await self._picture(source, options, accept)
+            return await self._picture(source, options, accept, client)
         except CdnError as error:
             self.tally.refused[error.code] = self.tally.refused.get(error.code, 0) + 1
             raise
@@ -174,14 +202,16 @@ class Pictures:
         self._failures.clear()
         return await self.variants.forget(concerns)
 
-    async def _picture(self, source: PictureSource, options: ImageOptions, accept: str | None) -> Picture:
+    async def _picture(
+        self, source: PictureSource, options: ImageOptions, accept: str | None, client: str | None
+    ) -> Picture:
         original = await self._original(source)
         identity = f"file:{original.version}" if original is not None else f"url:{source.url}"
         wanted = chosen(options.format, accept, self._settings.formats)
         exact = replace(options, format="auto", quality=options.quality or self._settings.quality)
         recipe = f"{self._settings.engine} {self._settings.max_side}"
         key = key_of(f"{identity}\n{source}", spell(exact), wanted, recipe)
-        ready, cached = await self._ready(key, identity, source, original, _wish(exact, wanted))
+        ready, cached = await self._ready(key, identity, source, original, _wish(exact, wanted), client)
         return Picture(
             ready.data,
             ready.format,
@@ -206,7 +236,13 @@ class Pictures:
         return original
 
     async def _ready(
-        self, key: str, identity: str, source: PictureSource, original: Original | None, wish: Wish
+        self,
+        key: str,
+        identity: str,
+        source: PictureSource,
+        original: Original | None,
+        wish: Wish,
+        client: str | None,
     ) -> tuple[_Ready, bool]:
         variant = self.variants.find(key)
         if variant is not None:
@@ -218,6 +254,8 @@ class Pictures:
         task = self._making.get(key)
         if task is None:
             self._raise_failure(identity)
+            self._raise_failure(key)
+            self._count(client)
             task = asyncio.get_running_loop().create_task(self._make(key, identity, source, original, wish))
             self._making[key] = task
             task.add_done_callback(lambda done: self._made(key, done))
@@ -240,10 +278,13 @@ class Pictures:
         self, key: str, identity: str, source: PictureSource, original: Original | None, wish: Wish
     ) -> _Ready:
         try:
-            with self.pool.admitted():
-                ready = await self._render(key, source, original, wish)
-        except (ImageRejected, Failed, SourceUnreachable, SourceBlocked) as error:
-            self._note_failure(identity, error)
+            ready = await self._render(key, source, original, wish)
+        except Failed as error:
+            self._note_failure(key, error, WORSE)  # of this moment, or of this size: others may be made of it
+            raise
+        except (ImageRejected, SourceUnreachable, SourceBlocked) as error:
+            of_size = isinstance(error, ImageRejected) and error.reason == "memory"
+            self._note_failure(key if of_size else identity, error)
             raise
         except Gone:
             raise NotFound(f"there is no file {source}") from None
@@ -252,17 +293,19 @@ class Pictures:
 
     async def _render(self, key: str, source: PictureSource, original: Original | None, wish: Wish) -> _Ready:
         variants = self.variants
-        deadline = self._clock() + self._settings.timeout
         moment = variants.moment
         begun = variants.begin(key)
         fetched = begun.with_name(begun.name + "-source")
+        self.pool.check()  # before anything is fetched
         await variants.prepare(begun)
         try:
             path, size = (original.path, original.size) if original is not None else (fetched, 0)
             if original is None:
-                size = await self._fetched(source, fetched, deadline)
+                size = await self._fetched(source, fetched)
             head: dict[str, str | int | float] = {"source": str(source), "source_size": size, "at": self._wall()}
-            done = await self.pool.make(Job(path, wish, begun, head), deadline - self._clock())
+            # Only now: what is fetched would keep places from files that are here, and needs no worker meanwhile.
+            with self.pool.admitted():
+                done = await self.pool.make(Job(path, wish, begun, head), self._settings.timeout)
             data = done.data if done.data is not None else await asyncio.to_thread(_below_head, begun)
             if done.data is None and await self._unchanged(source, original):
                 await variants.keep(key, str(source), size, begun, done, moment)
@@ -270,15 +313,11 @@ class Pictures:
         finally:
             await asyncio.shield(asyncio.to_thread(_unlink, begun, fetched))
 
-    async def _fetched(self, source: PictureSource, to: Path, deadline: float) -> int:
+    async def _fetched(self, source: PictureSource, to: Path) -> int:
         """Bytes of what is at a URL, now in a file."""
         assert self._foreign is not None  # else it would have been refused before
         assert source.url is not None
-        try:
-            async with asyncio.timeout(deadline - self._clock()):
-                foreign = await self._foreign.fetch(source.url)
-        except TimeoutError:
-            raise SourceUnreachable("the source gave no picture in time") from None
+        foreign = await self._foreign.fetch(source.url)
         try:
             await asyncio.to_thread(to.write_bytes, foreign.content)
         except OSError as error:
@@ -292,22 +331,33 @@ class Pictures:
         now = await self._originals.original(source.path)
         return now is not None and now.version == original.version
 
-    def _raise_failure(self, identity: str) -> None:
-        failure = self._failures.get(identity)
-        if failure is None:
+    def _count(self, client: str | None) -> None:
+        """One more that has to be made for this client; None: for an operator, who may have as many as they like."""
+        if client is None or self._makers is None:
             return
-        until, error = failure
-        if self._clock() < until:
-            raise error.with_traceback(None)
-        del self._failures[identity]
+        wait = self._makers.take(client_key(client), 1, self._clock())
+        if wait:
+            raise TooMany(
+                f"no more than {self._settings.per_client} pictures are made for one client (cdn.images.per_client); "
+                "those that have been made before are not counted",
+                retry_after_s=wait,
+            )
 
-    def _note_failure(self, identity: str, error: CdnError) -> None:
+    def _raise_failure(self, concerned: str) -> None:
+        failure = self._failures.get(concerned)
+        if failure is not None and self._clock() < failure.until:
+            raise failure.error.with_traceback(None)
+
+    def _note_failure(self, concerned: str, error: CdnError, worse: float = 1.0) -> None:
+        """Tell it again for a while; one that was noted before for `worse` times as long as then."""
         now = self._clock()
+        before = self._failures.pop(concerned, None)
+        lasts = FAILURE_KEPT if before is None else min(before.lasts * worse, FAILURE_KEPT_MOST)
         if len(self._failures) >= MOST_FAILURES:
-            self._failures = {one: failure for one, failure in self._failures.items() if failure[0] > now}
+            self._failures = {one: failure for one, failure in self._failures.items() if failure.until > now}
             while len(self._failures) >= MOST_FAILURES:
                 del self._failures[next(iter(self._failures))]
-        self._failures[identity] = now + FAILURE_KEPT, error
+        self._failures[concerned] = _Failure(error, lasts, now + lasts)
 
 
 def _wish(options: ImageOptions, wanted: Wanted) -> Wish:

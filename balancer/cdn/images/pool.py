@@ -103,7 +103,7 @@ class Pool:
         self.queue = queue
         self.tally = PoolTally()
         self.inside = 0
-        """Pictures that are waited for: waiting, fetched and being made."""
+        """Pictures that are waited for: waiting and being made."""
         self._command = (sys.executable, "-P", "-m", "balancer.cdn.images.worker", engine, str(memory), str(timeout))
         self._timeout = timeout
         self._bounds = asdict(bounds)
@@ -132,9 +132,8 @@ class Pool:
         """Pictures that wait for a worker."""
         return len(self._waiting)
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Around all that one picture takes. Full: as many as may be are inside already."""
+    def check(self) -> None:
+        """Full: as many as may be are inside already."""
         if self._closed or self.inside >= self.size + self.queue:
             self.tally.full += 1
             raise Full(
@@ -142,6 +141,11 @@ class Pool:
                 f"{self.size + self.queue} are not taken",
                 retry_after_s=RETRY_AFTER,
             )
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Around all that one picture takes here. Full: as `check` says."""
+        self.check()
         self.inside += 1
         try:
             yield
@@ -149,14 +153,15 @@ class Pool:
             self.inside -= 1
 
     async def make(self, job: Job, patience: float) -> Done:
-        """Make one picture within `patience` seconds.
+        """Make one picture: within `patience` seconds from when it has a worker, for which it waits as long at most.
+        Those before it take nothing of its time.
 
         ImageRejected: this one is not made; Failed: it was not made now; Gone: no source; Full: others took all of the
         time. To be cancelled ends the worker that has it.
         """
-        end = monotonic() + patience
         try:
-            await asyncio.wait_for(self._turn(), patience)
+            async with asyncio.timeout(patience):
+                await self._turn()
         except TimeoutError:
             self.tally.full += 1
             raise Full(f"no worker was free within {self._timeout:g} s", retry_after_s=RETRY_AFTER) from None
@@ -164,7 +169,7 @@ class Pool:
             worker = self._rested() or await self._started()
             begun = monotonic()
             try:
-                said, data = await asyncio.wait_for(worker.do(self._line(job)), end - monotonic())
+                said, data = await asyncio.wait_for(worker.do(self._line(job)), patience)
                 done = _done(said, data)
             except TimeoutError:
                 self.tally.late += 1

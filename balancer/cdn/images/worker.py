@@ -119,7 +119,7 @@ def _work(transformer: Transformer, job: dict[str, object]) -> tuple[Said, bytes
     except Rejected as error:
         return {"rejected": error.reason, "message": str(error)}, b""
     except MemoryError:
-        return {"rejected": "pixels", "message": "it takes more memory than `cdn.images.memory`"}, b""
+        return {"rejected": "memory", "message": "it takes more memory than `cdn.images.memory`"}, b""
     except FileNotFoundError:
         return {"gone": True}, b""
     except Exception as error:  # outermost place of this job: a library's surprise is this picture's failure alone

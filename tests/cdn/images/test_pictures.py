@@ -16,12 +16,12 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from balancer.cdn.edge.app import make_edge
-from balancer.cdn.edge.pictures import PictureHandler
+from balancer.cdn.edge.pictures import PictureHandler, client_of
 from balancer.cdn.errors import Full, SourceBlocked, SourceUnreachable
-from balancer.cdn.images.engine import Bounds
+from balancer.cdn.images.engine import Bounds, Wish
 from balancer.cdn.images.links import Links
-from balancer.cdn.images.pictures import FAILURE_KEPT, FOREIGN_FRESH, Original, Pictures, foreign_tag
-from balancer.cdn.images.pool import Failed, Pool
+from balancer.cdn.images.pictures import FAILURE_KEPT, FOREIGN_FRESH, WORSE, Original, Pictures, foreign_tag
+from balancer.cdn.images.pool import Failed, Job, Pool
 from balancer.cdn.images.signing import PictureSource
 from balancer.cdn.images.variants import Variants
 from balancer.cdn.types import ImageOptions
@@ -77,6 +77,8 @@ class Elsewhere:
 
     async def fetch(self, url: str) -> Fetched:
         self.asked.append(url)
+        if "slow" in url:
+            await asyncio.Event().wait()
         if "barred" in url:
             raise SourceBlocked("this source is not fetched from")
         if url not in self.pictures:
@@ -405,7 +407,119 @@ async def test_a_picture_that_takes_too_long_is_told(tmp_path: Path) -> None:
         assert house.pool.workers == 0
 
 
+async def test_what_ends_one_picture_of_a_source_says_nothing_of_its_others(tmp_path: Path) -> None:
+    async with house_of(tmp_path) as house:
+        house.files.put("image/cat.png", gallery.as_bytes(gallery.quarters(), "PNG"))
+        pid = await _stop(house)
+        doomed = asyncio.ensure_future(house.get(CAT, ImageOptions(20)))
+        await until(lambda: house.pool.busy == 1)
+        os.kill(pid, signal.SIGKILL)
+        assert (await told(await doomed))[0] == 500
+        assert (await told(await house.get(CAT, ImageOptions(20))))[0] == 500, "it is told again, and not tried"
+        assert house.pool.tally.died == 1
+        assert (await house.get(CAT, ImageOptions(30))).status == 200
+        house.clock.now += FAILURE_KEPT
+        assert (await house.get(CAT, ImageOptions(20))).status == 200
+
+
+async def test_a_picture_that_ends_its_worker_again_is_left_alone_for_longer(tmp_path: Path) -> None:
+    async with house_of(tmp_path) as house:
+        house.files.put("image/cat.png", gallery.as_bytes(gallery.quarters(), "PNG"))
+        for died, later in ((1, FAILURE_KEPT), (2, FAILURE_KEPT * WORSE)):
+            pid = await _stop(house)
+            doomed = asyncio.ensure_future(house.get(CAT, ImageOptions(20)))
+            await until(lambda: house.pool.busy == 1)
+            os.kill(pid, signal.SIGKILL)
+            assert (await doomed).status == 500
+            house.clock.now += later - 1
+            assert ((await house.get(CAT, ImageOptions(20))).status, house.pool.tally.died) == (500, died)
+            house.clock.now += 1
+            await house.variants.forget()
+        assert (await house.get(CAT, ImageOptions(20))).status == 200
+
+
+async def test_those_who_wait_longer_than_may_be_are_no_failures_of_their_source(tmp_path: Path) -> None:
+    async with house_of(tmp_path, timeout=0.5) as house:
+        house.files.put("image/cat.png", gallery.as_bytes(gallery.quarters(), "PNG"))
+        house.files.put("image/dog.png", gallery.as_bytes(gallery.quarters(), "JPEG"))
+        async with asyncio.timeout(20):
+            while (await house.get(CAT, ImageOptions(10))).status != 200:  # half a second is little for a first start
+                house.clock.now += FAILURE_KEPT
+        (pid,) = house.pool.pids
+        os.kill(pid, signal.SIGSTOP)
+        await until(lambda: stopped(pid))
+        holds = asyncio.ensure_future(house.pool.make(_job(house, tmp_path), 20.0))
+        await until(lambda: house.pool.busy == 1)
+        response = await house.get(PictureSource(path="image/dog.png"))
+        assert ((await told(response))[0], response.headers["Retry-After"]) == (503, "1")
+        os.kill(pid, signal.SIGCONT)
+        await holds
+        assert (await house.get(PictureSource(path="image/dog.png"))).status == 200
+
+
+def _job(house: House, folder: Path) -> Job:
+    return Job(house.files.folder / "image/cat.png", Wish("webp", 80, width=10), folder / "held", {})
+
+
+# One client.
+
+
+async def test_a_client_has_as_many_pictures_made_as_it_may_and_gets_all_that_are_there(tmp_path: Path) -> None:
+    async with house_of(tmp_path, per_client="2/m") as house:
+        house.files.put("image/cat.png", gallery.as_bytes(gallery.quarters(), "PNG"))
+
+        async def ask(width: int, client: str) -> int:
+            return (await house.get(CAT, ImageOptions(width), X_Forwarded_For=client)).status
+
+        assert [await ask(width, "192.0.2.7") for width in (10, 20, 10, 20)] == [200] * 4
+        refused = await house.get(CAT, ImageOptions(30), X_Forwarded_For="192.0.2.7")
+        assert ((await told(refused))[0], refused.headers["Retry-After"]) == (429, "30")
+        assert await ask(10, "192.0.2.7") == 200, "what was made before is not counted"
+        assert await ask(30, "192.0.2.8") == 200, "others may have more made"
+        assert await ask(30, "192.0.2.7") == 200
+        assert (await house.pictures.render(CAT, ImageOptions(40))).width == 40, "nor is what an operator asks for"
+        house.clock.now += 30
+        assert await ask(50, "192.0.2.7") == 200
+
+
+async def test_clients_of_one_ipv6_network_are_one(tmp_path: Path) -> None:
+    async with house_of(tmp_path, per_client="1/m") as house:
+        house.files.put("image/cat.png", gallery.as_bytes(gallery.quarters(), "PNG"))
+        statuses = [
+            (await house.get(CAT, ImageOptions(width), X_Forwarded_For=f"2001:db8::{width}")).status
+            for width in (10, 20)
+        ]
+        assert statuses == [200, 429]
+
+
+@pytest.mark.parametrize(
+    ("told", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("198.51.100.1, 192.0.2.7", "192.0.2.7"),
+        ("198.51.100.1, 10.0.0.2", "198.51.100.1"),
+        ("203.0.113.9, 198.51.100.1, 10.0.0.1, 10.0.0.2", "198.51.100.1"),
+        ("10.0.0.2", "10.0.0.2"),
+        (None, None),
+    ],
+)
+def test_a_client_is_the_nearest_that_is_no_trusted_proxy(told: str | None, client: str | None) -> None:
+    fields = [told] if told is not None else []
+    assert client_of(fields, lambda address: address.startswith("10.")) == client
+
+
 # From elsewhere.
+
+
+async def test_what_is_fetched_takes_no_place_from_files_that_are_here(tmp_path: Path) -> None:
+    async with house_of(tmp_path, queue=0) as house:
+        house.files.put("image/cat.png", gallery.as_bytes(gallery.quarters(), "PNG"))
+        slow = [asyncio.ensure_future(house.get(PictureSource(url=f"https://slow.example/{n}.png"))) for n in range(40)]
+        await until(lambda: len(house.elsewhere.asked) == len(slow))
+        assert (await house.get(CAT)).status == 200
+        for one in slow:
+            one.cancel()
+        await asyncio.wait(slow)
 
 
 async def test_a_picture_from_elsewhere_is_fetched_once_and_believed_for_a_while(house: House) -> None:
