@@ -83,8 +83,11 @@ class PictureHandler:
 
 
 def client_of(told: Iterable[str], trusts: Trusts) -> str | None:
-    """Who asks, by X-Forwarded-For: the nearest address that is no trusted proxy. The last one is the balancer's own word, and what a
-    stranger has written before it never gets here. None: it has been told not to say it (`headers.forwarded`)."""
+    """Who asks, by X-Forwarded-For: the nearest address that is no trusted proxy.
+
+    The last one is the balancer's own word, and what a stranger has written before it never gets here. None: it has
+    been told not to say it (`headers.forwarded`).
+    """
     address = None
     for part in reversed(",".join(told).split(",")):
         said = part.strip()
