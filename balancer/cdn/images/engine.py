@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Protocol
@@ -20,6 +21,10 @@ HEAD: Final = 256
 """Bytes at the beginning of a file that tell what it is."""
 AVIF_PIXELS: Final = 4_000_000
 """What is larger becomes WebP: coding AVIF takes ten times as long as a reader would gain by it."""
+SCANS: Final = 100
+"""Of a JPEG; programs write ten or so, and none needs more than a few for each bit of each colour."""
+_MARKER: Final = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
+"""Neither a byte of what was coded nor where decoding may start anew."""
 _INPUTS: Final[dict[str, Input]] = {
     "image/jpeg": "jpeg",
     "image/png": "png",
@@ -188,6 +193,24 @@ def gif_frames(data: bytes, most: int) -> int:
             place += length + 1
         place += 1
     return max(1, frames)
+
+
+def check_scans(data: bytes, kind: Input) -> None:
+    """Raises Rejected for a JPEG that has its decoder go over all of its pixels time and again.
+
+    Of a progressive one each scan does, and may take a few bytes of the file (T.81 annex B): a walk from marker to
+    marker, as decoders have it, to the end of the picture and not of the file.
+    """
+    if kind != "jpeg":
+        return
+    place, scans = 2, 0
+    while (found := _MARKER.search(data, place)) is not None and (mark := data[found.end() - 1]) != 0xD9:
+        place = found.end()
+        scans += mark == 0xDA
+        if scans > SCANS:
+            raise Rejected("decode", f"it has more than {SCANS} scans")
+        if mark not in (0x01, 0xD8):  # these two stand by themselves
+            place += max(2, int.from_bytes(data[place : place + 2]))
 
 
 def _colours(flags: int) -> int:

@@ -21,6 +21,7 @@ from balancer.cdn.images.engine import (
     Wish,
     avif_quality,
     check_bytes,
+    check_scans,
     check_size,
     gif_frames,
     kind_of,
@@ -131,6 +132,7 @@ def _read(source: Path, bounds: Bounds) -> bytes:
 def _decoded(data: bytes, wish: Wish, bounds: Bounds) -> tuple[Image.Image, Plan]:
     """A function of its own: what the decoder holds is given back with its end."""
     kind = kind_of(data[:HEAD])
+    check_scans(data, kind)
     Image.MAX_IMAGE_PIXELS = bounds.max_pixels
     with Image.open(BytesIO(data), formats=[kind.upper()]) as image:
         frames = gif_frames(data, bounds.max_pixels) if kind == "gif" else _frames(image)

@@ -20,6 +20,7 @@ from balancer.cdn.images.engine import (
     Wish,
     avif_quality,
     check_bytes,
+    check_scans,
     check_size,
     gif_frames,
     kind_of,
@@ -51,7 +52,10 @@ class VipsEngine:
     def make(self, source: Path, wish: Wish, bounds: Bounds) -> Made:
         check_bytes(os.stat(source).st_size, bounds)
         with source.open("rb") as file:
-            kind = kind_of(file.read(HEAD))
+            head = file.read(HEAD)
+            kind = kind_of(head)
+            if kind == "jpeg":
+                check_scans(head + file.read(), kind)
         try:
             header = self._loaders[kind](os.fspath(source), access="sequential")
             frames = _frames(header, kind, source, bounds)

@@ -85,6 +85,13 @@ def bomb(side: int = 30_000) -> bytes:
     return _png(side, side, 1, 0, body)
 
 
+def many_scans(side: int = 64, more: int = 400) -> bytes:
+    """A progressive JPEG whose last scan comes many times over."""
+    whole = as_bytes(photo(side, side).convert("L"), "JPEG", progressive=True)
+    start, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
+    return whole[:end] + whole[start:end] * more + whole[end:]
+
+
 def png(width: int, height: int, depth: int, colour: int, raw: bytes) -> bytes:
     return _png(width, height, depth, colour, zlib.compress(raw))
 

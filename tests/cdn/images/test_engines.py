@@ -20,6 +20,7 @@ from balancer.cdn.images.engine import (
     Transformer,
     Wanted,
     Wish,
+    check_scans,
     gif_frames,
     plan,
 )
@@ -344,6 +345,17 @@ def test_frames_of_whatever_calls_itself_a_gif_are_counted(data: bytes) -> None:
 def test_frames_are_counted_as_pillow_counts_them(frames: int) -> None:
     data = gallery.animated("GIF", frames)
     assert gif_frames(data, 100) == getattr(Image.open(BytesIO(data)), "n_frames", 1)
+
+
+@pytest.mark.parametrize("more", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
+def test_a_jpeg_as_programs_write_it_has_few_scans_whatever_comes_behind_it(more: dict[str, Any]) -> None:
+    data = as_bytes(gallery.photo(200, 150), "JPEG", quality=95, **more)
+    check_scans(data + b"\xff\xda\x00\x02" * 1000, "jpeg")
+
+
+@given(st.binary(max_size=400))
+def test_scans_of_whatever_calls_itself_a_jpeg_are_counted(data: bytes) -> None:
+    check_scans(b"\xff\xd8\xff" + data, "jpeg")
 
 
 KINDS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
