@@ -224,6 +224,11 @@ def test_a_bomb_is_refused_by_its_header(make: Make) -> None:
     assert reason(make, data) == "pixels"
 
 
+def test_a_jpeg_that_is_decoded_over_and_over_is_not_begun(make: Make) -> None:
+    assert reason(make, gallery.many_scans()) == "decode"
+    assert make(gallery.many_scans(more=5))
+
+
 def test_pixels_of_all_frames_count_together(make: Make) -> None:
     assert reason(make, gallery.animated("WEBP", 4, (100, 100)), max_pixels=39_999) == "pixels"
     assert make(gallery.animated("WEBP", 4, (100, 100)), max_pixels=40_000)
