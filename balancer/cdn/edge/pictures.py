@@ -112,7 +112,7 @@ def refused(error: CdnError) -> web.Response:
 
 def _answer(request: web.Request, picture: Picture, left: int | None) -> web.Response:
     fields = {
-        "Cache-Control": picture.cache_control if left is None else f"public, max-age={left}",
+        "Cache-Control": picture.cache_control if left is None else f"public, max-age={left}, must-revalidate",
         "ETag": picture.etag,
         "Surrogate-Key": " ".join(picture.tags),
         "X-Content-Type-Options": "nosniff",

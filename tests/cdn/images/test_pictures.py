@@ -319,9 +319,9 @@ async def test_a_preset_needs_no_signature(house: House) -> None:
     assert (await told(await house.fetch("/img/p/large/local/image/cat.png")))[0] == 404
 
 
-async def test_a_url_that_expires_is_kept_no_longer(house: House) -> None:
+async def test_a_url_that_expires_is_kept_no_longer_not_even_stale(house: House) -> None:
     url = house.links.url(CAT, SMALL, int(house.clock.now) + 60)
-    assert (await house.fetch(url)).headers["Cache-Control"] == "public, max-age=60"
+    assert (await house.fetch(url)).headers["Cache-Control"] == "public, max-age=60, must-revalidate"
     house.clock.now += 60
     status, text = await told(await house.fetch(url))
     assert (status, "expired" in text) == (403, True)
