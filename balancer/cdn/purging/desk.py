@@ -112,7 +112,7 @@ class Desk:
             )
 
     def take(self, ticket: Ticket) -> None:
-        """Work off what is outstanding of a ticket. The journal has it."""
+        """Work off what is outstanding of a ticket. The journal has it. One that is open goes on as it is."""
         self._register.add(Progress(ticket, self.provider.name))
         self._plan_soon()
 
@@ -226,6 +226,11 @@ class Desk:
     def _open(self) -> dict[str, Progress]:
         return self._register.open
 
+    def _concerned(self, sending: Sending) -> list[Progress]:
+        """Of the tickets that a call is for, those that are open. That all are is meant to be, and a desk that ends
+        where it is not would take every later purge with it."""
+        return [self._open[id_] for id_ in sending.tickets if id_ in self._open]
+
     def _plan_soon(self) -> None:
         if not self._fresh:
             self._fresh = True
@@ -294,8 +299,8 @@ class Desk:
             sending = self._queue.remove(id_)
             if sending is None:
                 continue
-            for ticket in sending.tickets:
-                self._open[ticket].leave(id_)
+            for progress in self._concerned(sending):
+                progress.leave(id_)
             tickets |= sending.tickets.keys()
             await _breathe(number)
         return tickets
@@ -322,8 +327,7 @@ class Desk:
             await self._taken(replace(sending, attempts=sending.attempts + 1), result)
 
     async def _taken(self, sending: Sending, result: PurgeResult) -> None:
-        for id_ in sending.tickets:
-            progress = self._open[id_]
+        for progress in self._concerned(sending):
             progress.tried(sending.attempts, None, None)
             if result.provider_id is not None:
                 progress.named(result.provider_id)
@@ -369,15 +373,15 @@ class Desk:
             await self._register.commit((), [waiting])
 
     async def _unseen(self, sending: Sending, warning: str) -> None:
-        for id_ in sending.tickets:
-            self._open[id_].warn(warning)
+        for progress in self._concerned(sending):
+            progress.warn(warning)
         await self._done(sending, seen=False)
 
     async def _done(self, sending: Sending, seen: bool) -> None:
         self._buckets.give_back(held(sending))
         self._queue.remove(sending.id)
-        for id_ in sending.tickets:
-            self._open[id_].succeed(sending.id, seen)
+        for progress in self._concerned(sending):
+            progress.succeed(sending.id, seen)
         second: list[Sending] = []
         if self._pace.settle > 0 and sending.tickets and len(self._queue) < MOST_TARGETS:
             now = self._wall()
@@ -426,8 +430,8 @@ class Desk:
         self.counts["retried"] += 1
         self._queue.later(next_)
         moment = datetime.fromtimestamp(next_.next_try, UTC)
-        for id_ in next_.tickets:
-            self._open[id_].tried(next_.attempts, str(error), moment)
+        for progress in self._concerned(next_):
+            progress.tried(next_.attempts, str(error), moment)
         await self._register.commit(next_.tickets, [next_])
 
     async def _give_up(self, sendings: Sequence[Sending], reason: str) -> None:
@@ -437,9 +441,9 @@ class Desk:
         for sending in sendings:
             self._buckets.give_back(held(sending))
             self._queue.remove(sending.id)
-            for id_ in sending.tickets:
-                self._open[id_].tried(sending.attempts, reason, None)
-                self._open[id_].fail(sending.id, reason)
+            for progress in self._concerned(sending):
+                progress.tried(sending.attempts, reason, None)
+                progress.fail(sending.id, reason)
             tickets |= sending.tickets.keys()
         log.error("cdn_purge_failed", provider=self.provider.name, calls=len(sendings), reason=reason)
         await self._register.commit(tickets, (), [sending.id for sending in sendings])

@@ -16,7 +16,7 @@ import structlog
 
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
-from balancer.cdn.errors import ConfigError, Conflict, NotFound
+from balancer.cdn.errors import ConfigError, Conflict, NotFound, Unavailable
 from balancer.cdn.provider import CdnProvider
 from balancer.cdn.purging.desk import Desk, DeskState, Pause, pause
 from balancer.cdn.purging.journal import Journal, JournalFailed
@@ -76,7 +76,10 @@ class Orders:
         self._provider = ""
         self._desk: Desk | None = None
         self._work: asyncio.Task[None] | None = None
-        self._placing: set[asyncio.Task[Ticket]] = set()  # orders that are in the journal, and not on the desk yet
+        self._placing: set[asyncio.Task[Ticket]] = set()  # orders that are not on the desk yet
+        self._owed: dict[str, Ticket] = {}  # what a desk or a configuration before has left, and no desk has taken yet
+        self._owed_calls: list[Sending] = []
+        self._knows_calls = False  # all that the journal has: what else is there was done, and could not be removed
         self._is_open = False
 
     # Life.
@@ -88,7 +91,7 @@ class Orders:
 
         With `places` and `forget`, pictures go with what they were made of.
         """
-        tickets, sendings = await self._left()
+        await self._inherit()
         self._provider = provider.name
         self._places, self._forget = places, forget
         self.failure = None
@@ -104,7 +107,7 @@ class Orders:
                 pause=clocks.pause,
                 counts=self.counts,
             )
-        self._work = asyncio.get_running_loop().create_task(self._carry_on(tickets, sendings), name="cdn-purges")
+        self._work = asyncio.get_running_loop().create_task(self._carry_on(), name="cdn-purges")
 
     async def stop(self) -> None:
         """What is not done is left to the next start."""
@@ -123,8 +126,8 @@ class Orders:
             self._is_open = False
             await self._journal.close()
 
-    async def _left(self) -> tuple[list[Ticket], list[Sending]]:
-        """What the desk before, or the process before, has left. The desk's is newer than the journal's."""
+    async def _inherit(self) -> None:
+        """Owe what the desk before, or the process before, has left. Memory is newer than the journal."""
         desk, self._desk = self._desk, None
         if not self._is_open:
             await self._journal.open()
@@ -133,42 +136,51 @@ class Orders:
             tickets, sendings = await self._journal.unfinished()
         except JournalFailed:
             tickets, sendings = [], []
-        if desk is None:
-            return tickets, sendings
-        newer = {ticket.id: ticket for ticket in desk.tickets()}
-        done = {ticket.id for ticket in desk.recent}
-        older = [ticket for ticket in tickets if ticket.id not in newer and ticket.id not in done]
-        return [*older, *newer.values()], desk.sendings()
+        else:
+            if not self._knows_calls:
+                self._owed_calls += sendings
+                self._knows_calls = True
+        owed = {ticket.id: ticket for ticket in tickets} | self._owed
+        if desk is not None:
+            for ticket in desk.recent:
+                owed.pop(ticket.id, None)
+            owed |= {ticket.id: ticket for ticket in desk.tickets()}  # some may be tried again that were done
+            self._owed_calls += desk.sendings()
+        self._owed = {id_: owed[id_] for id_ in sorted(owed)}
 
-    async def _carry_on(self, tickets: Sequence[Ticket], sendings: Sequence[Sending]) -> None:
+    async def _carry_on(self) -> None:
         try:
-            known = []
-            for ticket in tickets:
+            for ticket in list(self._owed.values()):
                 if "own" in ticket.scope and not ticket.own:
                     # The process ended before its own cache had answered: others on the same Redis may still have it.
-                    ticket = await self._purge_own(ticket)
-                known.append(ticket)
-            if tickets:
-                log.info("cdn_purges_go_on", tickets=len(tickets), calls=len(sendings))
+                    self._owed[ticket.id] = await self._purge_own(ticket)
+            if self._owed:
+                log.info("cdn_purges_go_on", tickets=len(self._owed), calls=len(self._owed_calls))
             desk = self._desk
-            if desk is None:
-                for ticket in known:
-                    await self._keep(self._without_cdn(ticket))
-                return
-            here = [ticket for ticket in known if "cdn" in ticket.scope]
-            for ticket in known:
-                if "cdn" not in ticket.scope:
-                    await self._keep(self._without_cdn(ticket))
-            gone = desk.adopt(here, sendings)
+            here = [ticket for ticket in self._owed.values() if desk is not None and "cdn" in ticket.scope]
+            gone = self._hand_over(desk, here)
+            for ticket in list(self._owed.values()):
+                del self._owed[ticket.id]
+                await self._keep(self._without_cdn(ticket))
             if gone:
                 try:
                     await self._journal.save((), (), gone)
                 except JournalFailed:
                     pass  # it has been told, and they are found again at the next start
-            await desk.run()
+            if desk is not None:
+                await desk.run()
         except Exception:  # the outermost place of this task
             log.exception("cdn_purges_stopped", effect="purges wait until the next start or another configuration")
             self.failure = "something of our own has failed; the log says what"
+
+    def _hand_over(self, desk: Desk | None, tickets: Sequence[Ticket]) -> list[str]:
+        """These tickets, and all calls, to the desk, in one step; gives the ids of calls that nobody makes any more."""
+        calls, self._owed_calls = self._owed_calls, []
+        if desk is None:
+            return [call.id for call in calls]
+        for ticket in tickets:
+            del self._owed[ticket.id]
+        return desk.adopt(tickets, calls)
 
     # Orders.
 
@@ -177,9 +189,9 @@ class Orders:
 
         BadOrder, Full: nothing was purged. Conflict: the key came with another order.
         """
-        if not self._provider:
-            raise ConfigError("there is no CDN")
         targets = await _read(order)
+        if not self._provider:
+            raise self._changing() if self._is_open else ConfigError("there is no CDN")
         if self._desk is not None and "cdn" in order.scope:
             self._desk.check_room(len(targets))
         now = self._clocks.wall()
@@ -194,15 +206,10 @@ class Orders:
             author=author,
             notes=_notes(order),
         )
-        try:
-            kept = await self._journal.add(ticket, _kept(author, key), _digest(ticket))
-        except JournalFailed:
-            # To purge late is worse than to forget that it was done.
-            kept = replace(ticket, durable=False).warned(NOT_KEPT)
-        if kept.id != ticket.id:
-            return await self._after(kept, order.wait_s)
-        # Whoever has ordered it may go away: it is done all the same.
-        task = asyncio.get_running_loop().create_task(self._carry_out(kept), name="cdn-purge")
+        # Whoever has ordered it may go away: it is done all the same. No other configuration comes between the look at
+        # this one and the task, which `stop` ends.
+        work = self._carry_out(ticket, _kept(author, key))
+        task = asyncio.get_running_loop().create_task(work, name="cdn-purge")
         self._placing.add(task)
         task.add_done_callback(self._placing.discard)
         try:
@@ -210,18 +217,52 @@ class Orders:
         except asyncio.CancelledError:
             if not task.cancelled():
                 raise
-            return kept  # another configuration has come, which goes on with it
+            raise self._changing() from None  # before it had begun
         return await self._after(kept, order.wait_s)
 
-    async def _carry_out(self, ticket: Ticket) -> Ticket:
-        if "own" in ticket.scope:
-            ticket = await self._purge_own(ticket)
-        if self._desk is None or "cdn" not in ticket.scope:
-            return await self._keep(self._without_cdn(ticket))
-        ticket = await self._keep(ticket)
-        self._desk.take(ticket)
-        await self._desk.foresee(ticket.id)
-        return ticket
+    def _changing(self) -> Unavailable:
+        return Unavailable(
+            "the configuration of the CDN changes: nothing was purged, order it again", retry_after_s=1.0
+        )
+
+    async def _carry_out(self, ticket: Ticket, key: str) -> Ticket:
+        """As far as the desk. Whatever configuration comes meanwhile goes on with it: nothing is cancelled here without
+        that being owed to it."""
+        adding = asyncio.ensure_future(self._add(ticket, key))
+        kept = ticket
+        try:
+            try:
+                kept = await asyncio.shield(adding)
+            except asyncio.CancelledError:
+                kept = await adding  # no longer than the journal takes, which comes next in any case
+                raise
+            if kept.id != ticket.id:
+                return kept
+            if "own" in kept.scope:
+                kept = await self._purge_own(kept)
+            if self._desk is None or "cdn" not in kept.scope:
+                kept = self._without_cdn(kept)
+                return await self._keep(kept)
+            kept = await self._keep(kept)
+        except asyncio.CancelledError:
+            if kept.id == ticket.id and not kept.done:
+                self._owed[kept.id] = kept
+            return kept
+        desk = self._desk
+        desk.take(kept)
+        try:
+            await desk.foresee(kept.id)
+        except asyncio.CancelledError:
+            pass  # the desk has it, and the next one from that
+        return kept
+
+    async def _add(self, ticket: Ticket, key: str) -> Ticket:
+        """To the journal; gives the ticket that came with the same key before, if one did."""
+        try:
+            return await self._journal.add(ticket, key, _digest(ticket))
+        except JournalFailed:
+            # To purge late is worse than to forget that it was done.
+            return replace(ticket, durable=False).warned(NOT_KEPT)
 
     async def again(self, id_: str) -> Ticket:
         """Try anew what has failed of a ticket. NotFound: there is none; Conflict: nothing of it has failed."""
@@ -235,6 +276,7 @@ class Orders:
     async def find(self, id_: str) -> Ticket:
         """As it stands. NotFound: there is none of that name, or none any more."""
         ticket = self._desk.find(id_) if self._desk is not None else None
+        ticket = ticket or self._owed.get(id_)
         if ticket is None:
             try:
                 ticket = await self._journal.find(id_)
@@ -247,7 +289,9 @@ class Orders:
     async def latest(self, limit: int, before: str | None = None) -> list[Ticket]:
         """The newest first, from the one after `before` on."""
         desk = self._desk
-        now = {ticket.id: ticket for ticket in (*desk.recent, *desk.tickets())} if desk is not None else {}
+        now = dict(self._owed)
+        if desk is not None:
+            now |= {ticket.id: ticket for ticket in (*desk.recent, *desk.tickets())}
         try:
             kept = {ticket.id: ticket for ticket in await self._journal.latest(limit, before)}
         except JournalFailed:

@@ -48,6 +48,8 @@ class Register:
         self._ended: dict[str, asyncio.Event] = {}
 
     def add(self, progress: Progress) -> None:
+        if progress.id in self.open:
+            return  # the calls that it is in know it by name
         self.open[progress.id] = progress
         self.targets += len(progress.order.targets)
         self._ended.setdefault(progress.id, asyncio.Event())
@@ -74,7 +76,8 @@ class Register:
         """Tell the journal what is new of tickets and calls, and close those that are done."""
         now = self._clock()
         for id_ in changed:
-            self._changed.setdefault(id_, now)
+            if id_ in self.open:
+                self._changed.setdefault(id_, now)
         due = [self.open[id_] for id_, since in self._changed.items() if self._is_due(self.open[id_], now - since)]
         told = [self.told(progress) for progress in due]
         for ticket in told:
