@@ -132,9 +132,20 @@ def _broken_off(request: web.Request) -> Iterator[None]:
 
 
 def too_large(limit: int, length: int | None = None) -> Problem:
-    unit = next((unit for unit in ("GiB", "MiB", "KiB") if limit % UNITS[unit] == 0), "bytes")
     came = f", not {length} bytes" if length is not None else ""
-    return Problem(413, f"the body must be at most {limit // UNITS[unit]} {unit}{came}")
+    return Problem(413, f"the body must be at most {exactly(limit)}{came}")
+
+
+def exactly(size: int) -> str:
+    """`100 MiB`, and all digits where it is no whole number of a unit."""
+    unit = next((unit for unit in ("GiB", "MiB", "KiB") if size % UNITS[unit] == 0), "bytes")
+    return f"{size // UNITS[unit]} {unit}"
+
+
+def amount(size: int) -> str:
+    """`120.0 MiB`: in the largest unit that it has one of."""
+    unit = next((unit for unit in ("GiB", "MiB", "KiB") if size >= UNITS[unit]), "bytes")
+    return f"{size} bytes" if unit == "bytes" else f"{size / UNITS[unit]:.1f} {unit}"
 
 
 UNITS: Final = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "bytes": 1}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from api.body import Stream
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.body import Stream, amount, exactly
 from api.cdn_errors import CDN, cdn_problems
 from api.cdn_models import DeletedAnswer, FileAnswer, FilesAnswer, FilesQuery, UploadAnswer, UploadQuery
 from api.operation import Call, Operation, Reply
+from api.problems import Problem
 from api.services import Services
 from api.uploads import FIELDS, FILE, FORM, sent
+from balancer.cdn.errors import TooLarge
 from balancer.cdn.types import StoredFile
 from config.schema import Config
 
@@ -73,7 +78,7 @@ class CdnFiles:
 
         It is read as it comes, whatever its size; when it breaks off or is not what it is said to be, nothing is kept.
         """
-        with cdn_problems(body):
+        with too_large_a_file(body), cdn_problems(body):
             file = await sent(body, query)
             stored = await self._cdn.upload_file(
                 file.pieces,
@@ -97,6 +102,19 @@ class CdnFiles:
         if gone.existed:
             call.note("cdn.files", path, None)
         return DeletedAnswer(path=path, existed=gone.existed, ticket=gone.ticket)
+
+
+@contextmanager
+def too_large_a_file(body: Stream) -> Iterator[None]:
+    """What is told of a body that is too large, in the words of the CDN."""
+    try:
+        yield
+    except Problem as problem:
+        if problem.status != 413:
+            raise
+        came = f", and not {amount(body.length)}" if body.length is not None else ""
+        text = f"the file may have {exactly(body.limit)} at most (cdn.max_upload){came}; nothing is kept"
+        raise Problem(413, text, headers=problem.headers, code=TooLarge.code) from None
 
 
 def _largest(config: Config) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -15,9 +18,10 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, InitErrorDetails
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from api.operation import Model
+from balancer.cdn.local.request import LONGEST_TAG, MOST_TAGS
 from balancer.cdn.purging.orders import LONGEST_WAIT
 from balancer.cdn.purging.patterns import MOST
 from balancer.cdn.purging.ticket import SCOPES, Scope
@@ -25,7 +29,28 @@ from balancer.cdn.types import Fit, Format, Kind
 
 MOST_FILES = 1000
 """Of one page."""
-TAG = r"[!-+\--~]{1,256}"
+_TAG = re.compile(r"[!-+\--~]+")
+
+
+def tags_of(text: str) -> tuple[str, ...]:
+    """What stands between commas, each once; white space around one is not part of it."""
+    return tuple(dict.fromkeys(tag for piece in text.split(",") if (tag := piece.strip())))
+
+
+def _tags(text: str) -> str:
+    found = tags_of(text)
+    for tag in found:
+        if not _TAG.fullmatch(tag) or len(tag) > LONGEST_TAG:
+            raise PydanticCustomError(
+                "value_error",
+                "must have tags of at most {longest} visible ASCII characters with commas between them, not {tag}",
+                {"longest": LONGEST_TAG, "tag": json.dumps(tag[:60])},
+            )
+    if len(found) > MOST_TAGS:
+        raise PydanticCustomError(
+            "value_error", "must be at most {most} tags, not {count}", {"most": MOST_TAGS, "count": len(found)}
+        )
+    return text
 
 
 class UploadQuery(Model):
@@ -34,9 +59,9 @@ class UploadQuery(Model):
     name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
     """What the file is called; needed unless a form says it. Only the last part of a path counts."""
     kind: Kind | None = None
-    """The first part of its path. Left out: by its type, else by its name."""
-    tags: Annotated[str, Field(max_length=4096, pattern=rf"^{TAG}(,{TAG})*$")] | None = None
-    """By which it can be purged, with commas between them."""
+    """The first part of its path. Left out: what its bytes are."""
+    tags: Annotated[str, Field(max_length=4096, examples=["cats,home"]), AfterValidator(_tags)] | None = None
+    """By which it can be purged, with commas between them; white space around one does not count."""
     overwrite: bool = False
     """Store it under its plain name, in the place of what is there, rather than under one made of its content."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None

@@ -203,7 +203,7 @@ class Operation:
             try:
                 arguments["query"] = self.query.model_validate_strings(query, strict=True)
             except ValidationError as error:
-                raise of_validation(error, query=True) from None
+                raise of_validation(error, query=True, code=self._code) from None
         elif query:
             raise Problem(422, f"this operation takes no query, not {next(iter(query))[:80]!r}")
         if self.streamed:
@@ -230,11 +230,16 @@ class Operation:
         if self.body is None:
             return content
         if len(content) > SMALL:
-            return await asyncio.to_thread(parse, content, self.body)
-        return parse(content, self.body)
+            return await asyncio.to_thread(parse, content, self.body, self._code)
+        return parse(content, self.body, self._code)
+
+    @property
+    def _code(self) -> str | None:
+        """What programs are told of a field that is not as expected, where problems have codes."""
+        return "cdn_invalid" if self.path.startswith("/api/infrastructure/cdn/") else None
 
 
-def parse(content: bytes, model: type[Asked]) -> Asked:
+def parse(content: bytes, model: type[Asked], code: str | None = None) -> Asked:
     """Read strict JSON into `model`: no field twice, no NaN, no number where a truth value belongs."""
     try:
         # pydantic's own parser takes the last of two equal names; the standard library's lets us refuse them.
@@ -245,7 +250,7 @@ def parse(content: bytes, model: type[Asked]) -> Asked:
     try:
         return model.model_validate_json(content, strict=True)
     except ValidationError as error:
-        raise of_validation(error) from None
+        raise of_validation(error, code=code) from None
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:

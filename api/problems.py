@@ -83,14 +83,14 @@ class Problem(Exception):
         )
 
 
-def of_validation(error: ValidationError, *, query: bool = False) -> Problem:
+def of_validation(error: ValidationError, *, query: bool = False, code: str | None = None) -> Problem:
     """What pydantic found, as one problem that tells the first `TOLD` of many."""
     told = error.errors(include_url=False, include_context=False)[:TOLD]
     faults = [Fault(pointer=_pointer(found["loc"], query), message=_message(found)) for found in told]
     total = error.error_count()
     count = "1 field is" if total == 1 else f"{total} fields are"
     shown = f" (the first {TOLD} are told)" if total > TOLD else ""
-    return Problem(422, f"{count} not as expected{shown}; nothing was changed", faults)
+    return Problem(422, f"{count} not as expected{shown}; nothing was changed", faults, code=code)
 
 
 def of_http(error: web.HTTPException) -> Problem:

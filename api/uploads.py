@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import mimetypes
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
 from pydantic import ValidationError
 
 from api.body import Stream
-from api.cdn_models import UploadQuery
+from api.cdn_models import UploadQuery, tags_of
 from api.forms import Form, Malformed, boundary_of
 from api.problems import Fault, Problem, of_validation
+from balancer.cdn.errors import Invalid
 from balancer.cdn.types import Kind
 
 FORM: Final = "multipart/form-data"
@@ -21,18 +21,7 @@ FILE: Final = "file"
 FIELDS: Final = tuple(UploadQuery.model_fields)
 _UNTYPED: Final = frozenset(("application/octet-stream", "application/x-www-form-urlencoded", "binary/octet-stream"))
 """What clients say who know nothing of the type; the second is what curl says of --data-binary."""
-_BY_TYPE: Final[Mapping[str, Kind]] = {"image": "image", "video": "video", "audio": "audio", "font": "font"}
 _TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
-DOCUMENTS: Final = (
-    "application/pdf",
-    "application/rtf",
-    "application/epub+zip",
-    "application/msword",
-    "application/vnd.",
-    "application/json",
-    "text/",
-)
-ARCHIVES: Final = ("zip", "gzip", "x-tar", "x-bzip2", "x-xz", "zstd", "x-7z-compressed", "vnd.rar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +31,8 @@ class Sent:
     pieces: AsyncIterator[bytes]
     """A Problem when it is not as it should be, at its very end too: then nothing of it is to be kept."""
     name: str
-    kind: Kind
+    kind: Kind | None
+    """None: that of its bytes."""
     content_type: str | None
     tags: tuple[str, ...]
     overwrite: bool
@@ -58,7 +48,7 @@ async def sent(stream: Stream, query: UploadQuery) -> Sent:
     if stream.request.content_type != FORM:
         if query.name is None:
             fault = Fault(pointer="?name", message="is required, unless the body is multipart/form-data")
-            raise Problem(422, "1 field is not as expected; nothing was changed", [fault])
+            raise Problem(422, "1 field is not as expected; nothing was changed", [fault], code=Invalid.code)
         return _sent(stream.pieces(), query, query.name, stream.request.content_type, stream.length)
     try:
         form = Form(stream.pieces(), boundary_of(_parameters(stream.request.headers.get("Content-Type", ""))))
@@ -76,7 +66,7 @@ async def sent(stream: Stream, query: UploadQuery) -> Sent:
     try:
         told = UploadQuery.model_validate_strings({**_strings(query), **said}, strict=True)
     except ValidationError as error:
-        raise of_validation(error) from None
+        raise of_validation(error, code=Invalid.code) from None
     name = told.name or part.filename
     if not name:
         raise _fault("name", f"is required, as the {FILE} has no filename")
@@ -94,9 +84,9 @@ def _sent(
     return Sent(
         pieces=pieces,
         name=name,
-        kind=query.kind or kind_of(content_type or mimetypes.guess_type(name, strict=False)[0] or ""),
+        kind=query.kind,
         content_type=content_type,
-        tags=tuple(dict.fromkeys(query.tags.split(","))) if query.tags else (),
+        tags=tags_of(query.tags or ""),
         overwrite=query.overwrite,
         sha256=query.sha256,
         size=size,
@@ -114,16 +104,6 @@ async def _of_form(form: Form) -> AsyncIterator[bytes]:
     if after is not None:
         what = "one file is taken at a time" if after.name == FILE else "fields must stand before the file"
         raise _fault(after.name, what)
-
-
-def kind_of(content_type: str) -> Kind:
-    """What files of this type are to their readers."""
-    kind = _BY_TYPE.get(content_type.partition("/")[0])
-    if kind is not None:
-        return kind
-    if content_type.removeprefix("application/") in ARCHIVES:
-        return "archive"
-    return "document" if content_type.startswith(DOCUMENTS) else "other"
 
 
 def _strings(query: UploadQuery) -> dict[str, str]:
@@ -148,4 +128,4 @@ def _garbled(error: Malformed) -> Problem:
 
 def _fault(name: str, message: str) -> Problem:
     fault = Fault(pointer=f"/{name[:200].replace('~', '~0').replace('/', '~1')}", message=message)
-    return Problem(422, "1 field is not as expected; nothing was changed", [fault])
+    return Problem(422, "1 field is not as expected; nothing was changed", [fault], code=Invalid.code)

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from balancer.cdn.beginning import beginning
 from balancer.cdn.calls import Calls
 from balancer.cdn.edge.app import Handler, make_edge, told
 from balancer.cdn.edge.door import Door
@@ -34,6 +35,7 @@ from balancer.cdn.errors import CdnError, ConfigError, Invalid, NotFound, TooLar
 from balancer.cdn.images.options import checked
 from balancer.cdn.images.originals import LocalOriginals
 from balancer.cdn.images.studio import Studio
+from balancer.cdn.local import kinds, names
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
 from balancer.cdn.paths import is_path, path_of
@@ -386,7 +388,7 @@ class CdnService:
         self,
         source: Path | bytes | AsyncIterator[bytes],
         name: str,
-        kind: Kind = "other",
+        kind: Kind | None = None,
         *,
         content_type: str | None = None,
         tags: Sequence[str] = (),
@@ -394,13 +396,18 @@ class CdnService:
         size_bytes: int | None = None,
         sha256_hex: str | None = None,
     ) -> StoredFile:
-        """Store a file. A path must be below one of `cdn.upload_from`."""
+        """Store a file, of the kind that its bytes are unless it is said. A path is below one of `cdn.upload_from`."""
         self._need(Capability.UPLOAD, "uploads")
         assert self._settings is not None  # as there is a provider
         if isinstance(source, Path):
             source = await asyncio.to_thread(_permitted, source, self._settings.upload_from)
         if size_bytes is not None and size_bytes > self._settings.max_upload:
-            raise TooLarge(f"the file has {size_bytes} bytes; at most {self._settings.max_upload} are taken")
+            raise TooLarge(
+                f"the file has {size_bytes} bytes; at most {self._settings.max_upload} are taken (cdn.max_upload)"
+            )
+        if kind is None:
+            head, source = await beginning(source, kinds.HEAD)
+            kind = kinds.kind_of(names.split(name)[1], head, content_type)
         stored = await self._upload(
             UploadRequest(
                 source,

@@ -60,8 +60,8 @@ async def test_a_file_in_a_form_is_stored_under_its_own_name_and_type(desk: Desk
     answer = await form(desk, with_file())
     assert answer.status == 201
     assert answer.json == {
-        "path": "image/404cdd7b-cat.jpg",
-        "url": "/cdn/image/404cdd7b-cat.jpg",
+        "path": "document/404cdd7b-cat.jpg",
+        "url": "/cdn/document/404cdd7b-cat.jpg",
         "size": 4,
         "content_type": "image/jpeg",
         "sha256": sha256(b"meow").hexdigest(),
@@ -73,7 +73,7 @@ async def test_a_file_in_a_form_is_stored_under_its_own_name_and_type(desk: Desk
         "created": True,
         "ticket": None,
     }
-    assert shelf(desk).contents == {"image/404cdd7b-cat.jpg": b"meow"}
+    assert shelf(desk).contents == {"document/404cdd7b-cat.jpg": b"meow"}
 
 
 async def test_the_same_file_again_is_no_new_one(desk: Desk) -> None:
@@ -102,28 +102,41 @@ async def test_the_query_says_it_as_well_and_nothing_is_said_twice(desk: Desk) -
     assert answer.faults == {"/name": "is said twice"}
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
 @pytest.mark.parametrize(
-    ("content_type", "query", "kind", "told"),
+    ("content", "content_type", "query", "kind", "told"),
     [
-        ("image/png", "?name=a", "image", "image/png"),
-        ("application/x-www-form-urlencoded", "?name=a.png", "image", None),  # curl --data-binary
-        ("application/octet-stream", "?name=a.woff2", "font", None),
-        ("application/octet-stream", "?name=a.mp4", "video", None),
-        ("application/octet-stream", "?name=a.zip", "archive", None),
-        ("application/pdf", "?name=a", "document", "application/pdf"),
-        ("application/json", "?name=a.json", "document", "application/json"),
-        ("text/css", "?name=a.css", "document", "text/css"),
-        ("application/octet-stream", "?name=a", "other", None),
-        ("image/png", "?name=a.mp3&kind=audio", "audio", "image/png"),
+        (PNG, "image/png", "?name=a", "image", "image/png"),
+        (PNG, "application/x-www-form-urlencoded", "?name=con", "image", None),  # curl --data-binary
+        (PNG, "application/gzip", "?name=a.tar.gz", "image", "application/gzip"),
+        (PNG, "image/png", "?name=a.mp3&kind=audio", "audio", "image/png"),  # whoever stores it finds that out
+        (b"wOF2", "application/octet-stream", "?name=a", "font", None),
+        (b"OggS", "application/octet-stream", "?name=a.ogg", "audio", None),
+        (b"OggS", "application/octet-stream", "?name=a.ogv", "video", None),
+        (b"PK\x03\x04", "application/octet-stream", "?name=a.docx", "document", None),
+        (b"PK\x03\x04", "application/octet-stream", "?name=a", "archive", None),
+        (b"a {}", "text/css", "?name=a.css", "document", "text/css"),
+        (b"<html>", "image/png", "?name=a.png", "other", "image/png"),
+        (b"\0\1\2", "video/mp4", "?name=a.mp4", "other", "video/mp4"),
+        (b"", "image/png", "?name=a.png", "other", "image/png"),
     ],
 )
-async def test_a_body_is_a_file_of_the_kind_that_its_type_or_name_says(
-    desk: Desk, content_type: str, query: str, kind: str, told: str | None
+async def test_a_file_is_of_the_kind_that_its_bytes_are_unless_it_is_said(
+    desk: Desk, content: bytes, content_type: str, query: str, kind: str, told: str | None
 ) -> None:
-    answer = await desk.ask("POST", FILES + query, raw=b"meow", headers={"Content-Type": content_type})
+    answer = await desk.ask("POST", FILES + query, raw=content, headers={"Content-Type": content_type})
     assert answer.status == 201
     (request,) = shelf(desk).requests
-    assert (request.kind, request.content_type, request.size_bytes) == (kind, told, 4)
+    assert (request.kind, request.content_type, request.size_bytes) == (kind, told, len(content))
+    assert list(shelf(desk).contents.values()) == [content]
+
+
+async def test_white_space_around_tags_is_none_of_theirs(desk: Desk) -> None:
+    assert (await upload(desk, "?name=a&tags=cats,%20home%20,")).status == 201
+    assert (await upload(desk, "?name=b&tags=")).status == 201
+    assert [request.tags for request in shelf(desk).requests] == [("cats", "home"), ()]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\cat\\passwd", "/passwd", " passwd "])
@@ -155,9 +168,13 @@ async def test_a_large_file_is_never_whole_in_memory(desk: Desk) -> None:
         ("?name=..", None),
         ("?name=a%2F", {"/name": "must be a name"}),
         ("?name=a&kind=film", {"?kind": "must be"}),
-        ("?name=a&tags=a,,b", {"?tags": "must match"}),
-        ("?name=a&tags=a%20b", {"?tags": "must match"}),
-        ("?name=a&overwrite=perhaps", {"?overwrite": "true or false"}),
+        (
+            "?name=a&tags=a%20b",
+            {"?tags": 'must have tags of at most 200 visible ASCII characters with commas between them, not "a b"'},
+        ),
+        (f"?name=a&tags={'a' * 201}", {"?tags": "must have tags of at most 200"}),
+        (f"?name=a&tags={','.join(map(str, range(65)))}", {"?tags": "must be at most 64 tags, not 65"}),
+        ("?name=a&overwrite=perhaps", {"?overwrite": 'must be true or false, not "perhaps"'}),
         ("?name=a&sha256=12", {"?sha256": "must match"}),
         ("?name=a&size=3", {"?size": "not a field"}),
     ],
@@ -167,6 +184,7 @@ async def test_what_is_said_of_a_file_must_be_right(desk: Desk, query: str, faul
     if faults is None:
         return
     assert answer.status == 422
+    assert answer.at("code") == "cdn_invalid"
     assert list(answer.faults) == list(faults)
     for pointer, reason in faults.items():
         assert reason in answer.faults[pointer]
@@ -233,7 +251,10 @@ async def test_a_file_may_be_larger_than_other_bodies_but_not_than_cdn_max_uploa
         assert announced.status == status
         response = await desk.client.post(FILES + "?name=b", data=pieces(size), headers=headers)
         assert response.status == status
-    assert announced.at("detail") == f"the body must be at most 3 MiB, not {4 * MiB} bytes"
+    assert announced.at("detail") == (
+        "the file may have 3 MiB at most (cdn.max_upload), and not 4.0 MiB; nothing is kept"
+    )
+    assert announced.at("code") == "cdn_too_large"
     assert {len(content) for content in shelf(desk).contents.values()} == {2 * MiB, 3 * MiB}
     purge = await desk.client.post("/api/infrastructure/cache/purge", data=BytesIO(bytes(MiB + 1)), headers=headers)
     assert (await purge.json(content_type=None))["detail"] == f"the body must be at most 1 MiB, not {MiB + 1} bytes"
@@ -265,7 +286,7 @@ async def test_whoever_may_is_asked_for_the_file(desk: Desk) -> None:
 
 async def test_an_upload_that_breaks_off_leaves_nothing(desk: Desk) -> None:
     key = f"X-API-Key: {desk.keys.text['operator']}"
-    _, writer = await raw(desk, key, "Content-Length: 5000", body=b"meow")
+    _, writer = await raw(desk, key, "Content-Length: 50000", body=b"meow" * 2000)
     await shelf(desk).begun.wait()
     writer.close()
     await shelf(desk).ended.wait()
@@ -276,7 +297,7 @@ async def test_an_upload_has_a_line_in_the_trail_before_and_after_it(desk: Desk)
     await form(desk, with_file())
     after, before = list(desk.services.trail.lines(None))[:2]
     assert (before.phase, before.operation, after.phase, after.status) == ("intent", "upload_file", "done", 201)
-    assert [(change.path, change.after) for change in after.changes] == [("cdn.files", "image/404cdd7b-cat.jpg")]
+    assert [(change.path, change.after) for change in after.changes] == [("cdn.files", "document/404cdd7b-cat.jpg")]
 
 
 # What is there, and what is removed.
@@ -284,7 +305,7 @@ async def test_an_upload_has_a_line_in_the_trail_before_and_after_it(desk: Desk)
 
 async def test_files_are_listed_page_by_page(desk: Desk) -> None:
     for name in ("a", "b", "c"):
-        await upload(desk, f"?name={name}.png&overwrite=true")
+        await upload(desk, f"?name={name}.png&kind=image&overwrite=true")
     await upload(desk, "?name=d.pdf&overwrite=true")
     found: list[str] = []
     after: str | None = ""
@@ -299,7 +320,7 @@ async def test_files_are_listed_page_by_page(desk: Desk) -> None:
 
 @pytest.mark.parametrize("written", ["image/a b.png", "image/a%20b.png", "image%2Fa%20b.png", "image%2fa%20b.png"])
 async def test_a_file_is_removed_by_its_path_however_its_slashes_are_written(desk: Desk, written: str) -> None:
-    await upload(desk, "?name=a%20b.png&overwrite=true")
+    await upload(desk, "?name=a%20b.png&kind=image&overwrite=true")
     target = f"{FILES}/{written.replace(' ', '%20')}"
     first = await _delete(desk, target)
     assert (first.status, first.at("path"), first.at("existed")) == (200, "image/a b.png", True)

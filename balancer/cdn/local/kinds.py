@@ -221,6 +221,12 @@ def judge(kind: Kind, name_extension: str, head: bytes, said: str | None = None)
     return Verdict(known.mime, name_extension if name_extension in known.extensions else known.extensions[0])
 
 
+def kind_of(name_extension: str, head: bytes, said: str | None = None) -> Kind:
+    """What a file is to its readers, for whoever has not said it: `judge` takes it as that."""
+    known = _known(sniff(head), "other", name_extension, said)
+    return known.kind if known is not None else "other"
+
+
 def _known(found: str | None, kind: Kind, extension: str, said: str | None) -> FileType | None:
     if found is None:
         return None
