@@ -110,7 +110,8 @@ def too_large_a_file(body: Stream) -> Iterator[None]:
     try:
         yield
     except Problem as problem:
-        if problem.status != 413:
+        ours = problem is body.failure or (body.length or 0) > body.limit
+        if problem.status != 413 or not ours:
             raise
         came = f", and not {amount(body.length)}" if body.length is not None else ""
         text = f"the file may have {exactly(body.limit)} at most (cdn.max_upload){came}; nothing is kept"
