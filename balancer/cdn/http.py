@@ -17,6 +17,7 @@ from yarl import URL
 from balancer.cdn.answer import Allowance, Answer, by_status
 from balancer.cdn.calls import OK, Calls
 from balancer.cdn.errors import CdnError, ConfigError, ProtocolError, Unavailable
+from balancer.cdn.lookups import Resolver
 from balancer.cdn.redaction import Redaction
 
 Body = bytes | AsyncIterator[bytes] | aiohttp.FormData
@@ -193,7 +194,7 @@ class _Paced:
 def open_session(limit: int = 32) -> aiohttp.ClientSession:
     """A session for calls to providers: nothing from the environment (proxies, .netrc), no cookies."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limit),
+        connector=aiohttp.TCPConnector(limit=limit, resolver=Resolver()),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": "balancer-cdn"},
         trust_env=False,

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from balancer.cdn.lookups import MOST, MOST_OF_ONE, Busy, Lookups
+from balancer.cdn.http import open_session
+from balancer.cdn.lookups import MOST, MOST_OF_ONE, Busy, Lookups, Resolver
 from tests.cdn.images.names import Answers, Names, answers
 from tests.cdn.images.test_pool import until
 
@@ -96,6 +97,11 @@ async def test_when_all_hang_the_next_one_is_refused_and_what_was_given_up_count
     assert len(slow.asked) == MOST
     await until(lambda: not lookups.running)
     assert await lookups.find("media.test", 80) == [(socket.AF_INET, "192.0.2.7")]
+
+
+async def test_a_session_for_a_provider_asks_in_threads_of_its_own() -> None:
+    async with open_session() as session:
+        assert isinstance(getattr(session.connector, "_resolver", None), Resolver)
 
 
 def test_a_name_that_hangs_does_not_keep_the_process() -> None:
