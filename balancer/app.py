@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import resource
 import secrets
 import signal
@@ -45,6 +44,7 @@ from balancer.ranges.book import OF_RANGES, Ranges
 from balancer.reception import Views
 from balancer.redis_gateway import DOWN, OF_REDIS, REFUSES
 from balancer.redis_link import RedisLink
+from balancer.secret import SHORTEST, SIZE, common_secret, given_secret, kept_secret
 from balancer.telemetry import program_log
 from balancer.telemetry.access_log import AccessLog, open_log
 from balancer.telemetry.last_errors import LastErrors
@@ -69,8 +69,6 @@ BEAT = 0.1  # seconds between two flushes of the access log
 LOOK = 5.0  # seconds between two looks at the files of the admin listener's certificate
 USES_KEPT = 60.0  # seconds between two looks at what is to be kept of the last uses of keys
 GLANCE = 0.05  # seconds between two looks at what is still open during shutdown
-SECRET_SIZE = 32
-SHORTEST_SECRET = 16  # bytes: with fewer, who has a cookie may find its key by trying
 
 log = structlog.get_logger("balancer")
 
@@ -170,7 +168,8 @@ class App:
         state = Path(config.admin.state)
         secret = _secret(state.parent / "cookie.secret", environ)
         ranges = Ranges(state.parent, _tell)
-        self.plane = Plane(self._views, secret, common=_common_secret(environ), ranges=ranges)
+        common = common_secret(environ)
+        self.plane = Plane(self._views, secret, common=common, ranges=ranges)
         self.fleet = LocalFleet(self.plane)
         self.control = Control(
             loaded,
@@ -181,7 +180,7 @@ class App:
             secret=sha256(b"entity tags" + secret).digest(),
             applied=self._applied,
         )
-        self.cdn = CdnService(state.parent, self.control)
+        self.cdn = CdnService(state.parent, self.control, common=common)
         self.cdn.front = self._before_files
         self.cdn.trusts = lambda address: address in self.plane.trust.proxies
         self.plane.dialer.doors[CDN] = self.cdn.connect
@@ -438,41 +437,23 @@ def _url(address: Address, *, secure: bool) -> str:
     return f"{'https' if secure else 'http'}://{host}:{address.port}"
 
 
-def _common_secret(environ: Mapping[str, str]) -> bytes:
-    """What several machines that share clients all know: from BALANCER_SECRET; empty where that is not set."""
-    given = environ.get("BALANCER_SECRET", "").encode("utf-8", "surrogateescape")
-    return sha256(given).digest() if len(given) >= SHORTEST_SECRET else b""
-
-
 def _secret(path: Path, environ: Mapping[str, str]) -> bytes:
     """The key of sticky cookies: what several machines that share clients all know, else what is kept in a file."""
-    if common := _common_secret(environ):
+    if common := common_secret(environ):
         return common
-    given = environ.get("BALANCER_SECRET", "").encode("utf-8", "surrogateescape")
-    if given:
+    if given := given_secret(environ):
         log.warning(
             "BALANCER_SECRET is too short and not used",
             bytes=len(given),
-            needed=SHORTEST_SECRET,
+            needed=SHORTEST,
             advice="make one with: openssl rand -hex 32",
             instead=str(path),
         )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            kept = path.read_bytes()
-            if len(kept) == SECRET_SIZE:
-                return kept
-        except FileNotFoundError:
-            pass
-        secret = secrets.token_bytes(SECRET_SIZE)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secret)
-        return secret
+        return kept_secret(path)
     except OSError as error:
         log.warning("sticky cookies will not survive a restart", file=str(path), reason=error.strerror)
-        return secrets.token_bytes(SECRET_SIZE)
+        return secrets.token_bytes(SIZE)
 
 
 _BAD_NEWS = frozenset(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from balancer.app import SECRET_SIZE, _secret
+from balancer.app import _secret
+from balancer.secret import SIZE
 
 
 def test_a_secret_of_the_environment_is_the_same_key_on_every_machine(tmp_path: Path) -> None:
@@ -27,7 +28,7 @@ def test_a_secret_that_can_be_found_by_trying_is_not_used_and_this_is_said(tmp_p
     with capture_logs() as logged:
         key = _secret(tmp_path / "kept", {"BALANCER_SECRET": text})
     assert key == (tmp_path / "kept").read_bytes()
-    assert len(key) == SECRET_SIZE
+    assert len(key) == SIZE
     assert [entry["log_level"] for entry in logged] == ["warning"]
     assert logged[0]["bytes"] == len(text)
     assert text not in {str(value) for value in logged[0].values()}

@@ -108,9 +108,12 @@ class CdnService:
         clock: Callable[[], float] = monotonic,
         wall: Callable[[], float] = wall_time,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        common: bytes = b"",
     ) -> None:
-        """`state` is the folder for what has to survive a restart. `make` makes the provider of some settings."""
+        """`state` is the folder for what has to survive a restart. `make` makes the provider of some settings. `common`
+        is what several machines all know."""
         self._state = state
+        self._common = common
         self._own = own
         self.orders = Orders(Journal(state / JOURNAL, wall), own, Clocks(clock, wall, Random(token_bytes(16))))
         """The purges, and their figures."""
@@ -232,7 +235,7 @@ class CdnService:
         if images is None:
             return None
         originals = LocalOriginals(provider.store) if isinstance(provider, LocalProvider) else None
-        studio = Studio(settings, images, self._state, originals)
+        studio = Studio(settings, images, self._state, originals, common=self._common)
         if isinstance(provider, LocalProvider):
             provider.pictures = studio.url
         await studio.start()

@@ -27,13 +27,14 @@ CHROME = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 SMALL = ImageOptions(320)
 
 
-def balancer_with(folder: Path, **images: Any) -> Balancer:
+def balancer_with(folder: Path, secret: str = "", **images: Any) -> Balancer:
+    folder.mkdir(exist_ok=True)
     app = AppServer("a")
     settings = {
         "servers": [f"http://127.0.0.1:{app.port}"],
         "cdn": {"local": {"directory": str(folder / "cdn")}, "images": images or True},
     }
-    return Balancer(folder, settings)
+    return Balancer(folder, settings, BALANCER_SECRET=secret)
 
 
 def link(folder: Path, path: str, options: ImageOptions = SMALL) -> str:
@@ -135,3 +136,23 @@ async def test_no_worker_outlives_the_balancer(tmp_path: Path, number: signal.Si
         balancer.signal(number)
         await balancer.wait()
         await until(lambda: not any(map(alive, left)), balancer)
+
+
+async def test_the_url_of_a_picture_is_good_on_all_machines_that_know_one_secret_and_on_no_other(
+    tmp_path: Path,
+) -> None:
+    folders = [tmp_path / name for name in ("one", "two", "alone")]
+    upload = UploadRequest(gallery.as_bytes(gallery.photo(400, 300), "JPEG"), "cat.jpg", "image")
+    (path,) = {await stored(folder, upload) for folder in folders}
+    secrets = ["s" * 32, "s" * 32, ""]
+    one, two, alone = (balancer_with(*each) for each in zip(folders, secrets, strict=True))
+    async with running(one), running(two), running(alone), aiohttp.ClientSession() as session:
+        status, made = await one.call(
+            "POST", "/api/infrastructure/cdn/optimize-image", {"url": path, "width": 320, "format": "webp"}
+        )
+        assert status == 200, made
+        found = []
+        for balancer in (one, two, alone):
+            async with session.get(balancer.url + made["url"]) as response:
+                found.append(response.status)
+    assert found == [200, 200, 403]

@@ -1,38 +1,32 @@
-"""What URLs of pictures are signed with, where no secret is configured: a key that is made once, and kept."""
+"""What URLs of pictures are signed with."""
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_bytes
 from typing import Final
 
 import structlog
 
+from balancer.secret import SIZE, derived, kept_secret
+
 log = structlog.get_logger("balancer.cdn")
 NAME: Final = "pictures.secret"
-SIZE: Final = 32
+USE: Final = "URLs of pictures"
 
 
-def signing_keys(given: Sequence[str], folder: Path) -> tuple[bytes, ...]:
-    """The keys of the configuration, or the one that is kept in the state's folder; made there if need be."""
+def signing_keys(given: Sequence[str], folder: Path, common: bytes = b"") -> tuple[bytes, ...]:
+    """The keys of the configuration; without one, that of what several machines all know; without that, the one that is
+    kept in the state's folder, and made there if need be."""
     if given:
         return tuple(sha256(b"pictures" + secret.encode("utf-8", "surrogateescape")).digest() for secret in given)
+    if common:
+        return (derived(common, USE),)
     path = folder / NAME
-    key = secrets.token_bytes(SIZE)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            kept = path.read_bytes()
-            if len(kept) == SIZE:
-                return (kept,)
-        except FileNotFoundError:
-            pass
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
+        return (kept_secret(path),)
     except OSError as error:
         log.warning(
             "URLs of pictures will not be good after a restart",
@@ -40,4 +34,4 @@ def signing_keys(given: Sequence[str], folder: Path) -> tuple[bytes, ...]:
             reason=error.strerror or str(error),
             advice="write cdn.images.secrets, or let the balancer write its state",
         )
-    return (key,)
+    return (token_bytes(SIZE),)

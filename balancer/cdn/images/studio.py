@@ -37,10 +37,13 @@ class Studio:
         state: Path,
         originals: Originals | None,
         wall: Callable[[], float] = wall_time,
+        *,
+        common: bytes = b"",
     ) -> None:
-        """`state` is the folder for what has to survive a restart; `originals` has the files, None: nobody here."""
+        """`state` is the folder for what has to survive a restart; `originals` has the files, None: nobody here.
+        `common` is what several machines all know."""
         images = _with_own(settings, images)
-        keys = signing_keys(images.secrets, state)
+        keys = signing_keys(images.secrets, state, common)
         local = settings.provider == MAKER
         self._files = settings.local.path if local else None
         self._base = settings.url
