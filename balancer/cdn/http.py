@@ -14,11 +14,12 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from balancer.cdn.answer import Allowance, Answer, by_status
+from balancer.cdn.answer import Answer, by_status
 from balancer.cdn.calls import OK, Calls
 from balancer.cdn.errors import CdnError, ConfigError, ProtocolError, Unavailable
 from balancer.cdn.lookups import Resolver
 from balancer.cdn.redaction import Redaction
+from balancer.cdn.throttle import Throttle
 
 Body = bytes | AsyncIterator[bytes] | aiohttp.FormData
 
@@ -49,6 +50,8 @@ class Call:
     """Seconds; None: the caller's."""
     largest: int = LARGEST
     """Bytes of the answer."""
+    of_purge: bool = False
+    """It has had its turn in the queue of purges."""
 
     @property
     def target(self) -> str:
@@ -84,12 +87,11 @@ class Caller:
         judge: Judge = lambda answer: None,
         calls: Calls | None = None,
         clock: Callable[[], float] = monotonic,
+        throttle: Throttle | None = None,
     ) -> None:
-        """`session` is one of `open_session`. ConfigError: `base` would send the credential in the clear, or a header
-        can not be sent."""
+        """`session` is one of `open_session`; `throttle` that of the host, else it has one of its own. ConfigError:
+        `base` would send the credential in the clear, or a header can not be sent."""
         self.calls = calls if calls is not None else Calls(provider)
-        self.allowance: Allowance | None = None
-        """As the last answer said."""
         self._session = session
         self._provider = provider
         self._base = _checked_base(base)
@@ -98,14 +100,17 @@ class Caller:
         self._redacted = Redaction(secrets)
         self._judge = judge
         self._clock = clock
+        self.throttle = throttle if throttle is not None else Throttle(provider, clock)
 
     async def make(self, call: Call) -> Answer:
-        """A good answer to it. CdnError: there was none."""
+        """A good answer to it. CdnError: there was none, or it was not asked at all, so that the provider is not asked
+        too often."""
         began = self._clock()
         result = "cancelled"
         try:
             answer = await self._asked(call)
             error = self._judge(answer) or by_status(answer)
+            self.throttle.ended(error, of_purge=call.of_purge)
             if error is not None:
                 raise error
             result = OK
@@ -119,6 +124,8 @@ class Caller:
     async def _asked(self, call: Call) -> Answer:
         if self._session.closed:
             raise Unavailable("the configuration has changed meanwhile; ask again", provider=self._provider)
+        if not call.of_purge:
+            await self.throttle.turn()
         seconds = call.timeout if call.timeout is not None else self._timeout
         paced: _Paced | None = None
         try:
@@ -138,14 +145,17 @@ class Caller:
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             if paced is not None and paced.failure is not None:
                 raise paced.failure from None
-            raise self._unanswered(call.operation, error, seconds) from None
+            failure = self._unanswered(call.operation, error, seconds)
+            self.throttle.ended(failure)
+            raise failure from None
         first: dict[str, str] = {}
         for name, value in response.headers.items():
             first.setdefault(name.lower(), value)
         answer = Answer(self._provider, call.operation, response.status, first, content or b"", self._redacted)
         if content is None:
             raise answer.fault(ProtocolError, f"more than {call.largest} bytes, which are not read")
-        self.allowance = answer.allowance or self.allowance
+        if (left := answer.allowance) is not None:
+            self.throttle.left(left.left, left.reset_s)
         return answer
 
     def _unanswered(self, operation: str, error: Exception, seconds: float) -> CdnError:

@@ -15,6 +15,7 @@ from balancer.cdn.aws.failures import Asked, Refusal, refused, short, unreached
 from balancer.cdn.calls import OK, Calls
 from balancer.cdn.errors import AuthError, CdnError, ConfigError, Invalid, ProtocolError
 from balancer.cdn.lookups import Resolver
+from balancer.cdn.throttle import Throttle
 
 MISSING: Final = "S3 needs a package that is not installed: pip install 'balancer[aws]'"
 NO_CREDENTIAL: Final = (
@@ -123,20 +124,31 @@ class Service:
     def __init__(self, account: Account, place: Place) -> None:
         self.account = account
         self.place = place
+        self.throttle = Throttle(account.provider, account.clock)
         self._client: Any = None
         self._making = asyncio.Lock()
 
     async def call(
-        self, operation: str, arguments: Mapping[str, object], *, about: str = "", more: float = 0.0
+        self,
+        operation: str,
+        arguments: Mapping[str, object],
+        *,
+        about: str = "",
+        more: float = 0.0,
+        begun: bool = False,
+        of_purge: bool = False,
     ) -> Answer:
         """One operation, by the library's name for it. `about` is for messages, `more` are seconds beyond the account's
-        timeout. CdnError: refused, not reached, or not to be understood; nothing else is raised."""
+        timeout. One that is part of what has `begun` is made whatever the service wants; one `of_purge` has had its
+        turn. CdnError: refused, not reached, not to be understood, or not asked so soon; nothing else is raised."""
         account = self.account
         asked = Asked(account.provider, self.place.service, operation, about)
         began = account.clock()
         result = "cancelled"
         try:
-            answer = await self._answered(asked, arguments, account.timeout + more)
+            if not (begun or of_purge):
+                await self.throttle.turn()
+            answer = await self._noted(asked, arguments, account.timeout + more, of_purge)
             result = OK
             return answer
         except CdnError as error:
@@ -144,6 +156,15 @@ class Service:
             raise
         finally:
             account.calls.ended(operation, result, account.clock() - began)
+
+    async def _noted(self, asked: Asked, arguments: Mapping[str, object], seconds: float, of_purge: bool) -> Answer:
+        try:
+            answer = await self._answered(asked, arguments, seconds)
+        except CdnError as error:
+            self.throttle.ended(error, of_purge=of_purge)
+            raise
+        self.throttle.ended(None)
+        return answer
 
     async def _answered(self, asked: Asked, arguments: Mapping[str, object], seconds: float) -> Answer:
         try:

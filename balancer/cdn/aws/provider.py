@@ -79,6 +79,7 @@ class AwsProvider:
         self._identity = Service(self._account, Place("sts", GLOBAL, endpoints.api))
         self._cloudfront = Service(self._account, Place("cloudfront", GLOBAL, endpoints.api))
         cloudwatch = Service(self._account, Place("cloudwatch", GLOBAL, endpoints.statistics))
+        self._last: ProviderStatus | None = None  # the last status
         self._statistics = Statistics(cloudwatch, aws.distribution_id)
         self._store = S3(self._account, aws.bucket, at_aws(aws.region, endpoints.storage), aws.prefix)
         folder = Path(settings.local.directory)
@@ -120,7 +121,15 @@ class AwsProvider:
     # How it is.
 
     async def status(self) -> ProviderStatus:
-        """Who we are there, and whether bucket and distribution are what they should be; all three asked at once."""
+        """Who we are there, and whether bucket and distribution are what they should be; all three asked at once. As it
+        was, while AWS wants to be asked less."""
+        throttled = max(self._identity.throttle.wait(), self._cloudfront.throttle.wait())
+        if self._last is not None and throttled > 0:
+            return self._last
+        self._last = await self._looked()
+        return self._last
+
+    async def _looked(self) -> ProviderStatus:
         began = self._clock()
         aws = self._settings.aws
         identity, found, bucket = await asyncio.gather(
@@ -254,6 +263,7 @@ class AwsProvider:
             "create_invalidation",
             {"DistributionId": identifier, "InvalidationBatch": invalidation(batch, idempotency_key)},
             about=f"distribution {identifier}",
+            of_purge=True,
         )
         await self._spending.pay(len(batch.items))
         made: Mapping[str, Any] = answer["Invalidation"]
@@ -264,6 +274,7 @@ class AwsProvider:
             "get_invalidation",
             {"DistributionId": self._settings.aws.distribution_id, "Id": provider_id},
             about=f"invalidation {provider_id}",
+            of_purge=True,
         )
         return state(str(answer["Invalidation"].get("Status")))
 

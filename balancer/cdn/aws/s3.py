@@ -274,7 +274,9 @@ class _Multipart:
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"], **checksums})
 
     async def _call(self, operation: str, arguments: Mapping[str, object], *, more: float = 0.0) -> Answer:
-        return await self._service.call(operation, {**self._names, **arguments}, about=self._about, more=more)
+        return await self._service.call(
+            operation, {**self._names, **arguments}, about=self._about, more=more, begun=True
+        )
 
 
 def at_aws(region: str, endpoint: str) -> Place:

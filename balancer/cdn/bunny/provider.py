@@ -74,6 +74,7 @@ class Bunny:
         self._today = today
         self._session: aiohttp.ClientSession | None = None  # open from start() to close()
         self._api: Caller | None = None
+        self._last: ProviderStatus | None = None  # the last status
         self._storage: Storage | None = None  # None: there is none, or the provider is not started
 
     @property
@@ -130,6 +131,13 @@ class Bunny:
             await session.close()
 
     async def status(self) -> ProviderStatus:
+        """As it was, while Bunny wants to be asked less."""
+        if self._last is not None and self._caller.throttle.wait() > 0:
+            return self._last
+        self._last = await self._looked()
+        return self._last
+
+    async def _looked(self) -> ProviderStatus:
         began = self._clock()
         wrong: list[StatusProblem] = []
         told: list[StatusProblem] = []

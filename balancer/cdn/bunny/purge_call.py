@@ -15,13 +15,13 @@ def purge_call(batch: PurgeBatch, pull_zone_id: int | None) -> Call:
         params = {"url": item, "async": "false"}
         if batch.kind == EXACT and item.endswith("/"):
             params["exactPath"] = "true"  # otherwise all that is below it would go
-        return Call("purge", "POST", "/purge", params=params)
+        return Call("purge", "POST", "/purge", params=params, of_purge=True)
     if pull_zone_id is None:
         raise Invalid("tags, and everything, are purged of a pull zone: cdn.bunny.pull_zone_id is missing")
     path = f"/pullzone/{pull_zone_id}/purgeCache"
     if batch.kind == EVERYTHING:
-        return Call("purge_zone", "POST", path, json={})
+        return Call("purge_zone", "POST", path, json={}, of_purge=True)
     if batch.kind != TAG or not item.strip("*~"):
         # The same call without a tag purges the whole zone.
         raise Invalid(f"expected a purge by URL, tag or of everything, not {batch.kind!r} of {item!r}")
-    return Call("purge_tag", "POST", path, json={"CacheTag": item})
+    return Call("purge_tag", "POST", path, json={"CacheTag": item}, of_purge=True)

@@ -24,7 +24,10 @@ from balancer.cdn.cloudflare.r2 import R2
 from balancer.cdn.cloudflare.statistics import Statistics
 from balancer.cdn.errors import ConfigError, MissingRight, Unsupported
 from balancer.cdn.http import Call, Caller, Judge, open_session
+from balancer.cdn.purging.buckets import Bucket
+from balancer.cdn.throttle import Throttle
 from balancer.cdn.types import (
+    CALLS,
     Capability,
     CdnStats,
     FilePage,
@@ -46,6 +49,8 @@ from config.cdn import Cdn
 NAME: Final = "cloudflare"
 API: Final = "https://api.cloudflare.com/client/v4"
 
+OF_STATUS: Final = 6
+"""Calls for a status, at most."""
 _OF_ZONE: Final = (
     Capability.PURGE_URL
     | Capability.PURGE_PREFIX
@@ -86,6 +91,10 @@ class Cloudflare:
         self._clock = clock
         self._today = today
         self.calls = Calls(NAME)
+        self.buckets = {CALLS: Bucket(limits(own.plan)[CALLS], clock())}
+        """Limits that purges share with all other calls."""
+        self._throttle = Throttle(NAME, clock, self.buckets[CALLS])
+        self._last: ProviderStatus | None = None  # the last status
         self._session: aiohttp.ClientSession | None = None  # open from start() to close()
         self._api: Caller | None = None
         self._statistics: Statistics | None = None
@@ -152,6 +161,7 @@ class Cloudflare:
             judge=judged,
             calls=self.calls,
             clock=self._clock,
+            throttle=self._throttle,
         )
 
     async def close(self) -> None:
@@ -162,6 +172,13 @@ class Cloudflare:
             await self._r2.close()
 
     async def status(self) -> ProviderStatus:
+        """As it was, where asking anew would be more than Cloudflare takes: purges and uploads need it more."""
+        if self._last is not None and self._throttle.wait(OF_STATUS) > 0:
+            return self._last
+        self._last = await self._looked()
+        return self._last
+
+    async def _looked(self) -> ProviderStatus:
         began = self._clock()
         findings = Findings()
         own = self._settings.cloudflare
@@ -223,7 +240,7 @@ class Cloudflare:
             raise Unsupported(_NO_KEY, provider=NAME)
         path = f"/zones/{self._zone}/{'invalidate_cache' if batch.soft else 'purge_cache'}"
         try:
-            answer = await self._api.make(Call("purge", "POST", path, json=body(batch)))
+            answer = await self._api.make(Call("purge", "POST", path, json=body(batch), of_purge=True))
         except MissingRight as error:
             self._may_not_purge = str(error)
             raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from balancer.cdn.types import CALLS, LimitState, PurgeBatch
 
@@ -79,11 +80,15 @@ class Bucket:
             self._at = now
 
 
+_NONE: Final[Mapping[str, Bucket]] = MappingProxyType({})
+
+
 class Buckets:
     """All limits of a provider by their names; what has no limit of its name is not limited."""
 
-    def __init__(self, limits: Mapping[str, LimitState], now: float) -> None:
-        self._all = {name: Bucket(limit, now) for name, limit in limits.items()}
+    def __init__(self, limits: Mapping[str, LimitState], now: float, shared: Mapping[str, Bucket] = _NONE) -> None:
+        """`shared` are those that others take from as well."""
+        self._all = {name: shared.get(name) or Bucket(limit, now) for name, limit in limits.items()}
 
     def wait(self, wanted: Sequence[Taking], now: float) -> float:
         """Seconds until all of it can be taken."""

@@ -89,7 +89,8 @@ class Desk:
         self._wall = wall
         self._rng = rng
         self._pause = pause
-        self._buckets = Buckets(provider.limits(), clock())
+        # What is not of purges alone, the provider counts: it makes other calls as well.
+        self._buckets = Buckets(provider.limits(), clock(), getattr(provider, "buckets", {}))
         self._breaker = Breaker()
         self._queue = Queue(self._buckets, self._breaker)
         is_dear = Capability.PURGE_STATUS in provider.capabilities

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from balancer.cdn.errors import (
 )
 from balancer.cdn.registry import make_provider
 from balancer.cdn.spool import Source
+from balancer.cdn.throttle import AWAY
 from balancer.cdn.types import Capability, ImageOptions, PurgeKind, PurgeState, PurgeTarget, UploadRequest
 from config.cdn import Cdn
 from tests.cdn.fakes.bunny import HOST, KEY, PASSWORD, PULL_ZONE, ZONE, FakeBunny, Fault, running
@@ -62,9 +64,15 @@ def settings(base: str, folder: Path, own: dict[str, Any] | None = None, **more:
 
 
 @asynccontextmanager
-async def bunny(fake: FakeBunny, folder: Path, own: dict[str, Any] | None = None, **more: Any) -> AsyncIterator[Bunny]:
+async def bunny(
+    fake: FakeBunny,
+    folder: Path,
+    own: dict[str, Any] | None = None,
+    clock: Callable[[], float] = monotonic,
+    **more: Any,
+) -> AsyncIterator[Bunny]:
     async with running(fake) as server:
-        provider = Bunny(settings(f"http://127.0.0.1:{server.port}", folder, own, **more), today=lambda: NOW)
+        provider = Bunny(settings(f"http://127.0.0.1:{server.port}", folder, own, **more), clock, today=lambda: NOW)
         await provider.start()
         try:
             yield provider
@@ -241,11 +249,12 @@ async def test_a_wrong_password_and_a_wrong_region_are_both_told_of(tmp_path: Pa
 
 @pytest.mark.parametrize("fault", ["busy", "429"])
 async def test_a_storage_that_takes_no_more_calls_may_be_asked_again(fault: Fault, tmp_path: Path) -> None:
-    fake = FakeBunny()
+    clock, fake = Clock(), FakeBunny()
     fake.faults.append(fault)
-    async with bunny(fake, tmp_path) as provider:
-        with pytest.raises(RateLimited, match="takes no more calls"):
+    async with bunny(fake, tmp_path, clock=clock) as provider:
+        with pytest.raises(RateLimited, match="takes no more calls") as refused:
             await provider.files("", None, 10)
+        clock.now += refused.value.retry_after_s or AWAY
         assert (await provider.files("", None, 10)).files == ()
 
 

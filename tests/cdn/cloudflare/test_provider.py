@@ -1,6 +1,6 @@
 """The provider against a Cloudflare with a state of its own."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -17,7 +17,7 @@ from balancer.cdn.errors import (
     Unavailable,
     Unsupported,
 )
-from balancer.cdn.types import Capability, ImageOptions, PurgeBatch, PurgeState
+from balancer.cdn.types import CALLS, Capability, ImageOptions, PurgeBatch, PurgeState
 from tests.cdn.cloudflare.accounts import account, purge, settings, targets
 from tests.cdn.fakes.cloudflare import EMAIL, KEY, TOKEN, Credential, FakeCloudflare, Fault
 
@@ -324,3 +324,47 @@ def test_a_picture_may_be_named_by_the_path_of_its_file(base: str, path: str) ->
         assert (
             made.url == f"https://www.example.com/cdn-cgi/image/width=320,fit=scale-down,quality=80,format=auto{path}"
         )
+
+
+class Standing:
+    """A clock that somebody moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_status_that_would_be_more_calls_than_are_left_is_the_last_one() -> None:
+    clock, fake = Standing(), FakeCloudflare()
+    async with account(fake, clock) as provider:
+        first = await provider.status()
+        provider.buckets[CALLS].correct(5, clock())
+        asked = len(fake.received)
+        assert await provider.status() is first
+        assert len(fake.received) == asked
+        clock.now += 1
+        assert await provider.status() is not first
+
+
+async def test_all_calls_are_of_one_limit_and_what_is_beyond_it_is_not_made() -> None:
+    clock, fake = Standing(), FakeCloudflare()
+    async with account(fake, clock) as provider:
+        before = provider.buckets[CALLS].state(clock()).left
+        await provider.status()
+        assert provider.buckets[CALLS].state(clock()).left == before - len(fake.received)
+        provider.buckets[CALLS].correct(-20, clock())
+        asked = len(fake.received)
+        with pytest.raises(RateLimited) as refused:
+            await provider.stats(fake.now - timedelta(hours=3), fake.now, 3600)
+        assert refused.value.retry_after_s == 10.5
+        assert len(fake.received) == asked
+
+
+async def test_who_is_told_to_stay_away_does_with_purges_as_well() -> None:
+    clock, fake = Standing(), FakeCloudflare()
+    async with account(fake, clock) as provider:
+        fake.faults.append("429")
+        await provider.status()
+        assert provider.buckets[CALLS].wait(1, clock()) > 0
