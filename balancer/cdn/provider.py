@@ -40,7 +40,9 @@ class CdnProvider(Protocol):
     async def start(self) -> None:
         """Open sessions and files; asks nothing of anybody yet."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """What is under way has its time to end, minutes if need be, and clears away behind itself if it does not.
+        Whoever waits for that and leaves breaks it off."""
 
     async def status(self) -> ProviderStatus:
         """Check the credential and what it is for. What is wrong is among the `problems`, and not raised."""

@@ -40,6 +40,7 @@ from balancer.cdn.types import (
     StoredFile,
     UploadRequest,
 )
+from balancer.cdn.under_way import LONGEST, UnderWay
 from balancer.cdn.uploads import Named, named, prepared
 from balancer.http1.tag_fields import spelled
 from config.cdn import Cdn
@@ -72,6 +73,7 @@ class AwsProvider:
         self._settings = settings
         self._now = now
         self._clock = clock
+        self._under_way = UnderWay()
         self.calls = Calls(self.name)
         self._account = Account(
             self.name, credential_of(settings.api_key), settings.timeout, calls=self.calls, clock=clock
@@ -114,7 +116,13 @@ class AwsProvider:
         """Asks nothing of AWS yet: whoever needs it first connects."""
         await self._budget.open()
 
-    async def close(self) -> None:
+    async def close(self, patience: float = LONGEST) -> None:
+        try:
+            await self._under_way.end(patience)
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
         await self._account.close()
         await self._budget.close()
 
@@ -186,6 +194,9 @@ class AwsProvider:
     async def upload(self, request: UploadRequest) -> StoredFile:
         """Under a name that is made of the content, which has to be known first: see `spool`. A file that may be
         overwritten, or comes with its hash, goes through as it comes."""
+        return await self._under_way.run(self._upload(request))
+
+    async def _upload(self, request: UploadRequest) -> StoredFile:
         most = self._settings.max_upload
         if request.size_bytes is not None and request.size_bytes > most:
             raise TooLarge(f"the file has {request.size_bytes} bytes; at most {most} are taken (cdn.max_upload)")
@@ -225,12 +236,18 @@ class AwsProvider:
 
     async def delete(self, path: str) -> bool:
         """True: S3 does not tell whether it was there."""
+        return await self._under_way.run(self._delete(path))
+
+    async def _delete(self, path: str) -> bool:
         if not names.good(path):
             raise Invalid(f"{path!r} is no path of a file here")
         await self._store.delete(path)
         return True
 
     async def files(self, prefix: str, after: str | None, limit: int) -> FilePage:
+        return await self._under_way.run(self._page(prefix, after, limit))
+
+    async def _page(self, prefix: str, after: str | None, limit: int) -> FilePage:
         page = await self._store.page(prefix, after, limit)
         return FilePage(tuple(map(self._listed, page.items)), page.items[-1].key if page.more else None)
 
@@ -284,6 +301,9 @@ class AwsProvider:
     # Figures and pictures.
 
     async def stats(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats:
+        return await self._under_way.run(self._figures(from_, to, interval_s))
+
+    async def _figures(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats:
         return await self._statistics.stats(from_, to, interval_s, self._now())
 
     def image_url(self, source: str, options: ImageOptions) -> OptimizedImage:

@@ -38,6 +38,7 @@ from balancer.cdn.types import (
     StoredFile,
     UploadRequest,
 )
+from balancer.cdn.under_way import LONGEST, UnderWay
 from config.cdn import Cdn
 
 NAME: Final = "bunny"
@@ -63,6 +64,7 @@ class Bunny:
         """ConfigError: something is missing that every call needs."""
         if missing := [f"cdn.{name}" for name in ("api_key", "url") if not getattr(settings, name)]:
             raise ConfigError(f"Bunny needs {' and '.join(missing)}", provider=NAME)
+        self._under_way = UnderWay()
         self.calls = Calls(NAME)
         self._settings = settings
         self._own = settings.bunny
@@ -125,7 +127,13 @@ class Bunny:
             raise
         self._session = session
 
-    async def close(self) -> None:
+    async def close(self, patience: float = LONGEST) -> None:
+        try:
+            await self._under_way.end(patience)
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -176,12 +184,21 @@ class Bunny:
             return None
 
     async def upload(self, request: UploadRequest) -> StoredFile:
+        return await self._under_way.run(self._upload(request))
+
+    async def _upload(self, request: UploadRequest) -> StoredFile:
         return await self._files.upload(request)
 
     async def delete(self, path: str) -> bool:
+        return await self._under_way.run(self._delete(path))
+
+    async def _delete(self, path: str) -> bool:
         return await self._files.delete(path)
 
     async def files(self, prefix: str, after: str | None, limit: int) -> FilePage:
+        return await self._under_way.run(self._page(prefix, after, limit))
+
+    async def _page(self, prefix: str, after: str | None, limit: int) -> FilePage:
         return await self._files.files(prefix, after, limit)
 
     def plan_purge(self, targets: Sequence[PurgeTarget], *, soft: bool, widen: bool) -> PurgePlan:
@@ -204,6 +221,9 @@ class Bunny:
         return purging.LIMITS
 
     async def stats(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats:
+        return await self._under_way.run(self._figures(from_, to, interval_s))
+
+    async def _figures(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats:
         zone = self._own.pull_zone_id
         if zone is None:
             raise Unsupported(_NO_ZONE, provider=NAME)

@@ -43,6 +43,7 @@ from balancer.cdn.types import (
     StoredFile,
     UploadRequest,
 )
+from balancer.cdn.under_way import LONGEST, UnderWay
 from balancer.cdn.uploads import prepared
 from config.cdn import Cdn
 
@@ -90,6 +91,7 @@ class Cloudflare:
         self._site = Site(hosts, url.scheme, own.plan, own.batch)
         self._clock = clock
         self._today = today
+        self._under_way = UnderWay()
         self.calls = Calls(NAME)
         self.buckets = {CALLS: Bucket(limits(own.plan)[CALLS], clock())}
         """Limits that purges share with all other calls."""
@@ -164,7 +166,13 @@ class Cloudflare:
             throttle=self._throttle,
         )
 
-    async def close(self) -> None:
+    async def close(self, patience: float = LONGEST) -> None:
+        try:
+            await self._under_way.end(patience)
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -207,6 +215,9 @@ class Cloudflare:
         )
 
     async def upload(self, request: UploadRequest) -> StoredFile:
+        return await self._under_way.run(self._upload(request))
+
+    async def _upload(self, request: UploadRequest) -> StoredFile:
         settings = self._settings
         store = self._images if self._images is not None and request.kind == "image" else self._r2
         if store is None:
@@ -220,6 +231,9 @@ class Cloudflare:
 
     async def delete(self, path: str) -> bool:
         """A picture may be in R2 as well, from when there was no other storage."""
+        return await self._under_way.run(self._delete(path))
+
+    async def _delete(self, path: str) -> bool:
         if self._images is None and self._r2 is None:
             raise Unsupported(self._no_storage, provider=NAME)
         if self._images is not None and path.startswith("image/") and await self._images.delete(path):
@@ -227,6 +241,9 @@ class Cloudflare:
         return await self._r2.delete(path) if self._r2 is not None else False
 
     async def files(self, prefix: str, after: str | None, limit: int) -> FilePage:
+        return await self._under_way.run(self._page(prefix, after, limit))
+
+    async def _page(self, prefix: str, after: str | None, limit: int) -> FilePage:
         if self._r2 is None:
             raise Unsupported(self._no_storage, provider=NAME)
         return await self._r2.files(prefix, after, limit)
@@ -257,6 +274,9 @@ class Cloudflare:
         return limits(self._settings.cloudflare.plan)
 
     async def stats(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats:
+        return await self._under_way.run(self._figures(from_, to, interval_s))
+
+    async def _figures(self, from_: datetime, to: datetime, interval_s: int) -> CdnStats:
         if self._statistics is None or not self._zone:
             raise Unsupported(_NO_KEY, provider=NAME)
         return await self._statistics.stats(from_, to, interval_s)

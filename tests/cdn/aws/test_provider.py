@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from balancer.cdn.aws.account import Account, Place, Service
+from balancer.cdn.aws.account import Account, Credential, Place, Service
 from balancer.cdn.aws.provider import AwsProvider
 from balancer.cdn.aws.s3 import PART
 from balancer.cdn.errors import (
@@ -26,11 +26,12 @@ from balancer.cdn.errors import (
     Unsupported,
 )
 from balancer.cdn.purging.patterns import target
-from balancer.cdn.types import Capability, ImageOptions, PurgeBatch, PurgeState, UploadRequest
+from balancer.cdn.types import Capability, ImageOptions, PurgeBatch, PurgeState, StoredFile, UploadRequest
 from config.cdn import Cdn
 from tests.cdn.aws.moto import Moto
 from tests.cdn.fakes.aws import BUCKET, DISTRIBUTION, KEY_ID, SECRET, FakeAws, Fault
 from tests.cdn.golden import same_as
+from tests.cdn.slow import Slow
 
 NOW = datetime(2026, 11, 23, 12, 34, 56, tzinfo=UTC)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
@@ -457,3 +458,42 @@ async def test_nobody_listening_is_unavailable(tmp_path: Path) -> None:
     async with Provided("http://127.0.0.1:9", tmp_path, timeout=3.0) as aws:
         with pytest.raises(Unavailable, match="did not answer"):
             await aws.purge_state("I1")
+
+
+async def in_parts(aws: AwsProvider, moto: Moto) -> tuple[Slow, asyncio.Task[StoredFile], Service]:
+    """An upload that stands in its second part, and one who looks at the bucket."""
+    eyes = Service(Account("aws", Credential(KEY_ID, SECRET), 20.0), Place("s3", "us-east-1", moto.url))
+    await eyes.call("create_bucket", {"Bucket": BUCKET})
+    slow = Slow(PNG, bytes(PART), bytes(PART), b"end")
+    upload = UploadRequest(slow(), "cat.png", "image", overwrite=True)
+    return slow, asyncio.create_task(aws.upload(upload)), eyes
+
+
+@pytest.mark.slow
+async def test_an_upload_ends_though_the_provider_is_closed_meanwhile(moto: Moto, tmp_path: Path) -> None:
+    aws = AwsProvider(settings(moto.url, tmp_path), now=lambda: NOW)
+    await aws.start()
+    slow, upload, eyes = await in_parts(aws, moto)
+    await slow.begun.wait()
+    closing = asyncio.create_task(aws.close())
+    await asyncio.sleep(0)
+    slow.go.set()
+    stored = await upload
+    await closing
+    found = await eyes.call("head_object", {"Bucket": BUCKET, "Key": stored.path})
+    assert found["ContentLength"] == len(PNG) + 2 * PART + 3
+    await eyes.account.close()
+
+
+@pytest.mark.slow
+async def test_what_does_not_end_in_time_leaves_no_part_that_costs_money(moto: Moto, tmp_path: Path) -> None:
+    aws = AwsProvider(settings(moto.url, tmp_path), now=lambda: NOW)
+    await aws.start()
+    slow, upload, eyes = await in_parts(aws, moto)
+    await slow.begun.wait()
+    assert (await eyes.call("list_multipart_uploads", {"Bucket": BUCKET})).get("Uploads")
+    await aws.close(0)
+    with pytest.raises(Unavailable, match="ask again"):
+        await upload
+    assert not (await eyes.call("list_multipart_uploads", {"Bucket": BUCKET})).get("Uploads")
+    await eyes.account.close()

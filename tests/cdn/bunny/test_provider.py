@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -34,6 +35,7 @@ from balancer.cdn.types import Capability, ImageOptions, PurgeKind, PurgeState, 
 from config.cdn import Cdn
 from tests.cdn.fakes.bunny import HOST, KEY, PASSWORD, PULL_ZONE, ZONE, FakeBunny, Fault, running
 from tests.cdn.golden import same_as
+from tests.cdn.slow import Slow
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
@@ -421,3 +423,15 @@ async def test_nothing_stays_behind_of_what_was_on_its_way(tmp_path: Path) -> No
         with pytest.raises(Unavailable):
             await provider.upload(UploadRequest(pieces(bytes(3 << 20)), "a.bin", "other"))
     assert [names for _, _, names in os.walk(tmp_path) if names] == []
+
+
+async def test_an_upload_ends_though_the_provider_is_closed_meanwhile(tmp_path: Path) -> None:
+    slow = Slow(PNG, b"end")
+    async with bunny(FakeBunny(), tmp_path) as provider:
+        upload = asyncio.create_task(provider.upload(UploadRequest(slow(), "a.png", "image")))
+        await slow.begun.wait()
+        closing = asyncio.create_task(provider.close())
+        await asyncio.sleep(0)
+        slow.go.set()
+        assert (await upload).size_bytes == len(PNG) + 3
+        await closing

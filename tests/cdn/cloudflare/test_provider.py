@@ -1,5 +1,6 @@
 """The provider against a Cloudflare with a state of its own."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,9 +18,10 @@ from balancer.cdn.errors import (
     Unavailable,
     Unsupported,
 )
-from balancer.cdn.types import CALLS, Capability, ImageOptions, PurgeBatch, PurgeState
-from tests.cdn.cloudflare.accounts import account, purge, settings, targets
+from balancer.cdn.types import CALLS, Capability, ImageOptions, PurgeBatch, PurgeState, UploadRequest
+from tests.cdn.cloudflare.accounts import GIF, account, purge, settings, targets
 from tests.cdn.fakes.cloudflare import EMAIL, KEY, TOKEN, Credential, FakeCloudflare, Fault
+from tests.cdn.slow import Slow
 
 A = "https://www.example.com/a.png"
 
@@ -368,3 +370,15 @@ async def test_who_is_told_to_stay_away_does_with_purges_as_well() -> None:
         fake.faults.append("429")
         await provider.status()
         assert provider.buckets[CALLS].wait(1, clock()) > 0
+
+
+async def test_an_upload_ends_though_the_provider_is_closed_meanwhile() -> None:
+    slow = Slow(GIF[:20], GIF[20:])
+    async with account(FakeCloudflare(), storage="images") as provider:
+        upload = asyncio.create_task(provider.upload(UploadRequest(slow(), "a.gif", "image")))
+        await slow.begun.wait()
+        closing = asyncio.create_task(provider.close())
+        await asyncio.sleep(0)
+        slow.go.set()
+        assert (await upload).size_bytes == len(GIF)
+        await closing
