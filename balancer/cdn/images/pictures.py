@@ -17,8 +17,8 @@ from balancer.cdn.images.accept import chosen
 from balancer.cdn.images.engine import Output, Wanted, Wish
 from balancer.cdn.images.options import spell
 from balancer.cdn.images.pool import Failed, Gone, Job, Pool
-from balancer.cdn.images.signing import PictureSource, foreign_tag
-from balancer.cdn.images.variants import LONGEST_HEAD, Variants, key_of
+from balancer.cdn.images.signing import PictureSource, foreign_tags
+from balancer.cdn.images.variants import LONGEST_HEAD, Begun, Concerns, Variants, key_of
 from balancer.cdn.types import ImageOptions, RenderedImage
 from balancer.guards.address import client_key
 from balancer.guards.gcra import Gcra
@@ -129,6 +129,16 @@ class _Failure:
     error: CdnError
     lasts: float
     until: float
+    begun: Begun
+    """The picture that has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """A picture on its way, to be waited for."""
+
+    begun: Begun
+    task: asyncio.Task[_Ready]
 
 
 class Pictures:
@@ -153,7 +163,8 @@ class Pictures:
         self._foreign = foreign
         self._clock = clock
         self._wall = wall
-        self._making: dict[str, asyncio.Task[_Ready]] = {}
+        self._making: dict[str, _Making] = {}  # by key: those that may be joined
+        self._tasks: set[asyncio.Task[_Ready]] = set()
         self._failures: dict[str, _Failure] = {}  # by what a picture is made of, or by the picture
         rate = settings.per_client
         self._makers = Gcra(rate.interval, rate.count, MOST_CLIENTS) if rate is not None else None
@@ -164,10 +175,11 @@ class Pictures:
     async def close(self) -> None:
         """End the workers; who waits is told that it was not made."""
         await self.pool.close()
-        for task in list(self._making.values()):
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        if self._making:
-            await asyncio.wait(list(self._making.values()))
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def picture(
         self, source: PictureSource, options: ImageOptions, accept: str | None = None, client: str | None = None
@@ -192,15 +204,19 @@ class Pictures:
             made.format, made.width, made.height, len(made.data), made.source_bytes, seconds, made.cached
         )
 
-    async def forget(self, concerns: Callable[[str], bool] | None = None) -> int:
-        """Throw away what was made of these sources (paths of files, or URLs), None: of all; how many pictures.
+    async def forget(self, concerns: Concerns | None = None) -> int:
+        """Throw away what was made of what is meant, None: all; how many pictures.
 
-        What is being made at this moment goes to those who wait for it, and to nobody after them.
+        What of that is being made at this moment goes to those who wait for it, and to nobody after them.
         """
-        for key in list(self._making):
-            del self._making[key]
-        self._failures.clear()
-        return await self.variants.forget(concerns)
+        count = await self.variants.forget(concerns)
+        failures = dict(self._failures)
+        if concerns is not None and failures:
+            failures = await asyncio.to_thread(_meant, failures, concerns)
+        for name, failure in failures.items():
+            if self._failures.get(name) is failure:
+                del self._failures[name]
+        return count
 
     async def _picture(
         self, source: PictureSource, options: ImageOptions, accept: str | None, client: str | None
@@ -251,15 +267,18 @@ class Pictures:
             elif (data := await self.variants.read(variant)) is not None:
                 self.tally.kept += 1
                 return _Ready(data, variant.format, variant.width, variant.height, variant.source_size), True
-        task = self._making.get(key)
-        if task is None:
+        making = self._making.get(key)
+        if making is None or making.begun.is_forgotten:
             self._raise_failure(identity)
             self._raise_failure(key)
             self._count(client)
-            task = asyncio.get_running_loop().create_task(self._make(key, identity, source, original, wish))
-            self._making[key] = task
-            task.add_done_callback(lambda done: self._made(key, done))
+            begun = self.variants.begin(key, str(source), _tags(source, original))
+            task = asyncio.get_running_loop().create_task(self._make(begun, identity, source, original, wish))
+            self._making[key] = _Making(begun, task)
+            self._tasks.add(task)
+            task.add_done_callback(lambda done: self._made(begun, done))
         else:
+            task = making.task
             self.tally.joined += 1
         try:
             return await asyncio.shield(task), False
@@ -268,50 +287,57 @@ class Pictures:
                 raise Full("the balancer is stopping", retry_after_s=1.0) from None
             raise
 
-    def _made(self, key: str, task: asyncio.Task[_Ready]) -> None:
-        if self._making.get(key) is task:
-            del self._making[key]
+    def _made(self, begun: Begun, task: asyncio.Task[_Ready]) -> None:
+        self.variants.end(begun)
+        self._tasks.discard(task)
+        making = self._making.get(begun.key)
+        if making is not None and making.begun is begun:
+            del self._making[begun.key]
         if not task.cancelled():
             task.exception()  # it has been told to those who waited, if anybody still did
 
     async def _make(
-        self, key: str, identity: str, source: PictureSource, original: Original | None, wish: Wish
+        self, begun: Begun, identity: str, source: PictureSource, original: Original | None, wish: Wish
     ) -> _Ready:
         try:
-            ready = await self._render(key, source, original, wish)
+            ready = await self._render(begun, source, original, wish)
         except Failed as error:
-            self._note_failure(key, error, WORSE)  # of this moment, or of this size: others may be made of it
+            # Of this moment, or of this size: others may be made of it.
+            self._note_failure(begun.key, error, begun, WORSE)
             raise
         except (ImageRejected, SourceUnreachable, SourceBlocked) as error:
             of_size = isinstance(error, ImageRejected) and error.reason == "memory"
-            self._note_failure(key if of_size else identity, error)
+            self._note_failure(begun.key if of_size else identity, error, begun)
             raise
         except Gone:
             raise NotFound(f"there is no file {source}") from None
         self.tally.made += 1
         return ready
 
-    async def _render(self, key: str, source: PictureSource, original: Original | None, wish: Wish) -> _Ready:
-        variants = self.variants
-        moment = variants.moment
-        begun = variants.begin(key)
-        fetched = begun.with_name(begun.name + "-source")
+    async def _render(self, begun: Begun, source: PictureSource, original: Original | None, wish: Wish) -> _Ready:
+        variants, written = self.variants, begun.path
+        fetched = written.with_name(written.name + "-source")
         self.pool.check()  # before anything is fetched
         await variants.prepare(begun)
         try:
             path, size = (original.path, original.size) if original is not None else (fetched, 0)
             if original is None:
                 size = await self._fetched(source, fetched)
-            head: dict[str, str | int | float] = {"source": str(source), "source_size": size, "at": self._wall()}
+            head: dict[str, str | int | float] = {
+                "source": begun.source,
+                "tags": " ".join(begun.tags),
+                "source_size": size,
+                "at": self._wall(),
+            }
             # Only now: what is fetched would keep places from files that are here, and needs no worker meanwhile.
             with self.pool.admitted():
-                done = await self.pool.make(Job(path, wish, begun, head), self._settings.timeout)
-            data = done.data if done.data is not None else await asyncio.to_thread(_below_head, begun)
+                done = await self.pool.make(Job(path, wish, written, head), self._settings.timeout)
+            data = done.data if done.data is not None else await asyncio.to_thread(_below_head, written)
             if done.data is None and await self._unchanged(source, original):
-                await variants.keep(key, str(source), size, begun, done, moment)
+                await variants.keep(begun, size, done)
             return _Ready(data, done.format, done.width, done.height, size)
         finally:
-            await asyncio.shield(asyncio.to_thread(_unlink, begun, fetched))
+            await asyncio.shield(asyncio.to_thread(_unlink, written, fetched))
 
     async def _fetched(self, source: PictureSource, to: Path) -> int:
         """Bytes of what is at a URL, now in a file."""
@@ -329,7 +355,7 @@ class Pictures:
         if original is None or self._originals is None or source.path is None:
             return True
         now = await self._originals.original(source.path)
-        return now is not None and now.version == original.version
+        return now is not None and (now.version, now.tags) == (original.version, original.tags)
 
     def _count(self, client: str | None) -> None:
         """One more that has to be made for this client; None: for an operator, who may have as many as they like."""
@@ -348,8 +374,10 @@ class Pictures:
         if failure is not None and self._clock() < failure.until:
             raise failure.error.with_traceback(None)
 
-    def _note_failure(self, concerned: str, error: CdnError, worse: float = 1.0) -> None:
+    def _note_failure(self, concerned: str, error: CdnError, begun: Begun, worse: float = 1.0) -> None:
         """Tell it again for a while; one that was noted before for `worse` times as long as then."""
+        if begun.is_forgotten:
+            return  # what it was made of may be another one by now
         now = self._clock()
         before = self._failures.pop(concerned, None)
         lasts = FAILURE_KEPT if before is None else min(before.lasts * worse, FAILURE_KEPT_MOST)
@@ -357,7 +385,7 @@ class Pictures:
             self._failures = {one: failure for one, failure in self._failures.items() if failure.until > now}
             while len(self._failures) >= MOST_FAILURES:
                 del self._failures[next(iter(self._failures))]
-        self._failures[concerned] = _Failure(error, lasts, now + lasts)
+        self._failures[concerned] = _Failure(error, lasts, now + lasts, begun)
 
 
 def _wish(options: ImageOptions, wanted: Wanted) -> Wish:
@@ -377,8 +405,12 @@ def _wish(options: ImageOptions, wanted: Wanted) -> Wish:
 
 def _tags(source: PictureSource, original: Original | None) -> tuple[str, ...]:
     if original is None:
-        return (foreign_tag(source.url or ""),)
+        return foreign_tags(source.url or "")
     return (f"file:{source.path}", *(tag for tag in original.tags if tag != f"file:{source.path}"))
+
+
+def _meant(failures: dict[str, _Failure], concerns: Concerns) -> dict[str, _Failure]:
+    return {name: one for name, one in failures.items() if concerns(one.begun.source, one.begun.tags)}
 
 
 def _below_head(begun: Path) -> bytes:

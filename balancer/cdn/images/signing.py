@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from balancer.cdn.errors import Invalid
 from balancer.cdn.images.sources import NoSource, spelled
+from balancer.cdn.purging.patterns import placed
 
 UNSIGNED: Final = "-"
 """Stands for the signature where none is asked for."""
@@ -42,7 +43,27 @@ class PictureSource:
 
 def foreign_tag(url: str) -> str:
     """What pictures of a URL can be purged by."""
-    return f"source:{sha256(url.encode()).hexdigest()[:16]}"
+    return f"source:{_short(url)}"
+
+
+def path_tag(host: str, path: str) -> str:
+    """What pictures of a URL can be purged by, whatever its query is."""
+    return f"source-path:{_short(host + path)}"
+
+
+def host_tag(host: str) -> str:
+    """What pictures of all that is on a host can be purged by."""
+    return f"source-host:{host}"
+
+
+def foreign_tags(url: str) -> tuple[str, ...]:
+    """All that pictures of a URL can be purged by."""
+    host, text = placed(url)
+    return foreign_tag(url), path_tag(host, text.partition("?")[0]), host_tag(host)
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

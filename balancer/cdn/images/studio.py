@@ -18,7 +18,7 @@ from balancer.cdn.images.pictures import Originals, Pictures
 from balancer.cdn.images.pool import Pool
 from balancer.cdn.images.signing import PictureSource, source_of
 from balancer.cdn.images.sources import NoSource, Sources
-from balancer.cdn.images.variants import Variants
+from balancer.cdn.images.variants import Concerns, Variants
 from balancer.cdn.types import ImageOptions, OptimizedImage, RenderedImage
 from config.cdn import Cdn, CdnImages
 
@@ -106,13 +106,14 @@ class Studio:
         self.url(source, options)  # within bounds
         return await self.pictures.render(self.source(source), options)
 
-    async def forget(self, concerns: Callable[[str], bool] | None = None) -> int:
-        """Throw away what was made of these sources: paths of files without a slash before them, or URLs."""
+    async def forget(self, concerns: Concerns | None = None) -> int:
+        """Throw away what was made of what is meant: paths of files without a slash before them, or URLs."""
         return await self.pictures.forget(concerns)
 
     async def forget_files(self, paths: Sequence[str]) -> int:
         """The same of these files."""
-        return await self.pictures.forget(frozenset(paths).__contains__)
+        files = frozenset(paths)
+        return await self.pictures.forget(lambda source, tags: source in files)
 
     def _check(self, url: str) -> None:
         try:

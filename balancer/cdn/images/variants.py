@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,6 +20,9 @@ from balancer.cdn.images.engine import Output
 from balancer.cdn.images.pool import OUTPUTS, Done
 
 log = structlog.get_logger("balancer.cdn")
+
+Concerns = Callable[[str, Collection[str]], bool]
+"""Whether a purge means what was made of a source (the path of a file, or a URL) and has these tags."""
 
 LONGEST_HEAD: Final = 16 * 1024
 """Bytes of the line above a picture, which tells whose it is."""
@@ -39,6 +42,8 @@ class Variant:
     key: str
     source: str
     """What it was made of: the path of a file, or a URL."""
+    tags: tuple[str, ...]
+    """What it can be purged by."""
     format: Output
     width: int
     height: int
@@ -49,6 +54,20 @@ class Variant:
     path: Path
     skip: int
     """Bytes above the picture."""
+
+
+@dataclass(slots=True, eq=False)
+class Begun:
+    """A picture that is being made."""
+
+    key: str
+    source: str
+    tags: tuple[str, ...]
+    path: Path
+    """Where it is written until it is kept."""
+    is_forgotten: bool = False
+    """A purge has meant it: nobody is to have it who asks from now on."""
+    kept: Variant | None = None
 
 
 class Variants:
@@ -65,17 +84,11 @@ class Variants:
         """Bytes, with what files cost besides."""
         self._wall = wall
         self._known: OrderedDict[str, Variant] = OrderedDict()  # the longest unused first
-        self._of: dict[str, set[str]] = {}  # by source
         self._touched: dict[str, float] = {}
-        self._forgotten = 0  # rises with each purge: what was begun before is not kept after
+        self._begun: set[Begun] = set()
 
     def __len__(self) -> int:
         return len(self._known)
-
-    @property
-    def moment(self) -> int:
-        """To be asked before a picture is begun, and said with `keep`."""
-        return self._forgotten
 
     async def open(self) -> None:
         """Find what was kept before a restart."""
@@ -95,40 +108,58 @@ class Variants:
             self._known.move_to_end(key)
         return variant
 
-    def begin(self, key: str) -> Path:
-        """Where a picture may be written; to be kept, or to be thrown away by `abandon`."""
-        return self._folder_of(key) / f"{_BEGUN}{secrets.token_hex(8)}"
+    def begin(self, key: str, source: str, tags: tuple[str, ...]) -> Begun:
+        """To be asked before anything of the source is read. It may be kept, and has to be ended."""
+        begun = Begun(key, source, tags, self._folder_of(key) / f"{_BEGUN}{secrets.token_hex(8)}")
+        self._begun.add(begun)
+        return begun
 
-    async def prepare(self, path: Path) -> None:
+    def end(self, begun: Begun) -> None:
+        """It is not being made any more."""
+        self._begun.discard(begun)
+
+    async def prepare(self, begun: Begun) -> None:
         """Make the folder of what is begun; that this fails shows when it is written."""
         with suppress(OSError):
-            await asyncio.to_thread(path.parent.mkdir, 0o700, True, True)
+            await asyncio.to_thread(begun.path.parent.mkdir, 0o700, True, True)
 
-    async def keep(
-        self, key: str, source: str, source_size: int, begun: Path, done: Done, moment: int
-    ) -> Variant | None:
-        """Give what was written its name. None: it is not kept: its source was forgotten, or the disk fails."""
-        if moment != self._forgotten or done.size + OVERHEAD > self.room:
+    async def keep(self, begun: Begun, source_size: int, done: Done) -> Variant | None:
+        """Give what was written its name. None: it is not kept: a purge has meant it, or the disk fails."""
+        if begun.is_forgotten or done.size + OVERHEAD > self.room:
             await self.abandon(begun)
             return None
-        place = self._folder_of(key) / key
+        key, place = begun.key, self._folder_of(begun.key) / begun.key
         try:
-            skip = await asyncio.to_thread(_rename, begun, place, done.size)
+            skip = await asyncio.to_thread(_rename, begun.path, place, done.size)
         except OSError as error:
             log.warning("cdn_image_not_kept", file=str(place), reason=error.strerror or str(error))
             await self.abandon(begun)
             return None
         now = self._wall()
-        variant = Variant(key, source, done.format, done.width, done.height, done.size, source_size, now, place, skip)
-        if moment != self._forgotten:  # while it was given its name
+        variant = Variant(
+            key,
+            begun.source,
+            begun.tags,
+            done.format,
+            done.width,
+            done.height,
+            done.size,
+            source_size,
+            now,
+            place,
+            skip,
+        )
+        if begun.is_forgotten:  # while it was given its name
+            self._drop(key)  # which stood for one before, whose file this one has replaced
             await asyncio.to_thread(_unlink, [place])
             return None
+        begun.kept = variant
         self._add(variant, now)
         await self._make_room()
         return variant
 
-    async def abandon(self, begun: Path) -> None:
-        await asyncio.to_thread(_unlink, [begun])
+    async def abandon(self, begun: Begun) -> None:
+        await asyncio.to_thread(_unlink, [begun.path])
 
     async def read(self, variant: Variant) -> bytes | None:
         """The picture; None where its file is gone or not as it was."""
@@ -144,14 +175,16 @@ class Variants:
             self._touched[variant.key] = now
         return data
 
-    async def forget(self, concerns: Callable[[str], bool] | None = None) -> int:
-        """Throw away what was made of these sources, None: all; how many pictures. What is being made is not kept."""
-        self._forgotten += 1
-        sources = list(self._of)
-        if concerns is not None:  # in a thread: there may be thousands of both sources and targets
-            sources = await asyncio.to_thread(lambda: [source for source in sources if concerns(source)])
-        keys = [key for source in sources for key in self._of.get(source, ())]
-        dropped = [variant for key in keys if (variant := self._drop(key))]
+    async def forget(self, concerns: Concerns | None = None) -> int:
+        """Throw away what is meant, None: all; how many pictures. What of that is being made is not kept."""
+        known, begun = list(self._known.values()), list(self._begun)
+        if concerns is not None:  # in a thread: there may be thousands of both pictures and targets
+            known, begun = await asyncio.to_thread(_meant, known, begun, concerns)
+        for making in begun:
+            making.is_forgotten = True
+            if making.kept is not None:  # while they were looked at
+                known.append(making.kept)
+        dropped = [one for one in known if self._known.get(one.key) is one and self._drop(one.key) is one]
         await asyncio.to_thread(_unlink, [variant.path for variant in dropped])
         return len(dropped)
 
@@ -163,7 +196,6 @@ class Variants:
     def _add(self, variant: Variant, used_at: float) -> None:
         self._drop(variant.key)
         self._known[variant.key] = variant
-        self._of.setdefault(variant.source, set()).add(variant.key)
         self._touched[variant.key] = used_at
         self.used += variant.size + OVERHEAD
 
@@ -173,10 +205,6 @@ class Variants:
             return None
         self._touched.pop(key, None)
         self.used -= variant.size + OVERHEAD
-        others = self._of[variant.source]
-        others.discard(key)
-        if not others:
-            del self._of[variant.source]
         return variant
 
     async def _make_room(self) -> None:
@@ -202,6 +230,19 @@ def key_of(identity: str, spelled: str, wanted: str, engine: str) -> str:
     return sha256("\n".join((identity, spelled, wanted, engine)).encode()).hexdigest()
 
 
+def _meant(known: list[Variant], begun: list[Begun], concerns: Concerns) -> tuple[list[Variant], list[Begun]]:
+    """Those that a purge means; it is asked once for all pictures of a source."""
+    found: dict[tuple[str, tuple[str, ...]], bool] = {}
+
+    def is_meant(one: Variant | Begun) -> bool:
+        what = one.source, one.tags
+        if what not in found:
+            found[what] = concerns(*what)
+        return found[what]
+
+    return [one for one in known if is_meant(one)], [one for one in begun if is_meant(one)]
+
+
 def _found(path: Path, now: float) -> tuple[float, Variant] | None:
     """What a file is, by the line above it; what is none of ours and old is thrown away."""
     try:
@@ -217,6 +258,7 @@ def _found(path: Path, now: float) -> tuple[float, Variant] | None:
         variant = Variant(
             path.name,
             str(said["source"]),
+            tuple(str(said["tags"]).split()),
             kind,
             int(said["width"]),
             int(said["height"]),

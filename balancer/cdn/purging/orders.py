@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -43,8 +43,8 @@ class OwnCache(Protocol):
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]: ...
 
 
-Forget = Callable[[Callable[[str], bool] | None], Awaitable[int]]
-"""Throws away the copies on disk of pictures whose source is meant, None: of all; and gives how many there were."""
+Forget = Callable[[Callable[[str, Collection[str]], bool] | None], Awaitable[int]]
+"""Throws away the copies on disk of pictures that are meant by source or tags, None: of all; and gives how many."""
 
 
 @dataclass(frozen=True, slots=True)

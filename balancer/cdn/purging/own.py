@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from balancer.cache.purges import EVERYTHING, Purge
-from balancer.cdn.images.signing import foreign_tag
+from balancer.cdn.images.signing import foreign_tag, host_tag, path_tag
 from balancer.cdn.purging.patterns import matches
 from balancer.cdn.types import PurgeKind, PurgeTarget
 
@@ -49,24 +49,27 @@ def source_prefix(target: PurgeTarget, places: Places) -> str | None:
     return "" if open_ended and places.files.startswith(literal) else None
 
 
-def means_source(targets: Iterable[PurgeTarget], places: Places) -> Callable[[str], bool] | None:
-    """Whether what a picture is made of is meant: the path of a file of the CDN, or a URL. None: any of them is."""
+def means_source(targets: Iterable[PurgeTarget], places: Places) -> Callable[[str, Collection[str]], bool] | None:
+    """Whether a picture is meant, by what it is made of (a path of the CDN, or a URL) and its tags. None: any is."""
     exact: set[str] = set()
+    tagged: set[str] = set()
     others: list[PurgeTarget] = []
     for target in targets:
         if target.kind is PurgeKind.ALL:
             return None
-        if target.kind is PurgeKind.TAG and target.value.startswith(FILE_TAG):
-            exact.add(target.value.removeprefix(FILE_TAG))
+        if target.kind is PurgeKind.TAG:
+            tagged.add(target.value)
         elif target.kind is PurgeKind.URL and target.value.startswith(places.files):
             exact.add(target.value.removeprefix(places.files))
-        elif target.kind is not PurgeKind.TAG:
+        else:
             others.append(target)
     # Of paths without a host, those of the CDN's own files are meant, wherever those are.
     files = [replace(one, host=None) for one in others if one.kind is not PurgeKind.HOST]
     foreign = [one for one in others if one.host is not None or one.kind is PurgeKind.HOST]
 
-    def means(source: str) -> bool:
+    def means(source: str, tags: Collection[str]) -> bool:
+        if not tagged.isdisjoint(tags):
+            return True
         if "://" in source:
             return any(matches(one, source) for one in foreign)
         return source in exact or any(matches(one, f"https://host{places.files}{source}") for one in files)
@@ -98,10 +101,7 @@ def _pictures(target: PurgeTarget, places: Places) -> Iterator[Purge]:
 
     They are purged on every host: a picture need not be asked for where its file is.
     """
-    if target.kind is PurgeKind.URL and target.host is not None:
-        rest = f"{target.host}{target.value}" + (f"?{target.query}" if target.query is not None else "")
-        for scheme in ("https", "http"):
-            yield Purge("tag", foreign_tag(f"{scheme}://{rest}").encode())
+    yield from _foreign_pictures(target)
     start = source_prefix(target, places)
     if start is None or target.kind is PurgeKind.ALL:
         return
@@ -110,3 +110,19 @@ def _pictures(target: PurgeTarget, places: Places) -> Iterator[Purge]:
         return
     rest = target.value.removeprefix(places.files).partition("?")[0] if target.value.startswith(places.files) else ""
     yield Purge("pattern", f"{places.pictures}*/local/{rest}*".replace("**", "*").encode())
+
+
+def _foreign_pictures(target: PurgeTarget) -> Iterator[Purge]:
+    """Those of what is elsewhere. Of a folder and of what has a star, all of the host go: their tags tell no more, and
+    what was not meant comes back from its copy on disk."""
+    if target.kind is PurgeKind.HOST:
+        yield Purge("tag", host_tag(target.value).encode())
+    elif target.host is None:
+        return
+    elif target.kind is not PurgeKind.URL:
+        yield Purge("tag", host_tag(target.host).encode())
+    elif target.query is None:
+        yield Purge("tag", path_tag(target.host, target.value).encode())
+    else:
+        for scheme in ("https", "http"):
+            yield Purge("tag", foreign_tag(f"{scheme}://{target.host}{target.value}?{target.query}").encode())

@@ -121,14 +121,11 @@ def matches(wanted: PurgeTarget, url: str, tags: Collection[str] = ()) -> bool:
         return True
     if wanted.kind is PurgeKind.TAG:
         return wanted.value in tags
-    _, _, rest = url.partition("://")
-    host, slash, after = rest.partition("/")
-    host = _DEFAULT_PORT.sub("", host.lower())
+    host, text = placed(url)
     if wanted.kind is PurgeKind.HOST:
         return wanted.value == host
     if wanted.host is not None and wanted.host != host:
         return False
-    text = slash + after
     path, mark, query = text.partition("?")
     if wanted.kind is PurgeKind.PREFIX:
         return text.startswith(wanted.value)
@@ -137,6 +134,13 @@ def matches(wanted: PurgeTarget, url: str, tags: Collection[str] = ()) -> bool:
         # To the matcher a question mark is any character; here it is where the query begins.
         return matcher(wanted.value.replace("?", "\n").encode()).match(held.replace("?", "\n").encode()) is not None
     return path == wanted.value and (wanted.query is None or (bool(mark) and query == wanted.query))
+
+
+def placed(url: str) -> tuple[str, str]:
+    """The host of a URL as targets have it, and the path with its query."""
+    _, _, rest = url.partition("://")
+    host, slash, after = rest.partition("/")
+    return _DEFAULT_PORT.sub("", host.lower()), slash + after
 
 
 def _clean(text: str) -> str:

@@ -20,10 +20,12 @@ from balancer.cdn.edge.pictures import PictureHandler, client_of
 from balancer.cdn.errors import Full, SourceBlocked, SourceUnreachable
 from balancer.cdn.images.engine import Bounds, Wish
 from balancer.cdn.images.links import Links
-from balancer.cdn.images.pictures import FAILURE_KEPT, FOREIGN_FRESH, WORSE, Original, Pictures, foreign_tag
+from balancer.cdn.images.pictures import FAILURE_KEPT, FOREIGN_FRESH, WORSE, Original, Pictures
 from balancer.cdn.images.pool import Failed, Job, Pool
-from balancer.cdn.images.signing import PictureSource
+from balancer.cdn.images.signing import PictureSource, foreign_tag, foreign_tags
 from balancer.cdn.images.variants import Variants
+from balancer.cdn.purging.own import Places, means_source
+from balancer.cdn.purging.patterns import target
 from balancer.cdn.types import ImageOptions
 from config.cdn import CdnImages, ImagePreset
 from tests.cdn.images import gallery
@@ -242,7 +244,7 @@ async def test_pictures_of_a_purged_source_are_made_anew(house: House) -> None:
     house.files.put("image/dog.png", gallery.as_bytes(gallery.quarters(90, 60), "PNG"))
     for path in ("image/cat.png", "image/dog.png"):
         await house.get(PictureSource(path=path))
-    assert await house.pictures.forget(lambda source: source == "image/cat.png") == 1
+    assert await house.pictures.forget(lambda source, tags: source == "image/cat.png") == 1
     for path in ("image/cat.png", "image/dog.png"):
         await house.get(PictureSource(path=path))
     assert house.pictures.tally.made == 3
@@ -256,12 +258,39 @@ async def test_a_picture_that_was_begun_before_a_purge_is_not_kept_and_joined_by
     await until(lambda: stopped(pid))
     early = asyncio.ensure_future(house.get(CAT))
     await until(lambda: house.pool.busy == 1)
-    await house.pictures.forget(lambda source: True)
+    await house.pictures.forget(lambda source, tags: True)
     late = asyncio.ensure_future(house.get(CAT))
     await until(lambda: house.pool.waiting == 1)
     os.kill(pid, signal.SIGCONT)
     assert (await early).status == (await late).status == 200
     assert (house.pictures.tally.made, house.pictures.tally.joined, len(house.variants)) == (3, 0, 1)
+
+
+async def test_a_purge_of_something_else_leaves_pictures_on_their_way_alone(house: House) -> None:
+    await house.get(CAT)
+    await house.pictures.forget()
+    (pid,) = house.pool.pids
+    os.kill(pid, signal.SIGSTOP)
+    await until(lambda: stopped(pid))
+    early = asyncio.ensure_future(house.get(CAT))
+    await until(lambda: house.pool.busy == 1)
+    await house.pictures.forget(lambda source, tags: "post-8" in tags)
+    late = asyncio.ensure_future(house.get(CAT))
+    await until(lambda: house.pictures.tally.joined == 1)
+    os.kill(pid, signal.SIGCONT)
+    assert (await early).status == (await late).status == 200
+    assert (house.pictures.tally.made, len(house.variants)) == (2, 1)
+    assert await house.pictures.forget(lambda source, tags: "post-7" in tags) == 1
+
+
+async def test_a_source_that_failed_is_tried_again_after_its_own_purge_alone(house: House) -> None:
+    house.elsewhere.pictures[str(ELSEWHERE)] = b"no picture"
+    assert (await house.get(ELSEWHERE)).status == 415
+    await house.pictures.forget(lambda source, tags: source == "image/cat.png")
+    house.elsewhere.pictures[str(ELSEWHERE)] = gallery.as_bytes(gallery.quarters(), "PNG")
+    assert (await house.get(ELSEWHERE)).status == 415
+    await house.pictures.forget(lambda source, tags: source == str(ELSEWHERE))
+    assert (await house.get(ELSEWHERE)).status == 200
 
 
 async def test_a_picture_of_a_file_that_was_overwritten_meanwhile_is_not_kept(house: House) -> None:
@@ -528,7 +557,7 @@ async def test_a_picture_from_elsewhere_is_fetched_once_and_believed_for_a_while
         response = await house.get(ELSEWHERE, options)
         assert response.status == 200
         assert response.headers["Cache-Control"] == f"public, max-age={FOREIGN_FRESH}"
-        assert response.headers["Surrogate-Key"] == foreign_tag(str(ELSEWHERE))
+        assert response.headers["Surrogate-Key"].split() == list(foreign_tags(str(ELSEWHERE)))
     assert house.elsewhere.asked == [str(ELSEWHERE)]
     house.clock.now += FOREIGN_FRESH + 1
     house.elsewhere.pictures[str(ELSEWHERE)] = gallery.as_bytes(gallery.quarters(20, 20), "PNG")
@@ -540,9 +569,28 @@ async def test_a_picture_from_elsewhere_is_fetched_once_and_believed_for_a_while
 async def test_a_purge_of_a_foreign_source_has_it_fetched_again(house: House) -> None:
     house.elsewhere.pictures[str(ELSEWHERE)] = gallery.as_bytes(gallery.quarters(), "PNG")
     await house.get(ELSEWHERE)
-    await house.pictures.forget(lambda source: source == str(ELSEWHERE))
+    await house.pictures.forget(lambda source, tags: source == str(ELSEWHERE))
     await house.get(ELSEWHERE)
     assert len(house.elsewhere.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "written",
+    [f"tag:{foreign_tag(str(ELSEWHERE))}", str(ELSEWHERE), "host:media.example.com", "https://media.example.com/*"],
+)
+async def test_a_purge_of_what_is_elsewhere_gives_its_new_bytes_to_whoever_asks(house: House, written: str) -> None:
+    house.elsewhere.pictures[str(ELSEWHERE)] = gallery.as_bytes(gallery.quarters(), "PNG")
+    await house.get(ELSEWHERE)
+    house.elsewhere.pictures[str(ELSEWHERE)] = gallery.as_bytes(gallery.quarters(20, 20), "PNG")
+    assert await house.pictures.forget(means_source([target(written)], Places("/cdn/", "/img/"))) == 1
+    assert gallery.upright(await (await house.get(ELSEWHERE)).read()).size == (20, 20)
+
+
+@pytest.mark.parametrize(("tag", "kept"), [("post-7", 0), ("file:image/cat.png", 0), ("post-8", 1)])
+async def test_a_purge_by_a_tag_of_a_file_reaches_its_pictures_on_disk(house: House, tag: str, kept: int) -> None:
+    await house.get(CAT)
+    assert await house.pictures.forget(means_source([target(f"tag:{tag}")], Places("/cdn/", "/img/"))) == 1 - kept
+    assert len(house.variants) == kept
 
 
 async def test_a_foreign_source_that_gives_nothing_is_not_asked_again_for_a_while(house: House) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from balancer.cdn.images.pool import Done
-from balancer.cdn.images.variants import LEFT_BEHIND, OVERHEAD, TOUCHED, Variants, key_of
+from balancer.cdn.images.variants import LEFT_BEHIND, OVERHEAD, TOUCHED, Begun, Variants, key_of
 
 ROOM = 10 * (1000 + OVERHEAD)
 
@@ -35,19 +38,24 @@ async def opened(folder: Path, wall: Wall, room: int = ROOM) -> Variants:
     return variants
 
 
-async def begun(variants: Variants, name: str, source: str, wall: Wall, size: int = 1000) -> tuple[Path, Done]:
+async def begin(
+    variants: Variants, name: str, source: str, wall: Wall, size: int = 1000, tags: tuple[str, ...] = ()
+) -> tuple[Begun, Done]:
     """A picture as a worker writes it."""
-    path = variants.begin(key(name))
-    await variants.prepare(path)
-    head = {"source": source, "source_size": 5, "at": wall(), "format": "webp", "width": 3, "height": 2, "size": size}
-    path.write_bytes(json.dumps(head).encode() + b"\n" + name.encode().ljust(size, b"."))
-    return path, Done("webp", 3, 2, size, None)
+    begun = variants.begin(key(name), source, tags)
+    await variants.prepare(begun)
+    head = {"source": source, "tags": " ".join(tags), "source_size": 5, "at": wall()}
+    head |= {"format": "webp", "width": 3, "height": 2, "size": size}
+    begun.path.write_bytes(json.dumps(head).encode() + b"\n" + name.encode().ljust(size, b"."))
+    return begun, Done("webp", 3, 2, size, None)
 
 
-async def add(variants: Variants, name: str, wall: Wall, source: str = "a.png", size: int = 1000) -> None:
-    moment = variants.moment
-    path, done = await begun(variants, name, source, wall, size)
-    await variants.keep(key(name), source, 5, path, done, moment)
+async def add(
+    variants: Variants, name: str, wall: Wall, source: str = "a.png", size: int = 1000, tags: tuple[str, ...] = ()
+) -> None:
+    begun, done = await begin(variants, name, source, wall, size, tags)
+    await variants.keep(begun, 5, done)
+    variants.end(begun)
 
 
 async def read(variants: Variants, name: str) -> bytes | None:
@@ -115,8 +123,8 @@ async def test_pictures_of_a_source_are_forgotten_with_their_files(tmp_path: Pat
     variants = await opened(tmp_path, wall)
     for name, source in (("1", "a/x.png"), ("2", "a/x.png"), ("3", "a/y.png"), ("4", "b.png")):
         await add(variants, name, wall, source)
-    assert await variants.forget(lambda source: source == "a/x.png") == 2
-    assert await variants.forget(lambda source: source.startswith("a/")) == 1
+    assert await variants.forget(lambda source, tags: source == "a/x.png") == 2
+    assert await variants.forget(lambda source, tags: source.startswith("a/")) == 1
     assert await read(variants, "4") is not None
     assert files(tmp_path) == 1
     assert await variants.forget() == 1
@@ -125,10 +133,46 @@ async def test_pictures_of_a_source_are_forgotten_with_their_files(tmp_path: Pat
 
 async def test_what_was_begun_before_it_was_forgotten_is_not_kept(tmp_path: Path, wall: Wall) -> None:
     variants = await opened(tmp_path, wall)
-    moment = variants.moment
-    path, done = await begun(variants, "one", "a.png", wall)
-    await variants.forget(lambda source: source == "a.png")
-    assert await variants.keep(key("one"), "a.png", 5, path, done, moment) is None
+    first, done = await begin(variants, "one", "a.png", wall)
+    await variants.forget(lambda source, tags: source == "a.png")
+    assert await variants.keep(first, 5, done) is None
+    assert files(tmp_path) == 0
+
+
+async def test_what_was_begun_before_another_one_was_forgotten_is_kept(tmp_path: Path, wall: Wall) -> None:
+    variants = await opened(tmp_path, wall)
+    first, done = await begin(variants, "one", "a.png", wall, tags=("summer",))
+    await variants.forget(lambda source, tags: "winter" in tags)
+    assert await variants.keep(first, 5, done) is not None
+    assert await variants.forget(lambda source, tags: "winter" in tags) == 0
+    assert await variants.forget(lambda source, tags: "summer" in tags) == 1
+
+
+async def test_what_is_kept_while_a_purge_looks_at_what_it_means_is_forgotten_as_well(
+    tmp_path: Path, wall: Wall
+) -> None:
+    variants = await opened(tmp_path, wall)
+    first, done = await begin(variants, "one", "a.png", wall)
+    asked, answers = threading.Event(), threading.Event()
+
+    def concerns(source: str, tags: Collection[str]) -> bool:
+        asked.set()
+        return answers.wait(20)
+
+    forgetting = asyncio.ensure_future(variants.forget(concerns))
+    await asyncio.to_thread(asked.wait, 20)
+    assert await variants.keep(first, 5, done) is not None
+    variants.end(first)
+    answers.set()
+    assert await forgetting == 1
+    assert (len(variants), files(tmp_path)) == (0, 0)
+
+
+async def test_tags_of_pictures_outlive_a_restart(tmp_path: Path, wall: Wall) -> None:
+    await add(await opened(tmp_path, wall), "one", wall, tags=("file:a.png", "summer"))
+    again = await opened(tmp_path, wall)
+    assert await again.forget(lambda source, tags: "winter" in tags) == 0
+    assert await again.forget(lambda source, tags: "summer" in tags) == 1
     assert files(tmp_path) == 0
 
 
@@ -162,9 +206,9 @@ async def test_what_is_no_picture_of_ours_is_cleared_away_at_the_start(tmp_path:
 async def test_a_folder_that_cannot_be_is_no_reason_to_fail(tmp_path: Path, wall: Wall) -> None:
     (tmp_path / "file").write_bytes(b"")
     variants = await opened(tmp_path / "file", wall)
-    path = variants.begin(key("one"))
-    await variants.prepare(path)
-    assert await variants.keep(key("one"), "a.png", 5, path, Done("webp", 3, 2, 1000, None), variants.moment) is None
+    first = variants.begin(key("one"), "a.png", ())
+    await variants.prepare(first)
+    assert await variants.keep(first, 5, Done("webp", 3, 2, 1000, None)) is None
     assert await variants.forget() == 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from random import Random
 from typing import TypeVar
@@ -404,8 +404,8 @@ def test_what_has_failed_is_tried_again_when_somebody_says_so(tmp_path: Path) ->
 
 def test_pictures_on_disk_go_before_the_cache_in_front_of_them(tmp_path: Path) -> None:
     async def use(room: Room) -> None:
-        async def forget(means: Callable[[str], bool] | None) -> int:
-            room.heard.append("pictures" if means is not None and means("image/a.png") else "others")
+        async def forget(means: Callable[[str, Collection[str]], bool] | None) -> int:
+            room.heard.append("pictures" if means is not None and means("image/a.png", ()) else "others")
             return 3
 
         await room.orders.start(room.provider, Pace(), Places("/cdn/", "/img/"), forget)

@@ -9,7 +9,7 @@ from balancer.cache.entry import Entry
 from balancer.cache.keys import url_key
 from balancer.cache.purge_log import Purged, PurgeLog
 from balancer.cache.purges import EVERYTHING, Purge, parse
-from balancer.cdn.images.signing import foreign_tag
+from balancer.cdn.images.signing import foreign_tag, foreign_tags
 from balancer.cdn.purging.own import Places, means_source, purges, source_prefix
 from balancer.cdn.purging.patterns import matches, target
 from balancer.cdn.types import PurgeKind, PurgeTarget
@@ -132,7 +132,6 @@ def test_the_files_that_a_target_may_mean(written: str, begin: str | None) -> No
         ("/cdn/image/*", "image/cat.png", True),
         ("/c*", "image/cat.png", True),
         ("*.png", "image/cat.png", True),
-        ("tag:file:image/cat.png", "image/cat.png", True),
         ("/cdn/image/ca", "image/cat.png", False),
         ("/image/*", "image/cat.png", False),
         ("tag:cat", "image/cat.png", False),
@@ -149,7 +148,26 @@ def test_the_files_that_a_target_may_mean(written: str, begin: str | None) -> No
 def test_copies_on_disk_are_meant_by_their_source(written: str, source: str, meant: bool) -> None:
     means = means_source([target(written), target("tag:other")], PLACES)
     assert means is not None
-    assert means(source) is meant
+    assert means(source, ()) is meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("tag:summer", True), ("tag:file:image/cat.png", True), ("tag:winter", False), ("tag:file:image/ca", False)],
+)
+def test_copies_on_disk_are_meant_by_their_tags(written: str, meant: bool) -> None:
+    means = means_source([target(written)], PLACES)
+    assert means is not None
+    assert means("image/cat.png", ("file:image/cat.png", "summer")) is meant
+
+
+@given(TARGETS, URLS)
+def test_pictures_of_what_is_elsewhere_leave_the_cache_with_their_copies_on_disk(
+    targets: list[PurgeTarget], url: str
+) -> None:
+    means, tags = means_source(targets, PLACES), foreign_tags(url)
+    if means is None or means(url, tags):
+        assert is_met(purges(targets, False, PLACES), stored("https://other.example/img/s/w=3/url/xyz", tags))
 
 
 def test_everything_means_every_copy() -> None:
