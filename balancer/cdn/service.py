@@ -7,12 +7,11 @@ The mission's names and these: uploadFile `upload_file`, deleteFile `delete_file
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from random import Random
 from secrets import token_bytes
@@ -27,14 +26,13 @@ from aiohttp import web
 
 from balancer.cdn.beginning import beginning
 from balancer.cdn.calls import Calls
+from balancer.cdn.checkup import Verdict
 from balancer.cdn.edge.app import Handler, make_edge, told
 from balancer.cdn.edge.door import Door
-from balancer.cdn.edge.files import Files
-from balancer.cdn.edge.pictures import PictureHandler
 from balancer.cdn.errors import CdnError, ConfigError, Invalid, NotFound, TooLarge, Unavailable, Unsupported
 from balancer.cdn.images.options import checked
-from balancer.cdn.images.originals import LocalOriginals
 from balancer.cdn.images.studio import Studio
+from balancer.cdn.installation import Around, Installation
 from balancer.cdn.local import kinds, names
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
@@ -70,19 +68,12 @@ from config.cdn import Cdn
 log = structlog.get_logger("balancer.cdn")
 AGAIN = 10.0
 """Seconds between two attempts to start a provider that could not be started."""
-CHECKED = 60.0
-"""Seconds for which what a check of the provider found is told again."""
+PATIENCE = 5.0
+"""Seconds that a reload, or the end, waits for a disk or a provider."""
+STARTING = "the CDN is being started: ask again in a moment"
 JOURNAL = "cdn-purges.db"
 """Where tickets of purges are kept, in the folder of `admin.state`."""
 OFF = "no CDN is configured: write `cdn: true` for the one that the balancer is itself, or set CDN_PROVIDER"
-
-
-class Known(NamedTuple):
-    """How a provider is, as far as that is known."""
-
-    ok: bool | None
-    reason: str | None
-    """Why it is not ok."""
 
 
 class Removed(NamedTuple):
@@ -117,138 +108,114 @@ class CdnService:
         self._own = own
         self.orders = Orders(Journal(state / JOURNAL, wall), own, Clocks(clock, wall, Random(token_bytes(16))))
         """The purges, and their figures."""
-        self._settings: Cdn | None = None
-        self._provider: CdnProvider | None = None
-        self._failure: CdnError | None = None
         self._make = make
         self._clock = clock
-        self._checking: asyncio.Task[ProviderStatus] | None = None  # the last check of the provider, or the one now
-        self._checked = -math.inf  # when that began
-        self._known: ProviderStatus | CdnError | None = None  # what the last one found
+        self._pause = pause
+        self._settings: Cdn | None = None
+        self._installed: Installation | None = None
+        self._failure: CdnError | None = None
         self._uploads: Counter[str] = Counter()
         self._upload_bytes = 0
-        self._files: Files | None = None
         self._removing: set[asyncio.Task[Removed]] = set()
-        self._studio: Studio | None = None
-        self._pictures: PictureHandler | None = None
         self.trusts: Callable[[str], bool] = lambda address: False
         """Knows the trusted proxies (owner: the application)."""
         self.front: Callable[[], Front | None] | None = None
         """Tells what the balancer counted on the way to the local files (owner: the application)."""
-        self._pause = pause
-        self._changing = asyncio.Lock()
-        self._healing: asyncio.Task[None] | None = None
+        self._becoming: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
         self._door = Door(lambda: make_edge(self._handler))
 
     # Life.
 
     async def change(self, settings: Cdn | None) -> None:
-        """Take over what is configured now. What is wrong is told in `status` and in the log, and not raised."""
-        async with self._changing:
-            if settings == self._settings and self._failure is None:
-                return
-            old, self._provider = self._provider, None
-            self._settings, self._failure, self._files = settings, None, None
-            healing, self._healing = self._healing, None
-            if healing is not None:
-                healing.cancel()
-            if self._checking is not None:
-                self._checking.cancel()
-                self._checking = None
-            self._known = None
-            await self._end(old)
+        """Take over what is configured now: at once, or after `PATIENCE` seconds in the background, as a disk may hang.
+
+        What is wrong is told in `status` and in the log, and not raised; it is tried again until it starts.
+        """
+        if settings == self._settings and self._failure is None:
+            return
+        self._settings, self._failure = settings, None
+        before, tried = self._becoming, asyncio.Event()
+        if before is not None:
+            before.cancel()
+        self._becoming = asyncio.get_running_loop().create_task(self._become(settings, before, tried), name="cdn")
+        self._becoming.add_done_callback(_note_end)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await tried.wait()
+        except TimeoutError:
+            log.warning("cdn_takes_long", effect="it goes on in the background")
+
+    async def _become(self, settings: Cdn | None, before: asyncio.Task[None] | None, tried: asyncio.Event) -> None:
+        try:
+            if before is not None:
+                await asyncio.wait([before], timeout=PATIENCE)
             if settings is None:
+                await self._swap(None)
                 await self._door.close()
                 return
-            await self._try(settings)
             await self._door.open()
-            if self._failure is not None and not isinstance(self._failure, ConfigError):
-                self._healing = asyncio.get_running_loop().create_task(self._heal(settings), name="cdn")
+            while not await self._try(settings):
+                tried.set()
+                if isinstance(self._failure, ConfigError):
+                    return
+                await self._pause(AGAIN)
+        finally:
+            tried.set()
 
-    async def _try(self, settings: Cdn) -> None:
+    async def _try(self, settings: Cdn) -> bool:
+        """Whether these settings are at work now."""
         before = self._failure
         try:
-            await self._begin(settings)
+            installed = Installation(settings, self._make(settings), self._clock)
+            await installed.open(Around(self._state, self._common, self.front, self.trusts))
         except CdnError as error:
-            self._failure = error
+            failure = error
             if str(error) != str(before):
                 log.error("cdn_failed", provider=settings.provider, reason=str(error))
         except Exception as error:  # a mistake of ours here is no reason to be without a proxy
-            self._failure = Unavailable(f"the CDN could not be started ({type(error).__name__}); the log says why")
-            if str(self._failure) != str(before):
+            failure = Unavailable(f"the CDN could not be started ({type(error).__name__}); the log says why")
+            if str(failure) != str(before):
                 log.exception("cdn_failed", provider=settings.provider)
         else:
-            self._failure = None
+            if before is not None:
+                log.info("cdn_started", provider=settings.provider)
+            await self._swap(installed)
+            return True
+        await self._swap(None)
+        self._failure = failure.with_traceback(None)
+        return False
 
-    async def _end(self, provider: CdnProvider | None) -> None:
-        """Close what has been opened of it."""
-        studio, self._studio, self._pictures = self._studio, None, None
-        if studio is not None:
-            await studio.close()
+    async def _swap(self, installed: Installation | None) -> None:
+        """Let a new one take over. What the old one has under way, it brings to its end."""
         await self.orders.stop()
-        if provider is not None:
-            await provider.close()
-
-    async def _heal(self, settings: Cdn) -> None:
-        """Try again until it starts: a disk may come later than we do."""
-        while self._provider is None:
-            await self._pause(AGAIN)
-            async with self._changing:
-                if self._settings is settings and self._provider is None:
-                    await self._try(settings)
-        log.info("cdn_started", provider=settings.provider)
-
-    async def _begin(self, settings: Cdn) -> None:
-        provider = self._make(settings)
-        files = self._of_files(provider, settings)
-        try:
-            await provider.start()
-            studio = await self._open_studio(provider, settings)
+        old, self._installed = self._installed, installed
+        if old is not None:
+            retiring = asyncio.get_running_loop().create_task(old.close(), name="cdn-retiring")
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
+        if installed is not None:
+            self._failure = None
+            settings, studio = installed.settings, installed.studio
+            if installed.local is not None:
+                installed.local.store.changed = self._forget_here
             forget = studio.forget if studio is not None else None
-            await self.orders.start(provider, _pace(settings), _places(settings), forget)
-        except BaseException:
-            await self._end(provider)
-            raise
-        self._files = files
-        self._provider = provider
+            await self.orders.start(installed.provider, _pace(settings), _places(settings), forget)
 
     async def close(self) -> None:
+        """End everything; what hangs at that is left behind after `PATIENCE` seconds."""
         await self.change(None)
         await self.orders.close()
+        if self._retiring:
+            await asyncio.wait(self._retiring, timeout=PATIENCE)
 
     def connect(self) -> socket:
         """A connection to what answers below the CDN's paths."""
         return self._door.connect()
 
     def _handler(self, path: str) -> Handler | None:
-        if self._provider is None:
-            return _not_ready
-        pictures = self._pictures
-        if pictures is not None and pictures.covers(path):
-            return pictures.handle
-        files = self._files
-        return files.handle if files is not None and files.covers(path) else None
-
-    async def _open_studio(self, provider: CdnProvider, settings: Cdn) -> Studio | None:
-        """Pictures are made here for every provider; whose URLs are given out is the provider's affair."""
-        images = settings.images
-        if images is None:
-            return None
-        originals = LocalOriginals(provider.store) if isinstance(provider, LocalProvider) else None
-        studio = Studio(settings, images, self._state, originals, common=self._common)
-        if isinstance(provider, LocalProvider):
-            provider.pictures = studio.url
-        await studio.start()
-        self._studio = studio
-        self._pictures = PictureHandler(studio.path, studio.links, studio.pictures, trusts=self.trusts)
-        return studio
-
-    def _of_files(self, provider: CdnProvider, settings: Cdn) -> Files | None:
-        if not isinstance(provider, LocalProvider):
-            return None
-        provider.ledger.front = self.front
-        provider.store.changed = partial(self._forget_here, settings)
-        return Files(provider.store, settings.local.path, provider.counts)
+        installed = self._installed
+        return _not_ready if installed is None else installed.handler(path)
 
     # Asking.
 
@@ -258,67 +225,50 @@ class CdnService:
         return self._settings
 
     @property
+    def _at_work(self) -> Installation:
+        if self._installed is not None:
+            return self._installed
+        if self._settings is None:
+            raise ConfigError(OFF)
+        if self._failure is not None:
+            raise copy(self._failure)  # each their own: a traceback grows with every raise
+        raise Unavailable(STARTING, retry_after_s=1.0)
+
+    @property
     def provider(self) -> CdnProvider:
-        """The provider in force. ConfigError: there is none, or it could not be started."""
-        if self._provider is None:
-            raise self._failure or ConfigError(OFF)
-        return self._provider
+        """The provider in force. ConfigError: there is none; else why it could not be started, so far."""
+        return self._at_work.provider
+
+    @property
+    def _studio(self) -> Studio | None:
+        return self._installed.studio if self._installed is not None else None
 
     async def status(self) -> ProviderStatus:
-        """How the provider is, by its own word: not older than `CHECKED` seconds, and asked once for all who ask."""
-        provider = self.provider
+        """How the provider is, by its own word: not older than a minute, and asked once for all who ask."""
+        installed = self._at_work
         try:
-            return await asyncio.shield(self._check(provider))
+            return await installed.checkup.status()
         except asyncio.CancelledError:
-            if self._provider is provider:
+            if self._installed is installed:
                 raise
             return await self.status()  # it was another provider that was asked
 
-    def _check(self, provider: CdnProvider) -> asyncio.Task[ProviderStatus]:
-        """The last check, or the one that is due."""
-        now = self._clock()
-        if self._checking is None or (self._checking.done() and now - self._checked >= CHECKED):
-            self._checked = now
-            self._checking = asyncio.get_running_loop().create_task(provider.status())
-            self._checking.add_done_callback(self._note)
-        return self._checking
-
-    def _note(self, check: asyncio.Task[ProviderStatus]) -> None:
-        if check.cancelled() or check is not self._checking:
-            return
-        error = check.exception()
-        if error is None:
-            self._known = check.result()
-        elif isinstance(error, CdnError):
-            self._known = error
-        else:
-            log.error("cdn_check_failed", exc_info=error)
-
-    def look(self) -> Known | None:
-        """How the provider is as far as that is known, without waiting for anybody; None: there is no CDN.
-
-        It is asked anew when that was long ago, so that whoever looks again knows.
-        """
+    def look(self) -> Verdict | None:
+        """How the provider is as far as that is known, without waiting for anybody; None: there is no CDN."""
         if self._settings is None:
             return None
-        if self._provider is None:
-            return Known(False, str(self._failure) if self._failure is not None else "it is being started")
-        self._check(self._provider)
-        known = self._known
-        if known is None:
-            return Known(None, "it has not been checked yet")
-        if isinstance(known, CdnError):
-            return Known(False, str(known))
-        return Known(known.ok, "; ".join(problem.message for problem in known.problems) or None)
+        if self._installed is None:
+            return Verdict(False, str(self._failure) if self._failure is not None else STARTING)
+        return self._installed.checkup.look()
 
     async def report(self) -> CdnReport | None:
         """Everything that is counted; None: there is no CDN."""
-        settings, provider, known = self._settings, self._provider, self.look()
+        settings, installed, known = self._settings, self._installed, self.look()
         if settings is None or known is None:
             return None
         counts, desk = self.orders.counts, self.orders.desk
-        totals = await provider.store.totals() if isinstance(provider, LocalProvider) else None
-        calls = getattr(provider, "calls", None)
+        totals = await installed.totals() if installed is not None else None
+        calls = getattr(installed.provider, "calls", None) if installed is not None else None
         return CdnReport(
             provider=settings.provider,
             up=known.ok,
@@ -340,10 +290,10 @@ class CdnService:
 
     def limits(self) -> Mapping[str, LimitState]:
         """The provider's rate limits by the kind of call, as they are counted here; none without a provider."""
-        if self._provider is None:
+        if self._installed is None:
             return {}
         desk = self.orders.desk
-        return desk.limits if desk is not None else self._provider.limits()
+        return desk.limits if desk is not None else self._installed.provider.limits()
 
     async def get_stats(self, from_: datetime, to: datetime, interval_s: int = 3600) -> CdnStats:
         """Traffic of a period."""
@@ -462,18 +412,21 @@ class CdnService:
     async def _forget(self, path: str) -> str | None:
         """What caches have of a file that is gone, or another one now: they may keep it for a year. Its own purge is no
         reason for either to fail. The ticket; None where it is done when this returns, as the local files see to it."""
-        provider, settings = self._provider, self._settings
-        if provider is None or settings is None or isinstance(provider, LocalProvider):
+        installed = self._installed
+        if installed is None or installed.local is not None:
             return None
         try:
-            order = PurgeOrder(urls=_on_hosts(provider.public_url(path), settings.hosts))
+            order = PurgeOrder(urls=_on_hosts(installed.provider.public_url(path), installed.settings.hosts))
             return (await self.orders.place(order, author="the balancer")).id
         except CdnError as error:
             log.error("cdn_file_not_purged", path=path, reason=str(error))
             return None
 
-    async def _forget_here(self, settings: Cdn, path: str) -> None:
+    async def _forget_here(self, path: str) -> None:
         """The same for a local file: done when this returns, so without a ticket. Pictures of it have its tag."""
+        settings = self._settings
+        if settings is None:
+            return
         if self._studio is not None:
             await self._studio.forget_files([path])
         places = Places(settings.local.path, settings.images.path if settings.images is not None else "")
@@ -531,7 +484,7 @@ class CdnService:
     def _source(self, url: str) -> str:
         """A URL of a file of the local provider by its path, whichever name the balancer was reached by."""
         settings = self._settings
-        if settings is None or not isinstance(self._provider, LocalProvider) or "://" not in url:
+        if settings is None or not isinstance(self.provider, LocalProvider) or "://" not in url:
             return url
         if settings.images is None or url.startswith(settings.images.sources):
             return url
@@ -544,6 +497,11 @@ class CdnService:
         provider = self.provider
         if capability not in provider.capabilities:
             raise Unsupported(f"the provider {provider.name} has no {what}", provider=provider.name)
+
+
+def _note_end(becoming: asyncio.Task[None]) -> None:
+    if not becoming.cancelled() and (error := becoming.exception()) is not None:
+        log.error("cdn_not_changed", exc_info=error)
 
 
 def _of_pictures(studio: Studio) -> PicturesReport:

@@ -11,9 +11,13 @@ import pytest
 
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
+from balancer.cdn import service as service_module
 from balancer.cdn.errors import CdnError, ConfigError
+from balancer.cdn.provider import CdnProvider
+from balancer.cdn.registry import make_provider
 from balancer.cdn.service import OFF, CdnService
 from config.cdn import Cdn, CdnLocal
+from tests.cdn.shelf import Shelf
 
 
 class Nothing:
@@ -100,6 +104,96 @@ async def test_a_mistake_of_ours_keeps_nothing_from_starting(tmp_path: Path) -> 
     with pytest.raises(CdnError, match="LookupError"):
         await found.files()
     await found.close()
+
+
+class Slow(Shelf):
+    """Starts when it is let, and may fail at its end."""
+
+    def __init__(self, settings: Cdn) -> None:
+        super().__init__(settings)
+        self.ready = asyncio.Event()
+        self.fails = False
+
+    async def start(self) -> None:
+        await self.ready.wait()
+
+    async def close(self) -> None:
+        if self.fails:
+            raise LookupError("a library's surprise")
+
+
+async def test_what_is_at_work_answers_until_the_next_is_ready(tmp_path: Path) -> None:
+    made: list[Slow] = []
+
+    def make(settings: Cdn) -> CdnProvider:
+        if settings.provider == "local":
+            return make_provider(settings)
+        made.append(Slow(settings))
+        return made[-1]
+
+    found = CdnService(tmp_path / "state", Nothing(), make=make)
+    await found.change(local(tmp_path / "files"))
+    stored = await found.upload_file(b"hello", "a.txt", "document")
+    changing = asyncio.create_task(found.change(Cdn(provider="bunny", images=None)))
+    while not made:  # noqa: ASYNC110  # it is made in another task
+        await asyncio.sleep(0)
+    assert (await asked(found, f"/cdn/{stored.path}"))[0] == 200
+    assert (await found.files()).files
+    made[0].ready.set()
+    await changing
+    assert found.provider is made[0]
+    await found.close()
+
+
+async def test_a_start_that_hangs_keeps_neither_a_reload_nor_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "PATIENCE", 0.01)
+    made: list[Slow] = []
+
+    def make(settings: Cdn) -> CdnProvider:
+        made.append(Slow(settings))
+        if len(made) == 2:
+            made[1].ready.set()
+        return made[-1]
+
+    found = CdnService(tmp_path, Nothing(), make=make)  # type: ignore[arg-type]
+    await found.change(Cdn(provider="bunny", images=None))
+    with pytest.raises(CdnError, match="being started"):
+        await found.status()
+    assert await asked(found, "/cdn/a") == (503, "5")
+    monkeypatch.setattr(service_module, "PATIENCE", 5.0)
+    await found.change(Cdn(provider="aws", images=None))
+    assert found.provider is made[1]
+    await found.close()
+
+
+async def test_a_provider_that_fails_at_its_end_is_no_reason_to_be_without_the_next(tmp_path: Path) -> None:
+    def make(settings: Cdn) -> CdnProvider:
+        one = Slow(settings)
+        one.ready.set()
+        one.fails = True
+        return one
+
+    found = CdnService(tmp_path, Nothing(), make=make)
+    await found.change(Cdn(provider="bunny", images=None))
+    first = found.provider
+    await found.change(Cdn(provider="aws", images=None))
+    assert found.provider is not first
+    await found.change(None)
+    await found.change(Cdn(provider="bunny", images=None))
+    assert (await found.status()).ok
+    await found.close()
+
+
+async def test_why_it_could_not_start_is_told_to_each_who_asks_without_the_others(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    async with service(tmp_path, Turns()) as found:
+        await found.change(local(tmp_path / "taken"))
+        for _ in range(5):
+            with pytest.raises(CdnError) as raised:
+                await found.files()
+            assert len(list(raised.traceback)) < 6
 
 
 async def test_without_a_cdn_it_says_how_to_have_one(tmp_path: Path) -> None:
