@@ -50,8 +50,6 @@ class UploadRequest:
     kind: Kind
     content_type: str | None = None
     """None: by what the bytes say, else by the name."""
-    cache_control: str | None = None
-    """None: IMMUTABLE, or no-cache for what may be overwritten."""
     tags: tuple[str, ...] = ()
     size_bytes: int | None = None
     """As announced; what really comes is counted."""

@@ -44,7 +44,7 @@ def named(request: UploadRequest, head: bytes, sha256_hex: str | None, now: date
         path = names.plain(request.kind, name)
     else:
         path = names.by_content(request.kind, name, sha256_hex.lower(), now)
-    return Named(path, verdict.content_type, request.cache_control or (REVALIDATED if request.overwrite else IMMUTABLE))
+    return Named(path, verdict.content_type, REVALIDATED if request.overwrite else IMMUTABLE)
 
 
 @asynccontextmanager

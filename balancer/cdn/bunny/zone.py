@@ -54,6 +54,9 @@ def hints(zone: Zone, *, pictures: bool, signed: bool) -> Iterator[StatusProblem
     if (zone.perma_cache or 0) > 0:
         message = "the zone has Perma-Cache: purges by prefix and by tag do nothing there, those of single URLs do"
         yield StatusProblem("perma_cache", message)
+    if zone.ignores_queries:
+        message = "the zone ignores query strings: purging one URL that ends in a slash takes all that is below it"
+        yield StatusProblem("ignores_queries", message)
     if zone.token_authentication and not signed:
         message = "the zone wants tokens: without cdn.bunny.token_key, its URLs of pictures and files are answered 403"
         yield StatusProblem("token_missing", message)

@@ -16,9 +16,7 @@ LONGEST_TAGS: Final = 2000
 OWN_TAGS: Final = ("file:", "source:")
 """What tags begin with by which a file goes, and the pictures made of it: nobody else's may join them."""
 LONGEST_NAME: Final = 1000
-LONGEST_CACHE_CONTROL: Final = 200
 _TAG: Final = re.compile(r"[!-+\--~]+")
-_FIELD: Final = re.compile(r"[!-~]([ !-~]*[!-~])?")
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -29,9 +27,6 @@ def checked(request: UploadRequest) -> None:
     if not request.name or len(request.name) > LONGEST_NAME:
         raise Invalid(f"expected a name of 1 to {LONGEST_NAME} characters, not {len(request.name)}")
     check_tags(request.tags)
-    said = request.cache_control
-    if said is not None and (len(said) > LONGEST_CACHE_CONTROL or not _FIELD.fullmatch(said)):
-        raise Invalid(f"expected a Cache-Control such as max-age=3600, not {said[:60]!r}")
     if request.sha256_hex is not None and not _SHA256.fullmatch(request.sha256_hex):
         raise Invalid(f"expected a SHA-256 of 64 hex digits, not {request.sha256_hex[:80]!r}")
 

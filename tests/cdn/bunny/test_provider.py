@@ -343,6 +343,7 @@ async def test_a_good_account_is_told_as_such(tmp_path: Path) -> None:
         ({"Hostnames": None}, False, ["unknown_host"]),
         ({"EnableCountryCodeVary": True}, True, ["varies_by_country"]),
         ({"PermaCacheStorageZoneId": 5}, True, ["perma_cache"]),
+        ({"IgnoreQueryStrings": True}, True, ["ignores_queries"]),
         ({"ZoneSecurityEnabled": True}, True, ["token_missing"]),
         ({"OptimizerEnabled": False}, True, ["optimizer_off"]),
         ({"OptimizerEnableManipulationEngine": False}, True, ["optimizer_off"]),

@@ -20,6 +20,7 @@ from balancer.cdn.edge.files import PIECE, Files
 from balancer.cdn.local.counts import Counts
 from balancer.cdn.local.index import Row
 from balancer.cdn.local.store import Store
+from balancer.cdn.types import IMMUTABLE
 from tests.cdn.local.samples import SVG, picture, request, store_in, zipped
 
 
@@ -372,12 +373,12 @@ async def test_a_file_that_is_read_while_the_settings_change_comes_whole(edge: E
 
 
 async def test_files_are_served_while_their_index_is_broken(edge: Edge) -> None:
-    row = await edge.put(b"hello", "x.txt", "document", tags=("t",), cache_control="max-age=60")
+    row = await edge.put(b"hello", "x.txt", "document", tags=("t",))
     await edge.store.catalogue.index.close()
     (edge.store.directory / "index.sqlite3").write_bytes(b"no database" * 1000)
     answer = await edge.ask(row.path)
     assert (answer.status, answer.body) == (200, b"hello")
-    assert answer.headers["Cache-Control"] == "max-age=60"
+    assert answer.headers["Cache-Control"] == IMMUTABLE
     assert answer.headers["Surrogate-Key"] == f"file:{row.path} t"
 
 

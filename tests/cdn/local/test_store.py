@@ -258,7 +258,7 @@ async def test_facts_are_kept_with_the_file(store: Store) -> None:
 
 
 async def test_where_a_disk_keeps_no_attributes_the_index_knows(store: Store) -> None:
-    row, _ = await store.upload(request(tags=("a",), cache_control="max-age=60"))
+    row, _ = await store.upload(request(tags=("a",)))
     os.removexattr(store.folder.files / row.path, "user.balancer.file")
     opened = await store.open(row.path)
     assert opened is not None
@@ -392,7 +392,6 @@ async def _walked(folder: Path, steps: list[tuple[str, str, bytes]]) -> None:
         ({"tags": ("source:ab",)}, "do not begin with file: or source:"),
         ({"tags": tuple(map(str, range(65)))}, "at most 64 tags"),
         ({"tags": tuple(f"{number:0200}" for number in range(20))}, "2000 characters"),
-        ({"cache_control": "no-store\r\nX: y"}, "a Cache-Control such as"),
     ],
 )
 async def test_a_bad_request_stores_nothing(store: Store, more: dict[str, Any], fault: str) -> None:
