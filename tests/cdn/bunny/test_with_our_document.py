@@ -16,15 +16,16 @@ from balancer.cdn.http import Call, Caller, open_session
 from balancer.cdn.purging.patterns import parse
 from balancer.cdn.purging.ticket import PurgeOrder
 from tests.cdn.bunny.test_provider import settings
-from tests.cdn.cloudflare.mock import document, prism
+from tests.cdn.cloudflare.mock import prism
 from tests.cdn.fakes.bunny import KEY
 
 pytestmark = pytest.mark.slow
+DOCUMENT = Path(__file__).with_name("document.yaml")
 
 
 @pytest.fixture(scope="module")
 def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with prism(document("bunny.own.yaml"), tmp_path_factory.mktemp("prism") / "log") as url:
+    with prism(DOCUMENT, tmp_path_factory.mktemp("prism") / "log") as url:
         yield url
 
 

@@ -24,7 +24,7 @@ PATIENCE = 60.0
 
 
 def document(name: str) -> Path:
-    """A document of the contracts, which are no part of the project; skips the test where it is not there."""
+    """A document of somebody else's, which is no part of the project; skips the test where it is not there."""
     folder = Path(os.environ.get(FOLDER) or ROOT.parent / "shared" / "contracts" / "cdn" / "openapi")
     if not (folder / name).is_file():
         pytest.skip(f"there is no {name} in {folder}; {FOLDER} names another folder")
