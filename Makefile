@@ -17,9 +17,9 @@ help: ## Show this list
 run: .venv/ready ## Start the demonstration: three sample servers, some traffic and the balancer
 	@exec $(BIN)/python -m examples.demo $(ARGS)
 
-# One file's tests stay in one process, which shares what is slow to start between them.
+# Three processes for two cores, as many tests wait. One file's tests stay in one process, which shares what is slow to start between them.
 test: .venv/ready ## Run every test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 api-fuzz: .venv/ready ## Search long for answers of the admin API that its document does not have
 	@exec $(BIN)/python -m tests.api_fuzz $(ARGS)

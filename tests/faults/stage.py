@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -41,8 +42,10 @@ class Cloth:
 
 
 PLAIN = Cloth()
-LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-"""Both loops: the sockets' last words come in another order on each."""
+BOTH_LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+"""The sockets' last words come in another order on each."""
+LOOPS = BOTH_LOOPS if os.environ.get("FAULTS_ON") == "both" else pytest.mark.parametrize("loop", ["uvloop"])
+"""The same for the long tables, which take minutes: FAULTS_ON=both runs them on asyncio's own loop, too."""
 
 
 def on(loop: str, work: Coroutine[Any, Any, None]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.server import Hand, Over, reset
 from tests.faults.sight import Sight
-from tests.faults.stage import LOOPS, PATIENCE, Stage, on, stage
+from tests.faults.stage import BOTH_LOOPS, PATIENCE, Stage, on, stage
 from tests.proxy.wire import Peer
 
 pytestmark = pytest.mark.slow
@@ -52,7 +52,7 @@ async def left(scene: Stage, way: str, client: Peer) -> None:
     client.cut()
 
 
-@LOOPS
+@BOTH_LOOPS
 @pytest.mark.parametrize("framing", ["counted", "chunked"])
 def test_a_client_that_leaves_at_any_byte_of_its_request_hurts_nobody(loop: str, framing: str) -> None:
     async def work() -> None:
@@ -73,7 +73,7 @@ def test_a_client_that_leaves_at_any_byte_of_its_request_hurts_nobody(loop: str,
     on(loop, work())
 
 
-@LOOPS
+@BOTH_LOOPS
 def test_a_request_that_comes_byte_by_byte_is_one_request(loop: str) -> None:
     async def work() -> None:
         async with stage() as scene:
@@ -92,7 +92,7 @@ def test_a_request_that_comes_byte_by_byte_is_one_request(loop: str) -> None:
     on(loop, work())
 
 
-@LOOPS
+@BOTH_LOOPS
 @pytest.mark.parametrize("framing", ["counted", "chunked"])
 def test_a_client_that_leaves_at_any_byte_of_its_answer_hurts_nobody(loop: str, framing: str) -> None:
     """The server is asked once, stops when its client has gone, and is not to blame."""
@@ -131,7 +131,7 @@ def test_a_client_that_leaves_at_any_byte_of_its_answer_hurts_nobody(loop: str, 
     on(loop, work())
 
 
-@LOOPS
+@BOTH_LOOPS
 @pytest.mark.parametrize("way", WAYS)
 def test_a_client_that_leaves_while_a_connection_is_opened_leaves_nothing(loop: str, way: str) -> None:
     """At each turn of the loop between its request and its answer."""

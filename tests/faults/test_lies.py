@@ -11,7 +11,7 @@ import pytest
 from tests.faults.lies import CHUNKED_UPLOAD, CUT, LIES, OWN, POISON, TRUTH, UPLOAD, WHOLE, Lie
 from tests.faults.server import FaultServer, Hand
 from tests.faults.sight import SILENT, Seen, Sight
-from tests.faults.stage import LOOPS, PATIENCE, Stage, on, stage
+from tests.faults.stage import BOTH_LOOPS, PATIENCE, Stage, on, stage
 from tests.proxy.wire import Peer
 
 pytestmark = pytest.mark.slow
@@ -135,7 +135,7 @@ async def through(scene: Stage, lie: Lie) -> None:
     await scene.quiet()
 
 
-@LOOPS
+@BOTH_LOOPS
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_lie_is_passed_on_as_the_truth(loop: str, kind: str) -> None:
     """All in one: it is the same bystanders and the same base for all of them."""
@@ -153,7 +153,7 @@ def test_no_lie_is_passed_on_as_the_truth(loop: str, kind: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@LOOPS
+@BOTH_LOOPS
 def test_an_answer_that_comes_before_its_request_belongs_to_nobody(loop: str) -> None:
     """It is in the socket when the request is sent, and the loop has yet to look: response-queue poisoning."""
 
