@@ -151,6 +151,9 @@ class Status(Model):
     """null where no limit is shared."""
     provisional: Provisional | None
     """The change of the configuration that is on trial; null when none is."""
+    unknown_cdns: list[str]
+    """Those of `trusted_proxies` whose networks are not known, while `require_cdn` refuses what does not come from
+    them."""
 
 
 class ServerList(Model):

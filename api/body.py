@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -58,8 +58,12 @@ class Stream:
     than for any body, and beyond that only as long as it comes to `SLOWEST`.
     """
 
-    def __init__(self, request: web.Request, limit: int) -> None:
+    def __init__(
+        self, request: web.Request, limit: int, refusal: Callable[[int, int | None], Problem] | None = None
+    ) -> None:
+        """`refusal` tells of a body with more than `limit` bytes, in words of its own."""
         self.request = request
+        self._too_large = too_large if refusal is None else refusal
         self.limit = limit
         self.size = 0
         """Bytes that have come so far."""
@@ -84,13 +88,13 @@ class Stream:
     async def _bounded(self) -> AsyncIterator[bytes]:
         request = self.request
         if self.length is not None and self.length > self.limit:
-            raise too_large(self.limit, self.length)
+            raise self._too_large(self.limit, self.length)
         with _broken_off(request):
             await _ask_for(request)
         while piece := await self._piece():
             self.size += len(piece)
             if self.size > self.limit:
-                raise too_large(self.limit)
+                raise self._too_large(self.limit, None)
             yield piece
 
     async def _piece(self) -> bytes:

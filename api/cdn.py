@@ -23,7 +23,7 @@ from api.periods import period
 from api.services import Services
 from balancer.cdn.errors import CdnError
 from balancer.cdn.purging.desk import DeskState
-from balancer.cdn.types import RenderedImage
+from balancer.cdn.types import Capability, ProviderStatus, RenderedImage
 from config.cdn import Cdn as CdnSettings
 
 CDN_PATH = "/api/infrastructure/cdn"
@@ -83,7 +83,7 @@ class Cdn:
             },
             purges=_desk(desk) if desk is not None else None,
             journal=self._cdn.orders.journal_failure,
-            pictures=_pictures(settings) if settings is not None else None,
+            pictures=_pictures(settings, found) if settings is not None else None,
             details=dict(found.details) if found is not None else {},
         )
 
@@ -131,8 +131,14 @@ def _desk(desk: DeskState) -> CdnDesk:
     )
 
 
-def _pictures(settings: CdnSettings) -> CdnPictures | None:
+def _pictures(settings: CdnSettings, found: ProviderStatus | None) -> CdnPictures | None:
     images = settings.images
+    if found is not None and Capability.IMAGES in found.capabilities and settings.provider != "local":
+        by = settings.provider
+        path = "/cdn-cgi/image/" if by == "cloudflare" else ""
+        return CdnPictures(
+            by=by, path=path, signed=by == "bunny" and bool(settings.bunny.token_key), presets=[], sources=[]
+        )
     if images is None:
         return None
     return CdnPictures(

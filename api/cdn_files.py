@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from api.body import Stream, amount, exactly
 from api.cdn_errors import CDN, cdn_problems
 from api.cdn_models import DeletedAnswer, FileAnswer, FilesAnswer, FilesQuery, UploadAnswer, UploadQuery
@@ -55,6 +52,7 @@ class CdnFiles:
                 body_types=(FORM, "*/*"),
                 body_schemas={FORM: _FORM_SCHEMA},
                 limit=_largest,
+                too_large=file_too_large,
             ),
             Operation(
                 "DELETE",
@@ -78,7 +76,7 @@ class CdnFiles:
 
         It is read as it comes, whatever its size; when it breaks off or is not what it is said to be, nothing is kept.
         """
-        with too_large_a_file(body), cdn_problems(body):
+        with cdn_problems(body):
             file = await sent(body, query)
             stored = await self._cdn.upload_file(
                 file.pieces,
@@ -104,18 +102,10 @@ class CdnFiles:
         return DeletedAnswer(path=path, existed=gone.existed, ticket=gone.ticket)
 
 
-@contextmanager
-def too_large_a_file(body: Stream) -> Iterator[None]:
-    """What is told of a body that is too large, in the words of the CDN."""
-    try:
-        yield
-    except Problem as problem:
-        ours = problem is body.failure or (body.length or 0) > body.limit
-        if problem.status != 413 or not ours:
-            raise
-        came = f", and not {amount(body.length)}" if body.length is not None else ""
-        text = f"the file may have {exactly(body.limit)} at most (cdn.max_upload){came}; nothing is kept"
-        raise Problem(413, text, headers=problem.headers, code=TooLarge.code) from None
+def file_too_large(limit: int, length: int | None = None) -> Problem:
+    came = f", and not {amount(length)}" if length is not None else ""
+    text = f"the file may have {exactly(limit)} at most (cdn.max_upload){came}; nothing is kept"
+    return Problem(413, text, code=TooLarge.code)
 
 
 def _largest(config: Config) -> int:

@@ -150,9 +150,9 @@ class CdnPictures(Model):
     by: str
     """Who makes them: local is the balancer."""
     path: str
-    """What the paths of their URLs begin with."""
+    """What the paths of their URLs begin with; empty where they are told apart by something else."""
     signed: bool
-    """Only URLs that the balancer has signed, and presets."""
+    """Only URLs that are signed, and presets."""
     presets: list[str]
     sources: list[str]
     """What URLs of pictures elsewhere may begin with; none: only files of the CDN."""

@@ -139,7 +139,10 @@ class Gate:
         """What needs no key."""
         found = self._operations.get(request.match_info.handler)
         # Who may send that much is not known yet; nothing of it is read before that is.
-        check_size(request, max(LIMIT, self._limit(found)) if found is not None and found.streamed else LIMIT)
+        if found is not None and found.streamed:
+            check_size(request, max(LIMIT, self._limit(found)), found.too_large)
+        else:
+            check_size(request)
         check_host(request, _names(self._services.control.snapshot.config.admin))
         check_browser(request)
         check_path(request, tail=found is not None and found.tail)

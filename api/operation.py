@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.auth import Caller, Role
-from api.body import Stream, read
+from api.body import Stream, read, too_large
 from api.problems import Problem, of_validation
 from balancer.control import OPERATOR
 from config.diff import Change
@@ -118,6 +118,8 @@ class Operation:
     """Of bodies that are no model's, by their type: for the document."""
     limit: int | Callable[[Config], int] = SMALL
     """Bytes of a body; a function: by the configuration in force."""
+    too_large: Callable[[int, int | None], Problem] = too_large
+    """Tells of a body that has more, or would have."""
     tail: bool = False
     """The last name of the path stands for all that follows, slashes included."""
     key_shows_more: bool = False
@@ -208,7 +210,7 @@ class Operation:
             raise Problem(422, f"this operation takes no query, not {next(iter(query))[:80]!r}")
         if self.streamed:
             self._check_type(request)
-            arguments["body"] = Stream(request, limit)
+            arguments["body"] = Stream(request, limit, self.too_large)
         elif self.takes_body:
             arguments["body"] = await self._read(request, limit)
         elif request.can_read_body:

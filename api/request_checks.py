@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -22,13 +22,15 @@ _NEVER = re.compile(r"[\x00-\x1f\x7f/\\;]")
 """What no name in a path has, whichever way it is written: proxies disagree about what it means."""
 
 
-def check_size(request: web.Request, limit: int = LIMIT) -> None:
+def check_size(
+    request: web.Request, limit: int = LIMIT, refusal: Callable[[int, int | None], Problem] = too_large
+) -> None:
     """Refuse a body by what it says of its length, before its key is looked at; others are counted when read."""
     if request.version not in (HttpVersion10, HttpVersion11):
         raise Problem(400, "this is an HTTP/1.1 server", headers={"Connection": "close"})
     length = request.content_length
     if length is not None and length > limit:
-        raise too_large(limit, length)
+        raise refusal(limit, length)
 
 
 def once(request: web.Request, name: str) -> str | None:

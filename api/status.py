@@ -71,7 +71,14 @@ class View:
             ),
             shared_limits=_shared_limits(self.report),
             provisional=provisional(self._services.control.revisions),
+            unknown_cdns=self._unknown_cdns(),
         )
+
+    def _unknown_cdns(self) -> list[str]:
+        required = self._services.control.snapshot.config.require_cdn
+        if required is None or required.mode != "refuse":
+            return []
+        return [name for name, found in self.report.ranges.items() if not found.networks]
 
     def pool(self, pool: PoolReport) -> PoolStatus:
         servers = {server.name: self.server(pool.name, server, panic=pool.panic) for server in pool.servers}

@@ -162,7 +162,9 @@ class Caller:
         if isinstance(error, TimeoutError):
             reason = f"no answer within {seconds:g} s"
         else:
-            reason = self._redacted(str(error), 300) or type(error).__name__
+            # aiohttp's own sentence speaks of TLS also where there is none.
+            said = error.os_error.strerror if isinstance(error, aiohttp.ClientConnectorError) else None
+            reason = self._redacted(said or str(error), 300) or type(error).__name__
         place = URL(self._base).host
         return Unavailable(
             f"{self._provider} at {place} could not be asked for {operation}: {reason}", provider=self._provider

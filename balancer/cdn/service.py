@@ -33,6 +33,7 @@ from balancer.cdn.errors import CdnError, ConfigError, Invalid, NotFound, TooLar
 from balancer.cdn.images.options import checked
 from balancer.cdn.images.studio import Studio
 from balancer.cdn.installation import Around, Installation
+from balancer.cdn.lacking import lacking
 from balancer.cdn.local import kinds, names
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
@@ -496,7 +497,10 @@ class CdnService:
     def _need(self, capability: Capability, what: str) -> None:
         provider = self.provider
         if capability not in provider.capabilities:
-            raise Unsupported(f"the provider {provider.name} has no {what}", provider=provider.name)
+            assert self._settings is not None  # as there is a provider
+            empty = lacking(self._settings, capability)
+            why = f"has no {what}" if empty is None else f"has {what} only with {empty}, which are not set"
+            raise Unsupported(f"the provider {provider.name} {why}", provider=provider.name)
 
 
 def _note_end(becoming: asyncio.Task[None]) -> None:

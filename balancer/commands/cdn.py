@@ -72,11 +72,14 @@ def _status(found: Part) -> Iterator[Line]:
     hosts = _texts(found, "hosts")
     if hosts:
         yield [Span(f"hosts       {', '.join(hosts)}")]
-    yield [Span(f"uploads     up to {figures.size(found.number('max_upload'))}")]
+    if "upload" in _texts(found, "capabilities"):
+        yield [Span(f"uploads     up to {figures.size(found.number('max_upload'))}")]
     pictures = found.part("pictures")
     if pictures.fields:
         signed = "signed" if pictures.flag("signed") else "not signed"
-        yield [Span(f"pictures    {pictures.text('path')}   {signed}")]
+        by = pictures.text("by") or "local"
+        place = f"{pictures.text('path')}   " if pictures.text("path") else ""
+        yield [Span(f"pictures    {place}{signed}   by {'the balancer' if by == 'local' else by}")]
     purges = found.part("purges")
     if purges.fields:
         breaker = purges.text("breaker") or "?"
@@ -89,7 +92,16 @@ def _status(found: Part) -> Iterator[Line]:
         blocked = limit.number("blocked")
         yield [Span(f"limit       {kind}: {left} of {most} left{f', none for {blocked:.0f} s' if blocked else ''}")]
     for name, value in found.part("details").fields.items():
-        yield [Span(f"{printable(name):11} {printable(str(value))}")]
+        if value is not None and name != "largest_upload_bytes":  # that is told above
+            yield [Span(_detail(name, value))]
+
+
+def _detail(name: str, value: object) -> str:
+    """What a provider tells, in the words and units of the rest."""
+    is_size = name.endswith("bytes") and isinstance(value, int | float)
+    words = name.removesuffix("_bytes").replace("_", " ") if is_size and name != "bytes" else name.replace("_", " ")
+    shown = ("yes" if value else "no") if isinstance(value, bool) else str(value)
+    return f"{printable(words):11} {figures.size(float(str(value))) if is_size else printable(shown)}"
 
 
 def upload(console: Console, client: Client, files: Sequence[str], wanted: Wanted, as_json: bool) -> int:

@@ -57,7 +57,7 @@ def page(sample: Sample, where: str, width: int | None) -> Iterator[Line]:
         Span(well, "green" if totals.count("up") == totals.count("servers") else "red"),
     ]
     yield [Span("   ".join(_totals(sample)))]
-    for notes in filter(None, (_trial(status), _redis(sample.metrics), _limits(status))):
+    for notes in filter(None, (_trial(status), _unknown(status), _redis(sample.metrics), _limits(status))):
         for note in _wrapped(notes, width):
             yield [Span(note, "red")]
     for name, pool in status.parts("pools").items():
@@ -78,7 +78,7 @@ def line(sample: Sample) -> str:
         ]
         panic = ["PANIC"] if pool.flag("panic") else []
         pools.append(", ".join([f"{name} {pool.count('up')}/{len(servers)} up", *panic, *away]))
-    notes = [note for note in (_redis(sample.metrics), _limits(sample.status)) if note]
+    notes = [note for note in (_unknown(sample.status), _redis(sample.metrics), _limits(sample.status)) if note]
     return "  |  ".join([figures_, *notes, *pools])
 
 
@@ -90,6 +90,13 @@ def _trial(status: Part) -> str:
     left = round(trial.number("seconds_left") or 0.0)
     what = f"revision {trial.count('revision')} of {trial.text('author')} is on trial for another {left} s"
     return f"{what}: `balancer config confirm` keeps it"
+
+
+def _unknown(status: Part) -> str:
+    """CDNs through which everything has to come, and nothing can; empty where there is none."""
+    found = status.fields.get("unknown_cdns")
+    names = ", ".join(printable(str(name)) for name in found) if isinstance(found, list) else ""
+    return f"the networks of {names} are not known, and require_cdn refuses what comes from them" if names else ""
 
 
 def _limits(status: Part) -> str:

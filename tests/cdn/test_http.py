@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from socket import socket
 
 import aiohttp
 import pytest
@@ -360,3 +361,13 @@ async def test_a_form_is_sent_as_one() -> None:
     async with site(handler) as url, Provider(url) as caller:
         await caller.make(Call("upload", "POST", "/images", body=form))
     assert fields == {"file": b"bytes", "id": "7"}
+
+
+async def test_where_nobody_listens_nothing_is_said_of_tls() -> None:
+    with socket() as held:  # bound, and not listening
+        held.bind(("127.0.0.1", 0))
+        async with Provider(f"http://127.0.0.1:{held.getsockname()[1]}") as caller:
+            error = await failed(caller)
+    assert isinstance(error, Unavailable)
+    assert str(error).startswith("acme at 127.0.0.1 could not be asked for look: ")
+    assert "ssl" not in str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from api.answers import (
@@ -79,7 +80,10 @@ def pool(*servers: ServerStatus, name: str = "app", panic: bool = False, queue: 
 
 
 def status(
-    *pools: PoolStatus, shared_limits: SharedLimitsStatus | None = None, provisional: Provisional | None = None
+    *pools: PoolStatus,
+    shared_limits: SharedLimitsStatus | None = None,
+    provisional: Provisional | None = None,
+    unknown_cdns: Sequence[str] = (),
 ) -> dict[str, object]:
     servers = [server for pool in pools for server in pool.servers.values()]
     made = Status(
@@ -97,6 +101,7 @@ def status(
             errors=sum(server.errors for server in servers),
             client_connections=200,
         ),
+        unknown_cdns=list(unknown_cdns),
         shared_limits=shared_limits,
         provisional=provisional,
     )

@@ -336,12 +336,30 @@ def test_the_status_is_a_page_for_people() -> None:
         "can do      upload, purge_url",
         "hosts       cdn.example.com",
         "uploads     up to 100 MiB",
-        "pictures    /img/   signed",
+        "pictures    /img/   signed   by the balancer",
         "purges      2 under way   the provider is left alone for a while (open)",
         "last error  no answer",
         "limit       files: 3 of 25 left, none for 12 s",
         "plan        free",
     ]
+
+
+def test_what_a_provider_tells_has_words_and_units() -> None:
+    details = {
+        "free_bytes": 82 << 30,
+        "quota_bytes": None,
+        "bytes": 2048,
+        "largest_upload_bytes": 1 << 20,
+        "is_on": True,
+        "paths_this_month": 7,
+    }
+    pictures = CdnPictures(by="cloudflare", path="/cdn-cgi/image/", signed=False, presets=[], sources=[])
+    found = status(details=details, capabilities=["purge_url"], pictures=pictures)
+    with stand_in({f"GET {CDN}/status": found}) as api:
+        lines = balancer("cdn", "status", "--admin", api.url).out.splitlines()
+    assert lines[-4:] == ["free        82 GiB", "bytes       2.0 KiB", "is on       yes", "paths this month 7"]
+    assert "pictures    /cdn-cgi/image/   not signed   by cloudflare" in lines
+    assert not any(line.startswith(("uploads", "largest", "quota")) for line in lines)
 
 
 def test_what_is_wrong_with_the_cdn_is_told_with_exit_code_1() -> None:

@@ -117,3 +117,10 @@ def test_a_line_tells_the_totals_and_which_servers_are_not_up() -> None:
         "1.0 req/s  p50 1.2ms  p99 15ms  in flight 12  connections 200  errors 0"
         "  |  app 1/2 up, PANIC, b down (connection refused)  |  static 1/1 up"
     )
+
+
+def test_a_cdn_that_everything_has_to_come_through_and_nobody_knows_is_told() -> None:
+    found = Sample(Part(status(pool(server("a")), unknown_cdns=["bunny"])), Part(metrics()))
+    told = "the networks of bunny are not known, and require_cdn refuses what comes from them"
+    assert told in " ".join(shown(found))
+    assert told in line(found)

@@ -144,7 +144,7 @@ class AwsProvider:
             _told(self._identity.call("get_caller_identity", {})), _told(self._distribution()), _told(self._bucket())
         )
         problems = [
-            StatusProblem(code, str(error))
+            StatusProblem(error.code if type(error) is AuthError else code, str(error))
             for code, error in (("credential", identity), ("distribution", found), ("bucket", bucket))
             # A credential that is not taken is one problem, and not three; HEAD of a bucket does not tell which it is.
             if isinstance(error, CdnError)

@@ -46,7 +46,7 @@ class LocalProvider:
     """
 
     name: Final = "local"
-    capabilities: Final = (
+    _ABLE: Final = (
         Capability.UPLOAD
         | Capability.DELETE
         | Capability.LIST
@@ -57,7 +57,6 @@ class LocalProvider:
         | Capability.PURGE_ALL
         | Capability.SOFT_PURGE
         | Capability.STATS
-        | Capability.IMAGES
     )
 
     def __init__(
@@ -78,6 +77,10 @@ class LocalProvider:
         self.pictures = pictures  # owner: the service, which knows who makes them
         self._now = now
         self.ledger = Ledger(store.catalogue.index, counts, now)
+
+    @property
+    def capabilities(self) -> Capability:
+        return self._ABLE if self.pictures is None else self._ABLE | Capability.IMAGES
 
     async def start(self) -> None:
         await self.store.start()

@@ -415,7 +415,7 @@ async def test_neither_key_nor_secret_is_in_what_is_said(fake: FakeAws, tmp_path
     status = await aws.status()
     await aws.close()
     (problem,) = status.problems
-    assert (status.ok, problem.code) == (False, "credential")
+    assert (status.ok, problem.code) == (False, "cdn_auth")
     assert "the credential is not taken" in problem.message
     for text in (repr(status), repr(aws._account._credential)):
         assert SECRET not in text
