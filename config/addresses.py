@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import core_schema
 
-from config.problems import Unfit
+from config.problems import Unfit, nearest
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -162,10 +162,15 @@ def _proxy(value: object) -> object:
         return network(value)
     except Unfit as error:
         if isinstance(value, str) and not _LIKE_A_NETWORK.fullmatch(value):
-            raise Unfit(f"must be a network such as 10.0.0.0/8, or one of {', '.join(CDN_NAMES)}", value) from None
+            close = _OTHERS.get(value.lower()) or nearest(value, CDN_NAMES)
+            hint = f': did you mean "{close}"?' if close is not None else ""
+            expected = f"must be a network such as 10.0.0.0/8, or one of {', '.join(CDN_NAMES)}"
+            raise Unfit(expected, value, hint) from None
         raise error
 
 
+_OTHERS = {"aws": "cloudfront", "amazon": "cloudfront"}
+"""What people call them, too."""
 _LIKE_A_NETWORK = re.compile(r"[0-9A-Fa-f:./]+")
 
 TrustedProxy = Annotated[

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from config.pool import Model, Positive
-from config.problems import Unfit
+from config.problems import Unfit, listed, nearest
 from config.rates import Rate
 from config.values import Duration, FilePath, Network, Size
 
-Provider = Literal["local", "cloudflare", "aws", "bunny"]
+ProviderName = Literal["local", "cloudflare", "aws", "bunny"]
 PictureFormat = Literal["avif", "webp", "jpeg", "png"]
 _FOLDER = r"^/([A-Za-z0-9._~-]+/)+$"
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?$"
@@ -26,6 +26,17 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 """A last label that makes whoever reads a host as browsers do take it for an IPv4 address."""
 _DOUBTFUL = re.compile(r"(?i)[\\?#]|%(2f|5c|00)|(/|%2f)(\.|%2e){1,2}(/|;|%3b|\Z)")
 
+
+def _provider(value: object) -> object:
+    """Also what was nearly one; all else is for the type to refuse."""
+    names = get_args(ProviderName)
+    close = nearest(value, names) if isinstance(value, str) and value not in names else None
+    if close is not None:
+        raise Unfit(f"must be {listed(names)}", value, f': did you mean "{close}"?')
+    return value
+
+
+Provider = Annotated[ProviderName, BeforeValidator(_provider)]
 UrlFolder = Annotated[str, Field(pattern=_FOLDER, examples=["/cdn/"])]
 Host = Annotated[str, Field(pattern=_HOST, examples=["cdn.example.com"])]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Final
 
 from config.compose import typed
 from config.nodes import Items, Node, Scalar, Table
 from config.problems import Place, Problem
 
+ALIKE: Final = 0.85
+"""Of a name that was probably meant: more than others that only begin alike."""
 SWITCH: Final = "CDN_PROVIDER"
 SECRETS: Final[Mapping[str, str]] = {
     "CDN_API_KEY": "cdn.api_key",
@@ -70,6 +73,17 @@ def with_variables(
             _, *above, key = path.split(".")
             cdn = _having(cdn, above, key, node)
     return tree.having("cdn", cdn)
+
+
+def misspelt(environ: Mapping[str, str]) -> list[Problem]:
+    """Variables that say nothing, and were probably meant to."""
+    found = []
+    for name in environ:
+        if name.startswith("CDN_") and name not in CDN_VARIABLES:
+            close = get_close_matches(name, CDN_VARIABLES, n=1, cutoff=ALIKE)
+            if close:
+                found.append(Problem.at(Place(name), f'is no variable that is read: did you mean "{close[0]}"?'))
+    return found
 
 
 def _node(

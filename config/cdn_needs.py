@@ -16,6 +16,11 @@ SHORTEST_SECRET: Final = 16
 _VARIABLES: Final = {path: name for name, path in {**PLAIN, **SECRETS}.items()}
 _GLOBAL_KEY: Final = re.compile(r"[0-9a-f]{37}")
 _KEY_PAIR: Final = re.compile(r"[^\s:]+:[^\s]+")
+_CLOUDFLARE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
+_DISTRIBUTION: Final = re.compile(r"[A-Z0-9]+")
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
+_FIELD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROVIDERS: Final = ("local", "cloudflare", "aws", "bunny")
 _LOOPBACK: Final = re.compile(r"http://(127\.[0-9.]+|localhost|\[::1\])(:[0-9]+)?(/.*)?")
 
@@ -49,6 +54,14 @@ class _Needs:
             self._found.warn(("cdn", *lacking[0]), f"without {names} there are no {what}; set it, or {variables}")
         return bool(lacking)
 
+    def _form(self, path: Path, form: re.Pattern[str], expected: str) -> None:
+        """A warning, when what is there has another form: the provider says what it takes, and may say otherwise."""
+        value: object = self._cdn
+        for piece in path:
+            value = getattr(value, str(piece))
+        if isinstance(value, str) and value and not form.fullmatch(value):
+            self._found.warn(("cdn", *path), f"is not {expected}")
+
     def _lacks(self, path: Path) -> bool:
         value: object = self._cdn
         for piece in path:
@@ -63,6 +76,8 @@ class _Needs:
     def cloudflare(self) -> None:
         own = self._cdn.cloudflare
         self.without((("api_key",), ("cloudflare", "zone_id")), "purges and statistics")
+        for key in ("zone_id", "account_id"):
+            self._form(("cloudflare", key), _CLOUDFLARE_ID, "32 hex digits, as ids at Cloudflare are")
         if own.email is None and _GLOBAL_KEY.fullmatch(self._cdn.api_key):
             message = "has the form of a Global API Key: say in cloudflare.email whose it is, or take an API token"
             self._found.warn(("cdn", "api_key"), message)
@@ -82,6 +97,15 @@ class _Needs:
             self._found.add(key, "must be KEYID:SECRET; empty: what boto finds by itself")
         self.without((("aws", "distribution_id"),), "purges and statistics")
         self.without((("aws", "bucket"),), "uploads")
+        self._form(("aws", "distribution_id"), _DISTRIBUTION, "capital letters and digits, such as EDFDVBD632BHDS5")
+        self._form(
+            ("aws", "bucket"), _BUCKET, "3 to 63 small letters, digits, dots and hyphens, as names of buckets are"
+        )
+        if not self._cdn.endpoints.storage:
+            self._form(("aws", "region"), _REGION, "a region such as eu-central-1")
+        if own.cache_tag_header and not _FIELD.fullmatch(own.cache_tag_header):
+            message = "must be the name of a header field, such as x-amz-meta-cache-tag"
+            self._found.add(("cdn", "aws", "cache_tag_header"), message, came=True)
         if own.image_url_style not in ("none", "thumbor") and "{url}" not in own.image_url_style:
             message = "must be none, thumbor, or a template with {url} in it"
             self._found.add(("cdn", "aws", "image_url_style"), message, came=True)
@@ -116,8 +140,16 @@ class _Needs:
         if not images.sign:
             message = "is false: whoever can reach the site can have it compute any picture in any size"
             self._found.warn((*path, "sign"), message)
-        if not images.formats:
+        if not images.formats and not self._found.lost((*path, "formats")):
             self._found.add((*path, "formats"), "must have one at least")
+        for name, preset in images.presets.items():
+            if preset.fit != "contain" and (preset.width is None or preset.height is None):
+                message = f"{preset.fit} needs both width and height: with one of them there is no box to fit"
+                self._found.add((*path, "presets", name, "fit"), message)
+        for position, source in enumerate(images.sources):
+            if source.startswith("http://") and not _LOOPBACK.fullmatch(source):
+                message = "is http://: pictures can be read and changed on the way"
+                self._found.warn((*path, "sources", position), message)
         local = self._cdn.local.path
         if self._cdn.provider == "local" and (images.path.startswith(local) or local.startswith(images.path)):
             self._found.add((*path, "path"), f"must not begin as {local}, where files are, nor the other way round")

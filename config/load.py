@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from config.cdn_environment import misspelt
 from config.cdn_routes import with_cdn
 from config.checks import check
 from config.compose import SIZE, compose
@@ -102,7 +103,8 @@ def parse(
     source = Source(content, tree, expansion.tree(tree))
     tree = folding.tree(source.expanded)
     problems += [*expansion.problems, *folding.problems]
-    return _concluded(tree, problems, file, source, look=look)
+    found = _concluded(tree, problems, file, source, look=look)
+    return replace(found, warnings=in_order([*found.warnings, *misspelt(environ)]))
 
 
 def patched(loaded: Loaded, tree: Table, permit: Callable[[Config, Findings], None] | None = None) -> Loaded:

@@ -27,6 +27,11 @@ def check_require_cdn(config: Config, found: Findings) -> None:
             found.add(path, f"{message}: everybody would be refused")
         else:
             found.warn(path, f"{message}: without, every request looks as if it came past the CDN")
+    if required.mode == "refuse" and set(names) == {"bunny"} and required.secret is None and not required.allow:
+        message = (
+            "refuses everybody until Bunny's networks have been fetched, as none of them are shipped: give a `secret`"
+        )
+        found.warn(path, f"{message}, or `allow` whoever has to come in meanwhile")
     if required.secret is None:
         return
     own_field(required.header, (*path, "header"), found)

@@ -210,9 +210,14 @@ def test_what_cannot_be_is_refused(text: str, told: str) -> None:
 
 def test_with_all_that_it_needs_a_provider_is_warned_of_nothing() -> None:
     said = {"CDN_URL": "https://cdn.example.com", "CDN_API_KEY": "id:secret"}
-    cloudflare = {"CDN_CF_ZONE_ID": "z", "CDN_CF_ACCOUNT_ID": "a", "CDN_R2_BUCKET": "b", "CDN_R2_ACCESS_KEY_ID": "k"}
+    cloudflare = {
+        "CDN_CF_ZONE_ID": "0" * 32,
+        "CDN_CF_ACCOUNT_ID": "0" * 32,
+        "CDN_R2_BUCKET": "b",
+        "CDN_R2_ACCESS_KEY_ID": "k",
+    }
     assert warnings(CDN_PROVIDER="cloudflare", **said, **cloudflare, CDN_R2_SECRET="s") == []
-    assert warnings(CDN_PROVIDER="aws", **said, CDN_AWS_DISTRIBUTION_ID="d", CDN_AWS_BUCKET="b") == []
+    assert warnings(CDN_PROVIDER="aws", **said, CDN_AWS_DISTRIBUTION_ID="ED", CDN_AWS_BUCKET="media") == []
     bunny = {"CDN_BUNNY_PULL_ZONE_ID": "1", "CDN_BUNNY_STORAGE_ZONE": "z", "CDN_BUNNY_STORAGE_PASSWORD": "p"}
     assert warnings(CDN_PROVIDER="bunny", **said, **bunny) == []
 
@@ -278,3 +283,73 @@ def test_a_file_is_stored_once_whatever_query_it_is_asked_with() -> None:
     config = loaded("cdn: true\n").config
     assert config.routes["cdn-files"].cache == "cdn-files"
     assert config.cache.rules["cdn-files"].ignore_query == ("*",)
+
+
+# What was nearly right.
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("CDN_PROVIDR", "CDN_PROVIDER"), ("CDN_URLL", "CDN_URL"), ("CDN_API_KEYFILE", "CDN_API_KEY_FILE")],
+)
+def test_a_variable_that_is_nearly_one_of_ours_is_warned_of(name: str, meant: str) -> None:
+    assert warnings("", **{name: "secret-value"}) == [f'{name}: is no variable that is read: did you mean "{meant}"?']
+
+
+@pytest.mark.parametrize("name", ["CDN_HOST_OF_ANOTHER_PROGRAM", "CDNURL", "MY_CDN_PROVIDER", "CDN_"])
+def test_variables_of_others_are_none_of_our_business(name: str) -> None:
+    assert warnings("", **{name: "x"}) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("Cloudflare", "cloudflare"), ("cloudfare", "cloudflare"), ("LOCAL", "local"), ("buny", "bunny")],
+)
+def test_a_provider_that_is_nearly_one_is_told_with_that(said: str, meant: str) -> None:
+    (told,) = problems(f"cdn: {{provider: {said}, url: 'https://a.example'}}")
+    assert f'did you mean "{meant}"?' in told
+    (told,) = problems("", CDN_PROVIDER=said)
+    assert told.startswith("CDN_PROVIDER: ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("aws, aws: {bucket: No_Good}", "cdn.aws.bucket: is not 3 to 63 small letters"),
+        ("aws, aws: {distribution_id: abc}", "cdn.aws.distribution_id: is not capital letters and digits"),
+        ("aws, aws: {region: mars}", "cdn.aws.region: is not a region such as eu-central-1"),
+        ("cloudflare, cloudflare: {zone_id: short}", "cdn.cloudflare.zone_id: is not 32 hex digits"),
+        ("bunny, api_key: k, images: {sources: ['http://a.example/']}", "sources[0]: is http://: pictures can be read"),
+    ],
+)
+def test_what_has_an_unlikely_form_is_warned_of(settings: str, told: str) -> None:
+    assert any(told in one for one in warnings(f"cdn: {{url: 'https://a.example', provider: {settings}}}"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("provider: aws, url: 'https://a', aws: {cache_tag_header: bad header}", "must be the name of a header field"),
+        ("images: {presets: {a: {fit: cover, width: 5}}}", "presets.a.fit: cover needs both width and height"),
+    ],
+)
+def test_what_can_not_be_is_a_problem(settings: str, told: str) -> None:
+    (found,) = problems(f"cdn: {{{settings}}}")
+    assert told in found
+
+
+def test_a_format_that_is_none_is_one_problem() -> None:
+    (told,) = problems("cdn: {images: {formats: [gif]}}")
+    assert "formats[0]: must be" in told
+
+
+def test_bunny_alone_and_nobody_else_let_in_is_warned_of() -> None:
+    site = "servers: [http://a:1]\ntrusted_proxies: [bunny]\nrequire_cdn: "
+    for required, warned in (
+        ("refuse", True),
+        ("log", False),
+        ("{mode: refuse, allow: [10.0.0.0/8]}", False),
+        (f"{{mode: refuse, secret: {'a1' * 16}}}", False),
+    ):
+        found = [str(one) for one in parse(site + required, "f", {}).warnings]
+        assert any("refuses everybody until Bunny's networks have been fetched" in one for one in found) is warned

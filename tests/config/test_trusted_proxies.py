@@ -31,6 +31,9 @@ def test_one_name_needs_no_list(tmp_path: Path) -> None:
     [
         ("[cloudfare]", "must be a network such as 10.0.0.0/8, or one of cloudflare, cloudfront, bunny"),
         ("[Cloudflare]", "must be a network such as 10.0.0.0/8, or one of cloudflare, cloudfront, bunny"),
+        ("[cloudfare]", 'did you mean "cloudflare"?'),
+        ("[Bunny]", 'did you mean "bunny"?'),
+        ("[aws]", 'did you mean "cloudfront"?'),
         ("[10.0.0.1/8]", "must have no bits set after the prefix"),
         ("[300.0.0.1]", "must be a network such as 10.0.0.0/8"),
         ("[true]", "must be a network such as 10.0.0.0/8"),
