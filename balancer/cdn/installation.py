@@ -17,6 +17,7 @@ from balancer.cdn.images.originals import LocalOriginals
 from balancer.cdn.images.studio import Studio
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
+from balancer.cdn.local.store import Store
 from balancer.cdn.provider import CdnProvider
 from config.cdn import Cdn
 
@@ -48,8 +49,8 @@ class Installation:
         self.studio: Studio | None = None
         self._files: Files | None = None
         self._pictures: PictureHandler | None = None
-        self._totals: tuple[int, int] | None = None
-        self._counting: asyncio.Task[tuple[int, int] | None] | None = None
+        self._totals: tuple[int, int, int | None] | None = None
+        self._counting: asyncio.Task[tuple[int, int, int | None] | None] | None = None
 
     @property
     def local(self) -> LocalProvider | None:
@@ -88,13 +89,14 @@ class Installation:
             return pictures.handle
         return files.handle if files is not None and files.covers(path) else None
 
-    async def totals(self) -> tuple[int, int] | None:
-        """Files and their bytes, as they were counted last: a disk that hangs keeps nobody waiting. None: not here."""
+    async def totals(self) -> tuple[int, int, int | None] | None:
+        """Files, their bytes, and those that may still come, as they were counted last: a disk that hangs keeps nobody
+        waiting. None: not here."""
         local = self.local
         if local is None:
             return None
         if self._counting is None or self._counting.done():
-            self._counting = asyncio.get_running_loop().create_task(local.store.totals(), name="cdn-totals")
+            self._counting = asyncio.get_running_loop().create_task(_counted(local.store), name="cdn-totals")
         counting = self._counting
         await asyncio.wait([counting], timeout=COUNTED)
         if counting.done() and not counting.cancelled():
@@ -116,3 +118,8 @@ class Installation:
             local.pictures = studio.url
         await studio.start()
         self._pictures = PictureHandler(studio.path, studio.links, studio.pictures, trusts=around.trusts)
+
+
+async def _counted(store: Store) -> tuple[int, int, int | None] | None:
+    totals = await store.totals()
+    return None if totals is None else (*totals, await store.left())

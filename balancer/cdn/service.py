@@ -280,6 +280,7 @@ class CdnService:
             upload_bytes=self._upload_bytes,
             files=totals[0] if totals is not None else None,
             file_bytes=totals[1] if totals is not None else None,
+            room=totals[2] if totals is not None else None,
             purges={state: counts[state] for state in STATES},
             tickets=desk.tickets if desk is not None else 0,
             purge_calls=desk.calls if desk is not None else 0,

@@ -421,6 +421,9 @@ CATALOGUE: tuple[Family, ...] = (
     CDN.counter("balancer_cdn_upload_bytes", lambda it: it.upload_bytes, "Of files that were taken."),
     CDN.gauge("balancer_cdn_files", lambda it: it.files, "Files that are kept; absent where nobody tells."),
     CDN.gauge("balancer_cdn_file_bytes", lambda it: it.file_bytes, "Bytes of these files."),
+    CDN.gauge(
+        "balancer_cdn_room_bytes", lambda it: it.room, "Bytes that may still be uploaded; absent where nobody tells."
+    ),
     PICTURES.counters(
         "balancer_cdn_pictures",
         ("result",),

@@ -50,6 +50,8 @@ class CdnReport:
     files: int | None = None
     """None: the provider does not tell."""
     file_bytes: int | None = None
+    room: int | None = None
+    """Bytes that may still be uploaded; None: nobody tells."""
     purges: Mapping[str, int] = field(default_factory=dict)
     """By the state that they ended in."""
     tickets: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from hashlib import sha256
@@ -148,4 +149,26 @@ async def test_the_command_line_sends_nothing_of_a_file_that_is_too_large(tmp_pa
     with opened(house(tmp_path, max_upload="1MiB")) as home:
         done = command(home, "upload", str(tmp_path / "large.bin"))
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == f"balancer: the body must be at most 1 MiB, not {2 * MiB} bytes\n"
+        assert (
+            done.stderr
+            == "balancer: the file may have 1 MiB at most (cdn.max_upload), and not 2.0 MiB; nothing is kept\n"
+        )
+
+
+def test_what_alerts_and_dashboard_ask_of_the_cdn_a_running_balancer_tells(tmp_path: Path) -> None:
+    shipped = "".join(
+        (ROOT / "deploy/prometheus" / name).read_text() for name in ("alerts.yml", "grafana-dashboard.json")
+    )
+    asked = set(re.findall(r"balancer_cdn_\w+", shipped))
+    assert len(asked) >= 10
+    (tmp_path / "cat.png").write_bytes(picture("PNG", (64, 64)))
+    with opened(house(tmp_path)) as home:
+        assert command(home, "status").returncode == 0  # and it has been checked
+        assert command(home, "upload", str(tmp_path / "cat.png")).returncode == 0
+        assert command(home, "image-url", "/cdn/nix.png", "--render").returncode != 0
+        told = home.ask(request("GET", "/metrics", home.key("viewer"))).body.decode()
+    elsewhere = {"balancer_cdn_breaker_open", "balancer_cdn_calls_total"}  # of a provider that has to be called
+    found = set(re.findall(r"^(balancer_cdn_\w+)[{ ]", told, re.MULTILINE))
+    assert asked - elsewhere <= found
+    (room,) = re.findall(r"^balancer_cdn_room_bytes\S* (\S+)", told, re.MULTILINE)
+    assert float(room) > 0

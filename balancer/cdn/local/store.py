@@ -93,6 +93,18 @@ class Store:
         """Files, and their bytes; None: not known at the moment."""
         return await self.catalogue.totals()
 
+    async def left(self) -> int | None:
+        """Bytes that may still come, by the quota and by the disk; None: the disk does not tell."""
+        limits, totals = self.room.limits, await self.totals()
+        try:
+            free = await self._threads.run(self.folder.free)
+        except OSError:
+            return None
+        below = [free - limits.free]
+        if limits.all is not None and totals is not None:
+            below.append(limits.all - totals[1])
+        return max(min(below), 0)
+
     async def reading(self, work: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result:
         """Do something with a file that is open, in a thread."""
         return await self._threads.run(work, *args, **kwargs)
