@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 
 from api.cdn_errors import CDN, cdn_problems
 from api.cdn_models import (
+    CdnDay,
     CdnDesk,
     CdnLimit,
     CdnPictures,
@@ -23,7 +25,7 @@ from api.periods import period
 from api.services import Services
 from balancer.cdn.errors import CdnError
 from balancer.cdn.purging.desk import DeskState
-from balancer.cdn.types import Capability, ProviderStatus, RenderedImage
+from balancer.cdn.types import Capability, CdnStats, ProviderStatus, RenderedImage
 from config.cdn import Cdn as CdnSettings
 
 CDN_PATH = "/api/infrastructure/cdn"
@@ -54,11 +56,13 @@ class Cdn:
         """How the CDN is: whether its provider takes our credential, what it can do, and what is wrong."""
         services, settings, desk = self._services, self._cdn.settings, self._cdn.desk
         found, problems = None, []
+        asked = asyncio.ensure_future(self._cdn.last_day())
         try:
             found = await self._cdn.status()
             problems += [CdnProblem(**asdict(problem)) for problem in found.problems]
         except CdnError as error:
             problems.append(CdnProblem(code=error.code, message=str(error)))
+        day = await asked
         stopped = self._cdn.orders.failure
         if stopped is not None:
             problems.append(CdnProblem(code="cdn_purges_stopped", message=stopped))
@@ -85,6 +89,7 @@ class Cdn:
             journal=self._cdn.orders.journal_failure,
             pictures=_pictures(settings, found) if settings is not None else None,
             details=dict(found.details) if found is not None else {},
+            last_day=_day(day) if day is not None else None,
         )
 
     async def cdn_stats(self, call: Call, query: TrafficQuery) -> TrafficAnswer:
@@ -123,6 +128,16 @@ class Cdn:
             notes=list(found.notes),
             rendered=_rendered(rendered) if rendered is not None else None,
         )
+
+
+def _day(stats: CdnStats) -> CdnDay:
+    return CdnDay(
+        requests=stats.requests,
+        bytes_out=stats.bytes_out,
+        hits=stats.hits,
+        hit_ratio=stats.hit_ratio,
+        status_5xx=stats.status_5xx,
+    )
 
 
 def _desk(desk: DeskState) -> CdnDesk:

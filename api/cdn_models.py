@@ -173,6 +173,17 @@ class CdnDesk(Model):
     """Of the last call that failed; null when the last one did not."""
 
 
+class CdnDay(Model):
+    """Traffic of the last 24 hours, as it was asked lately; null is what the provider does not tell."""
+
+    requests: int | None
+    bytes_out: int | None
+    """To clients."""
+    hits: int | None
+    hit_ratio: float | None
+    status_5xx: int | None
+
+
 class CdnStatus(Model):
     """The CDN at this moment; never a credential."""
 
@@ -203,6 +214,8 @@ class CdnStatus(Model):
     pictures: CdnPictures | None
     details: dict[str, str | int | float | bool | None]
     """What else the provider tells."""
+    last_day: CdnDay | None
+    """null where the provider has no statistics, or has not told them in time."""
 
 
 # Purges.

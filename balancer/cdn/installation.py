@@ -15,6 +15,7 @@ from balancer.cdn.edge.files import Files
 from balancer.cdn.edge.pictures import PictureHandler
 from balancer.cdn.images.originals import LocalOriginals
 from balancer.cdn.images.studio import Studio
+from balancer.cdn.last_day import LastDay
 from balancer.cdn.local.figures import Front
 from balancer.cdn.local.provider import LocalProvider
 from balancer.cdn.local.store import Store
@@ -46,6 +47,7 @@ class Installation:
         self.settings = settings
         self.provider = provider
         self.checkup = Checkup(provider, clock)
+        self.last_day = LastDay(provider, clock)
         self.studio: Studio | None = None
         self._files: Files | None = None
         self._pictures: PictureHandler | None = None
@@ -73,6 +75,7 @@ class Installation:
     async def close(self) -> None:
         """End what was opened. What fails at that is logged, and keeps the rest from nothing."""
         self.checkup.close()
+        self.last_day.close()
         if self._counting is not None:
             self._counting.cancel()
         for part in (self.studio, self.provider):

@@ -254,6 +254,10 @@ class CdnService:
                 raise
             return await self.status()  # it was another provider that was asked
 
+    async def last_day(self) -> CdnStats | None:
+        """The traffic of the last 24 hours, as told lately; None: nobody tells. Waits for seconds at most."""
+        return await self._installed.last_day.stats() if self._installed is not None else None
+
     def look(self) -> Verdict | None:
         """How the provider is as far as that is known, without waiting for anybody; None: there is no CDN."""
         if self._settings is None:

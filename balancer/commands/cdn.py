@@ -87,6 +87,11 @@ def _status(found: Part) -> Iterator[Line]:
         yield [Span(f"purges      {purges.count('tickets')} under way{left_alone}")]
         if purges.text("error"):
             yield [Span("last error  ", "red"), Span(purges.text("error") or "")]
+    day = found.part("last_day")
+    if day.fields:
+        requests, sent = figures.count(day.number("requests")), figures.size(day.number("bytes_out"))
+        hits = figures.share(day.number("hit_ratio"))
+        yield [Span(f"last 24 h   {requests} requests   {hits} hits   {sent} sent")]
     for kind, limit in found.parts("limits").items():
         left, most = figures.count(limit.number("left")), figures.count(limit.number("capacity"))
         blocked = limit.number("blocked")

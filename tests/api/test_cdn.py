@@ -370,6 +370,14 @@ async def test_the_credential_is_checked_once_a_minute_however_many_ask(desk: De
     assert shelf(desk).checks == 2
 
 
+async def test_the_status_has_the_traffic_of_the_last_day(desk: Desk) -> None:
+    answer = await desk.ask("GET", f"{CDN}/status")
+    expected = {"requests": 3, "bytes_out": None, "hits": 2, "hit_ratio": 2 / 3, "status_5xx": None}
+    assert answer.at("last_day") == expected
+    await desk.services.cdn.change(None)
+    assert (await desk.ask("GET", f"{CDN}/status")).at("last_day") is None
+
+
 async def test_another_configuration_is_checked_at_once(desk: Desk) -> None:
     await desk.ask("GET", f"{CDN}/status")
     await desk.services.cdn.change(Cdn(url="https://cdn.example.com"))

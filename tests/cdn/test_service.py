@@ -12,7 +12,7 @@ import pytest
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.cdn import service as service_module
-from balancer.cdn.errors import CdnError, ConfigError
+from balancer.cdn.errors import CdnError, ConfigError, SourceBlocked
 from balancer.cdn.provider import CdnProvider
 from balancer.cdn.registry import make_provider
 from balancer.cdn.service import OFF, CdnService
@@ -204,3 +204,23 @@ async def test_without_a_cdn_it_says_how_to_have_one(tmp_path: Path) -> None:
         assert str(raised.value) == OFF
         with pytest.raises(ConnectionRefusedError):
             found.connect()
+
+
+async def test_pictures_of_files_of_a_cdn_that_changes_none_are_made_here_without_more_words(tmp_path: Path) -> None:
+    pytest.importorskip("aiobotocore")
+    settings = Cdn(provider="aws", url="https://cdn.example.com", local=CdnLocal(directory=str(tmp_path / "files")))
+    async with service(tmp_path, Turns()) as found:
+        await found.change(settings)
+        made = await found.optimize_image("image/x.jpg", 32)
+        assert made.provider == "local"
+        assert made.url.startswith("https://cdn.example.com/img/")
+        with pytest.raises(SourceBlocked):
+            await found.optimize_image("https://other.example/x.jpg", 32)
+
+
+async def test_a_picture_of_a_file_may_be_named_by_whatever_address_the_balancer_was_reached_at(tmp_path: Path) -> None:
+    settings = Cdn(local=CdnLocal(directory=str(tmp_path / "files"), keep_free=0))
+    async with service(tmp_path, Turns()) as found:
+        await found.change(settings)
+        names = ("image/x.jpg", "/cdn/image/x.jpg", "http://127.0.0.1:8080/cdn/image/x.jpg")
+        assert len({(await found.optimize_image(name, 32)).url for name in names}) == 1

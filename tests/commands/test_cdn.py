@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from api.cdn_models import (
+    CdnDay,
     CdnDesk,
     CdnLimit,
     CdnPictures,
@@ -323,6 +324,7 @@ def status(**changes: object) -> Reply:
         "purges": CdnDesk(tickets=2, calls=3, breaker="open", opened=1, error="no answer"),
         "journal": None,
         "details": {"plan": "free"},
+        "last_day": CdnDay(requests=1200, bytes_out=2048, hits=600, hit_ratio=0.5, status_5xx=None),
     }
     return Reply(said(CdnStatus.model_validate({**fields, **changes})))
 
@@ -339,6 +341,7 @@ def test_the_status_is_a_page_for_people() -> None:
         "pictures    /img/   signed   by the balancer",
         "purges      2 under way   the provider is left alone for a while (open)",
         "last error  no answer",
+        "last 24 h   1200 requests   50% hits   2.0 KiB sent",
         "limit       files: 3 of 25 left, none for 12 s",
         "plan        free",
     ]
