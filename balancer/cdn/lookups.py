@@ -24,8 +24,8 @@ class Busy(OSError):
 
 Found = tuple[socket.AddressFamily, str]
 """An address, with its scope if it has one: that is what makes it one of this machine's own links."""
-Place = tuple[object, ...]
-Lookup = Callable[..., Sequence[tuple[socket.AddressFamily, int, int, str, Place]]]
+SockAddress = tuple[object, ...]
+Lookup = Callable[..., Sequence[tuple[socket.AddressFamily, int, int, str, SockAddress]]]
 """`socket.getaddrinfo`, or what stands in for it."""
 _Asked = tuple[str, int, int]
 
@@ -134,5 +134,5 @@ def domain_of(host: str) -> str:
     return ".".join(host.rstrip(".").rsplit(".", 2)[-2:])
 
 
-def _text(place: Place) -> str:
+def _text(place: SockAddress) -> str:
     return f"{place[0]}%{place[3]}" if len(place) > 3 and place[3] else str(place[0])

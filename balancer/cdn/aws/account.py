@@ -26,7 +26,7 @@ CONNECT: Final = 5.0
 """Seconds for a connection, at most."""
 CONNECTIONS: Final = 16
 """To one service at once."""
-Answer = Mapping[str, Any]
+Parsed = Mapping[str, Any]
 """As the library has parsed it, by AWS's own names."""
 
 
@@ -42,13 +42,13 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """Which service, and where it is."""
 
     service: str
     """AWS's word: s3, cloudfront, cloudwatch, sts."""
     region: str
-    endpoint: str = ""
+    url: str = ""
     """Empty: by service and region."""
     attempts: int = 1
     """How often the library sends a call that failed in a way that may pass. More than one only where whoever calls
@@ -92,7 +92,7 @@ class Account:
         self._clients: list[Any] = []
         self._closed = False
 
-    async def client(self, place: Place) -> Any:
+    async def client(self, endpoint: Endpoint) -> Any:
         """A client of the library, to be closed by `close`. Raises what the library does."""
         async with self._making:
             if self._closed:
@@ -102,10 +102,10 @@ class Account:
             given = self._credential
             keys = {} if given is None else {"aws_access_key_id": given.key_id, "aws_secret_access_key": given.secret}
             client = await self._session.create_client(
-                place.service,
-                region_name=place.region,
-                endpoint_url=place.endpoint or None,
-                config=_config(place, self.timeout),
+                endpoint.service,
+                region_name=endpoint.region,
+                endpoint_url=endpoint.url or None,
+                config=_config(endpoint, self.timeout),
                 **keys,
             ).__aenter__()
             self._clients.append(client)
@@ -121,9 +121,9 @@ class Account:
 class Service:
     """One service of an account."""
 
-    def __init__(self, account: Account, place: Place) -> None:
+    def __init__(self, account: Account, endpoint: Endpoint) -> None:
         self.account = account
-        self.place = place
+        self.endpoint = endpoint
         self.throttle = Throttle(account.provider, account.clock)
         self._client: Any = None
         self._making = asyncio.Lock()
@@ -137,12 +137,12 @@ class Service:
         more: float = 0.0,
         begun: bool = False,
         of_purge: bool = False,
-    ) -> Answer:
+    ) -> Parsed:
         """One operation, by the library's name for it. `about` is for messages, `more` are seconds beyond the account's
         timeout. One that is part of what has `begun` is made whatever the service wants; one `of_purge` has had its
         turn. CdnError: refused, not reached, not to be understood, or not asked so soon; nothing else is raised."""
         account = self.account
-        asked = Asked(account.provider, self.place.service, operation, about)
+        asked = Asked(account.provider, self.endpoint.service, operation, about)
         began = account.clock()
         result = "cancelled"
         try:
@@ -157,7 +157,7 @@ class Service:
         finally:
             account.calls.ended(operation, result, account.clock() - began)
 
-    async def _noted(self, asked: Asked, arguments: Mapping[str, object], seconds: float, of_purge: bool) -> Answer:
+    async def _noted(self, asked: Asked, arguments: Mapping[str, object], seconds: float, of_purge: bool) -> Parsed:
         try:
             answer = await self._answered(asked, arguments, seconds)
         except CdnError as error:
@@ -166,10 +166,10 @@ class Service:
         self.throttle.ended(None)
         return answer
 
-    async def _answered(self, asked: Asked, arguments: Mapping[str, object], seconds: float) -> Answer:
+    async def _answered(self, asked: Asked, arguments: Mapping[str, object], seconds: float) -> Parsed:
         try:
             async with asyncio.timeout(seconds):
-                answer: Answer = await getattr(await self._made(), asked.operation)(**arguments)
+                answer: Parsed = await getattr(await self._made(), asked.operation)(**arguments)
                 return answer
         except TimeoutError:
             raise unreached(asked, f"not within {seconds:g} s") from None
@@ -182,7 +182,7 @@ class Service:
     async def _made(self) -> Any:
         async with self._making:
             if self._client is None:
-                self._client = await self.account.client(self.place)
+                self._client = await self.account.client(self.endpoint)
             return self._client
 
 
@@ -226,9 +226,9 @@ def failure(asked: Asked, found: Exception) -> CdnError:
     )
 
 
-def _refusal(response: Answer) -> Refusal:
-    error: Answer = response.get("Error") or {}
-    about: Answer = response.get("ResponseMetadata") or {}
+def _refusal(response: Parsed) -> Refusal:
+    error: Parsed = response.get("Error") or {}
+    about: Parsed = response.get("ResponseMetadata") or {}
     headers: Mapping[str, str] = about.get("HTTPHeaders") or {}
     wait = headers.get("retry-after", "")
     return Refusal(
@@ -251,19 +251,19 @@ def _session() -> Any:
     return session
 
 
-def _config(place: Place, timeout: float) -> Any:
+def _config(endpoint: Endpoint, timeout: float) -> Any:
     from aiobotocore.config import AioConfig
 
-    checksums = "when_required" if place.least_checksums else "when_supported"
+    checksums = "when_required" if endpoint.least_checksums else "when_supported"
     return AioConfig(
         connect_timeout=min(CONNECT, timeout),
         read_timeout=timeout,
         max_pool_connections=CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": place.attempts},
+        retries={"mode": "standard", "total_max_attempts": endpoint.attempts},
         request_checksum_calculation=checksums,
         response_checksum_validation=checksums,
         user_agent_extra="balancer-cdn",
         warm_up_loader_caches=True,  # read the service's description in a thread: it has a megabyte
         # With an address of one's own, buckets are in the path; else as AWS wants it.
-        s3={"addressing_style": "path"} if place.endpoint else {},
+        s3={"addressing_style": "path"} if endpoint.url else {},
     )

@@ -14,7 +14,7 @@ DEPLOYED: Final = "deployed"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Described:
     """A distribution as CloudFront tells of it."""
 
     identifier: str
@@ -65,12 +65,12 @@ class Known:
         return host in names or f"*.{host.partition('.')[2]}" in names
 
 
-def known(answer: Mapping[str, Any]) -> Known:
+def described(answer: Mapping[str, Any]) -> Described:
     """Out of what `get_distribution` answers."""
     found: Mapping[str, Any] = answer["Distribution"]
     configured: Mapping[str, Any] = found.get("DistributionConfig") or {}
     tags: Mapping[str, Any] = configured.get("CacheTagConfig") or {}
-    return Known(
+    return Described(
         identifier=str(found.get("Id")),
         domain=str(found.get("DomainName")),
         aliases=tuple(map(str, (configured.get("Aliases") or {}).get("Items") or ())),

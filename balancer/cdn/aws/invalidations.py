@@ -48,7 +48,7 @@ class Distribution:
 
 
 @dataclass(slots=True)
-class _Draft:
+class _Plan:
     """What is found while one target after the other is looked at: items with the targets that they are for."""
 
     paths: dict[str, list[PurgeTarget]] = field(default_factory=dict)
@@ -72,22 +72,22 @@ def plan_purge(
     targets: Sequence[PurgeTarget], distribution: Distribution, *, soft: bool = False, widen: bool = False
 ) -> PurgePlan:
     """The calls; everything, where it is among the targets, makes the others needless."""
-    draft = _Draft()
+    plan = _Plan()
     if any(target.kind is PurgeKind.ALL for target in targets):
         for target in targets:
-            draft.add(EVERYTHING, target)
+            plan.add(EVERYTHING, target)
     else:
         for target in targets:
-            _place(target, target, distribution, draft, widen=widen)
-    if EVERYTHING in draft.wildcards:  # by a prefix, or a host that is the only one
-        draft.paths, draft.wildcards = {}, {EVERYTHING: _all_of(draft.paths, draft.wildcards)}
+            _place(target, target, distribution, plan, widen=widen)
+    if EVERYTHING in plan.wildcards:  # by a prefix, or a host that is the only one
+        plan.paths, plan.wildcards = {}, {EVERYTHING: _all_of(plan.paths, plan.wildcards)}
     batches = (
-        *_batches(WILDCARDS, draft.wildcards, MOST_WILDCARDS, soft=soft),
-        *_batches(PATHS, draft.paths, MOST_PATHS, soft=soft),
+        *_batches(WILDCARDS, plan.wildcards, MOST_WILDCARDS, soft=soft),
+        *_batches(PATHS, plan.paths, MOST_PATHS, soft=soft),
     )
     if soft and batches:
-        draft.note(_HARD)
-    return PurgePlan(batches, tuple(draft.rejected), tuple(draft.notes))
+        plan.note(_HARD)
+    return PurgePlan(batches, tuple(plan.rejected), tuple(plan.notes))
 
 
 def reference(idempotency_key: str) -> str:
@@ -108,27 +108,27 @@ def state(status: str) -> PurgeState:
     return PurgeState.COMPLETED if status.lower() == "completed" else PurgeState.IN_PROGRESS
 
 
-def _place(target: PurgeTarget, asked: PurgeTarget, distribution: Distribution, draft: _Draft, *, widen: bool) -> None:
+def _place(target: PurgeTarget, asked: PurgeTarget, distribution: Distribution, plan: _Plan, *, widen: bool) -> None:
     """Put `target` among the items, on account of what was `asked`; or among what is refused."""
     hosts = distribution.hosts
     if target.kind is PurgeKind.TAG:
-        _tag(target, asked, distribution, draft)
+        _tag(target, asked, distribution, plan)
         return
     if target.kind is PurgeKind.HOST:
-        _host(target, asked, distribution, draft, widen=widen)
+        _host(target, asked, distribution, plan, widen=widen)
         return
     if target.host is not None and hosts and target.host not in hosts:
-        draft.refuse(asked, f"{target.host} is none of the distribution's hosts, which are {', '.join(hosts)}")
+        plan.refuse(asked, f"{target.host} is none of the distribution's hosts, which are {', '.join(hosts)}")
         return
     items = list(_items(target, distribution))
     if not items or any(len(item) > LONGEST_PATH for item in items):
         reason = f"a path at CloudFront has at most {LONGEST_PATH} characters" if items else _ONE_STAR
-        _widened(target, asked, distribution, draft, reason, widen=widen)
+        _widened(target, asked, distribution, plan, reason, widen=widen)
         return
     if target.host is not None and len(hosts) != 1:
-        draft.note(f"{asked.written}: {_NO_HOST}")
+        plan.note(f"{asked.written}: {_NO_HOST}")
     for item in items:
-        draft.add(item, asked)
+        plan.add(item, asked)
 
 
 def _items(target: PurgeTarget, distribution: Distribution) -> Iterator[str]:
@@ -147,38 +147,38 @@ def _items(target: PurgeTarget, distribution: Distribution) -> Iterator[str]:
             yield f"{path}?*"
 
 
-def _tag(target: PurgeTarget, asked: PurgeTarget, distribution: Distribution, draft: _Draft) -> None:
+def _tag(target: PurgeTarget, asked: PurgeTarget, distribution: Distribution, plan: _Plan) -> None:
     if not distribution.tags:
-        draft.refuse(asked, "cdn.aws.cache_tag_header is empty: the distribution is told no tags")
+        plan.refuse(asked, "cdn.aws.cache_tag_header is empty: the distribution is told no tags")
         return
     item = f"#{spelled(target.value, 'aws')}"
     # A tag that is in capitals elsewhere is the same one there, and would be paid for twice.
-    same = next((known for known in draft.paths if known.lower() == item.lower()), item)
-    draft.add(same, asked)
+    same = next((known for known in plan.paths if known.lower() == item.lower()), item)
+    plan.add(same, asked)
 
 
-def _host(target: PurgeTarget, asked: PurgeTarget, distribution: Distribution, draft: _Draft, *, widen: bool) -> None:
+def _host(target: PurgeTarget, asked: PurgeTarget, distribution: Distribution, plan: _Plan, *, widen: bool) -> None:
     if distribution.hosts and target.value not in distribution.hosts:
-        draft.refuse(asked, f"{target.value} is none of the distribution's hosts, {', '.join(distribution.hosts)}")
+        plan.refuse(asked, f"{target.value} is none of the distribution's hosts, {', '.join(distribution.hosts)}")
     elif len(distribution.hosts) == 1:
-        draft.add(EVERYTHING, asked)
+        plan.add(EVERYTHING, asked)
     elif widen:
-        draft.note(f"{asked.written} was widened to *: CloudFront has no purge of one of several hosts")
-        draft.add(EVERYTHING, asked)
+        plan.note(f"{asked.written} was widened to *: CloudFront has no purge of one of several hosts")
+        plan.add(EVERYTHING, asked)
     else:
         everything = PurgeTarget(PurgeKind.ALL, "")
-        draft.refuse(asked, "CloudFront has no purge of one of several hosts", everything)
+        plan.refuse(asked, "CloudFront has no purge of one of several hosts", everything)
 
 
 def _widened(
-    target: PurgeTarget, asked: PurgeTarget, distribution: Distribution, draft: _Draft, reason: str, *, widen: bool
+    target: PurgeTarget, asked: PurgeTarget, distribution: Distribution, plan: _Plan, reason: str, *, widen: bool
 ) -> None:
     near = _nearest(target)
     if near is None or not widen:
-        draft.refuse(asked, reason, near)
+        plan.refuse(asked, reason, near)
         return
-    draft.note(f"{asked.written} was widened to {near.written}: {reason}")
-    _place(near, asked, distribution, draft, widen=False)
+    plan.note(f"{asked.written} was widened to {near.written}: {reason}")
+    _place(near, asked, distribution, plan, widen=False)
 
 
 def _nearest(target: PurgeTarget) -> PurgeTarget | None:

@@ -11,9 +11,9 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlsplit
 
-from balancer.cdn.aws.account import Account, Place, Service, credential_of
+from balancer.cdn.aws.account import Account, Endpoint, Service, credential_of
 from balancer.cdn.aws.budget import PathBudget, PathCounts, Spending
-from balancer.cdn.aws.distribution import Known, known
+from balancer.cdn.aws.distribution import Described, described
 from balancer.cdn.aws.invalidations import LIMITS, Distribution, invalidation, plan_purge, state
 from balancer.cdn.aws.pictures import NONE, check_style, image_url
 from balancer.cdn.aws.s3 import S3, Content, Item, Put, at_aws
@@ -78,9 +78,9 @@ class AwsProvider:
         self._account = Account(
             self.name, credential_of(settings.api_key), settings.timeout, calls=self.calls, clock=clock
         )
-        self._identity = Service(self._account, Place("sts", GLOBAL, endpoints.api))
-        self._cloudfront = Service(self._account, Place("cloudfront", GLOBAL, endpoints.api))
-        cloudwatch = Service(self._account, Place("cloudwatch", GLOBAL, endpoints.statistics))
+        self._identity = Service(self._account, Endpoint("sts", GLOBAL, endpoints.api))
+        self._cloudfront = Service(self._account, Endpoint("cloudfront", GLOBAL, endpoints.api))
+        cloudwatch = Service(self._account, Endpoint("cloudwatch", GLOBAL, endpoints.statistics))
         self._last: ProviderStatus | None = None  # the last status
         self._statistics = Statistics(cloudwatch, aws.distribution_id)
         self._store = S3(self._account, aws.bucket, at_aws(aws.region, endpoints.storage), aws.prefix)
@@ -176,11 +176,11 @@ class AwsProvider:
             details=details,
         )
 
-    async def _distribution(self) -> Known:
+    async def _distribution(self) -> Described:
         identifier = self._settings.aws.distribution_id
         if not identifier:
             raise ConfigError("cdn.aws.distribution_id is empty: there is nothing to purge", provider=self.name)
-        return known(
+        return described(
             await self._cloudfront.call("get_distribution", {"Id": identifier}, about=f"distribution {identifier}")
         )
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from balancer.cdn.aws.account import Account, Answer, Place, Service
+from balancer.cdn.aws.account import Account, Endpoint, Parsed, Service
 from balancer.cdn.errors import CdnError, Invalid, MissingRight, NotFound, ProtocolError
 from balancer.cdn.types import IMMUTABLE
 
@@ -81,13 +81,13 @@ class S3:
     An upload holds at most two parts in memory: one on its way, one being filled.
     """
 
-    def __init__(self, account: Account, bucket: str, place: Place, prefix: str = "") -> None:
+    def __init__(self, account: Account, bucket: str, endpoint: Endpoint, prefix: str = "") -> None:
         self.bucket = bucket
         self.prefix = prefix
-        self._service = Service(account, place)
+        self._service = Service(account, endpoint)
         self._provider = account.provider
         self._about = f"bucket {bucket}"
-        self._whole_checksums = not place.least_checksums
+        self._whole_checksums = not endpoint.least_checksums
 
     async def check(self) -> None:
         """The bucket is there and ours. CdnError: what it lacks."""
@@ -192,7 +192,7 @@ class S3:
         answer = await self._call("create_multipart_upload", {"Key": self._key(key), **_content(content)})
         return _Multipart(self._service, self.bucket, self._key(key), answer["UploadId"])
 
-    async def _call(self, operation: str, arguments: Mapping[str, object], *, more: float = 0.0) -> Answer:
+    async def _call(self, operation: str, arguments: Mapping[str, object], *, more: float = 0.0) -> Parsed:
         return await self._service.call(operation, {"Bucket": self.bucket, **arguments}, about=self._about, more=more)
 
 
@@ -273,20 +273,20 @@ class _Multipart:
         }
         self._parts.append({"PartNumber": number, "ETag": answer["ETag"], **checksums})
 
-    async def _call(self, operation: str, arguments: Mapping[str, object], *, more: float = 0.0) -> Answer:
+    async def _call(self, operation: str, arguments: Mapping[str, object], *, more: float = 0.0) -> Parsed:
         return await self._service.call(
             operation, {**self._names, **arguments}, about=self._about, more=more, begun=True
         )
 
 
-def at_aws(region: str, endpoint: str) -> Place:
+def at_aws(region: str, endpoint: str) -> Endpoint:
     """Where a bucket of AWS is."""
-    return Place("s3", region, endpoint, attempts=ATTEMPTS)
+    return Endpoint("s3", region, endpoint, attempts=ATTEMPTS)
 
 
-def at_r2(account_id: str, endpoint: str = "") -> Place:
+def at_r2(account_id: str, endpoint: str = "") -> Endpoint:
     """Where the buckets of a Cloudflare account are."""
-    return Place(
+    return Endpoint(
         "s3",
         "auto",
         endpoint or f"https://{account_id}.r2.cloudflarestorage.com",

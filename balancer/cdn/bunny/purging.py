@@ -31,7 +31,7 @@ _NO_PORT: Final = "a pull zone answers on the usual ports alone"
 
 
 @dataclass(slots=True)
-class _Draft:
+class _Plan:
     """What is found while one target after the other is looked at."""
 
     items: dict[tuple[str, str], list[PurgeTarget]] = field(default_factory=dict)
@@ -55,19 +55,19 @@ def plan_purge(
     widen: bool = False,
 ) -> PurgePlan:
     """The calls, one item each; `hosts` are those of purges by path. Everything makes the others needless."""
-    draft = _Draft()
+    plan = _Plan()
     if soft:
-        draft.notes.append("Bunny has no soft purge: what was purged is gone")
+        plan.notes.append("Bunny has no soft purge: what was purged is gone")
     if any(target.kind is PurgeKind.ALL for target in targets):
         whole = PurgeBatch(EVERYTHING, (EVERYTHING,), tuple(targets), limit=PREFIX)
-        return PurgePlan((whole,), notes=tuple(draft.notes))
+        return PurgePlan((whole,), notes=tuple(plan.notes))
     for target in targets:
-        _place(target, target, hosts, scheme, draft, widen=widen)
+        _place(target, target, hosts, scheme, plan, widen=widen)
     batches = tuple(
         PurgeBatch(kind, (item,), tuple(dict.fromkeys(found)), limit=_limit(kind, item))
-        for (kind, item), found in draft.items.items()
+        for (kind, item), found in plan.items.items()
     )
-    return PurgePlan(batches, tuple(draft.rejected), tuple(draft.notes))
+    return PurgePlan(batches, tuple(plan.rejected), tuple(plan.notes))
 
 
 def _limit(kind: str, item: str) -> str:
@@ -76,43 +76,43 @@ def _limit(kind: str, item: str) -> str:
 
 
 def _place(
-    target: PurgeTarget, asked: PurgeTarget, known: Sequence[str], scheme: str, draft: _Draft, *, widen: bool
+    target: PurgeTarget, asked: PurgeTarget, known: Sequence[str], scheme: str, plan: _Plan, *, widen: bool
 ) -> None:
     """Put `target` among the items, on account of what was `asked`; or among the rejected."""
     hosts = (target.host,) if target.host is not None else known
     match target.kind:
         case PurgeKind.TAG:
-            _tag(target, asked, draft)
+            _tag(target, asked, plan)
         case PurgeKind.HOST:
-            _prefix([target.value], "/", asked, scheme, draft, widen=widen)
+            _prefix([target.value], "/", asked, scheme, plan, widen=widen)
         case _ if not hosts:
-            draft.rejected.append(Rejected(asked, "neither cdn.url nor cdn.hosts says which hosts the path is of"))
+            plan.rejected.append(Rejected(asked, "neither cdn.url nor cdn.hosts says which hosts the path is of"))
         case PurgeKind.PREFIX:
-            _prefix(hosts, target.value, asked, scheme, draft, widen=widen)
+            _prefix(hosts, target.value, asked, scheme, plan, widen=widen)
         case PurgeKind.PATTERN if "*" not in target.value[:-1]:
-            _prefix(hosts, target.value.rstrip("*"), asked, scheme, draft, widen=widen)
+            _prefix(hosts, target.value.rstrip("*"), asked, scheme, plan, widen=widen)
         case PurgeKind.PATTERN:
             near = nearest(target)
             if near is None or not widen:
-                draft.rejected.append(Rejected(asked, _NO_STAR, near.written if near is not None else None))
+                plan.rejected.append(Rejected(asked, _NO_STAR, near.written if near is not None else None))
             else:
-                draft.widened(asked, near, _NO_STAR)
-                _place(near, asked, known, scheme, draft, widen=widen)
+                plan.widened(asked, near, _NO_STAR)
+                _place(near, asked, known, scheme, plan, widen=widen)
         case _:
-            _url(hosts, target, asked, scheme, draft, widen=widen)
+            _url(hosts, target, asked, scheme, plan, widen=widen)
 
 
-def _tag(target: PurgeTarget, asked: PurgeTarget, draft: _Draft) -> None:
+def _tag(target: PurgeTarget, asked: PurgeTarget, plan: _Plan) -> None:
     form = FORMS["bunny"]
     tag = spelled(target.value, "bunny")
     if tag.startswith(MARK) and tag != target.value:
-        draft.notes.append(f"{asked.written} is {tag} at Bunny, as it is too long there or has a character of its own")
+        plan.notes.append(f"{asked.written} is {tag} at Bunny, as it is too long there or has a character of its own")
     around = form.around.decode()
     # It takes the field's value for one tag, and stars for any characters (see docs/cdn.md).
-    draft.add(TAG, f"*{around}{tag}{around}*", asked)
+    plan.add(TAG, f"*{around}{tag}{around}*", asked)
 
 
-def _names(hosts: Iterable[str], asked: PurgeTarget, draft: _Draft, *, widen: bool) -> Iterable[str]:
+def _names(hosts: Iterable[str], asked: PurgeTarget, plan: _Plan, *, widen: bool) -> Iterable[str]:
     """The hosts as they stand in URLs; with a port there is none."""
     for host in hosts:
         name, colon, _ = host.rpartition(":")
@@ -123,24 +123,24 @@ def _names(hosts: Iterable[str], asked: PurgeTarget, draft: _Draft, *, widen: bo
         if asked.kind is PurgeKind.HOST:
             near = PurgeTarget(PurgeKind.HOST, name)
         if widen:
-            draft.widened(asked, near, _NO_PORT)
+            plan.widened(asked, near, _NO_PORT)
             yield name
         else:
-            draft.rejected.append(Rejected(asked, _NO_PORT, near.written))
+            plan.rejected.append(Rejected(asked, _NO_PORT, near.written))
 
 
-def _prefix(hosts: Iterable[str], start: str, asked: PurgeTarget, scheme: str, draft: _Draft, *, widen: bool) -> None:
-    for host in _names(hosts, asked, draft, widen=widen):
-        draft.add(PREFIX, f"{scheme}://{host}{start}*", asked)
+def _prefix(hosts: Iterable[str], start: str, asked: PurgeTarget, scheme: str, plan: _Plan, *, widen: bool) -> None:
+    for host in _names(hosts, asked, plan, widen=widen):
+        plan.add(PREFIX, f"{scheme}://{host}{start}*", asked)
 
 
 def _url(
-    hosts: Iterable[str], target: PurgeTarget, asked: PurgeTarget, scheme: str, draft: _Draft, *, widen: bool
+    hosts: Iterable[str], target: PurgeTarget, asked: PurgeTarget, scheme: str, plan: _Plan, *, widen: bool
 ) -> None:
-    for host in _names(hosts, asked, draft, widen=widen):
+    for host in _names(hosts, asked, plan, widen=widen):
         url = f"{scheme}://{host}{target.value}"
         if target.query is not None:
-            draft.add(EXACT, f"{url}?{target.query}", asked)
+            plan.add(EXACT, f"{url}?{target.query}", asked)
             continue
-        draft.add(EXACT, url, asked)
-        draft.add(PREFIX, f"{url}?*", asked)  # a zone that ignores queries has nothing there
+        plan.add(EXACT, url, asked)
+        plan.add(PREFIX, f"{url}?*", asked)  # a zone that ignores queries has nothing there

@@ -33,7 +33,7 @@ class Site:
 
 
 @dataclass(slots=True)
-class _Draft:
+class _Plan:
     """What is found while one target after the other is looked at."""
 
     items: dict[tuple[str, bool], dict[str, list[PurgeTarget]]] = field(default_factory=dict)
@@ -56,13 +56,13 @@ def plan_purge(targets: Sequence[PurgeTarget], site: Site, *, soft: bool = False
     if any(target.kind is PurgeKind.ALL for target in targets):
         whole = PurgeBatch(EVERYTHING, (EVERYTHING,), tuple(targets), soft=soft, limit=OTHER)
         return PurgePlan((whole,))
-    draft = _Draft()
+    plan = _Plan()
     for target in targets:
-        _place(target, target, site, draft, widen=widen)
+        _place(target, target, site, plan, widen=widen)
     batches = tuple(
-        batch for (kind, _), found in draft.items.items() for batch in _batches(kind, found, site, soft=soft)
+        batch for (kind, _), found in plan.items.items() for batch in _batches(kind, found, site, soft=soft)
     )
-    return PurgePlan(batches, tuple(draft.rejected), tuple(draft.notes))
+    return PurgePlan(batches, tuple(plan.rejected), tuple(plan.notes))
 
 
 def body(batch: PurgeBatch) -> Mapping[str, object]:
@@ -70,89 +70,87 @@ def body(batch: PurgeBatch) -> Mapping[str, object]:
     return {EVERYTHING: True} if batch.kind == EVERYTHING else {batch.kind: list(batch.items)}
 
 
-def _place(target: PurgeTarget, asked: PurgeTarget, site: Site, draft: _Draft, *, widen: bool) -> None:
+def _place(target: PurgeTarget, asked: PurgeTarget, site: Site, plan: _Plan, *, widen: bool) -> None:
     """Put `target` among the items of its kind, on account of what was `asked`; or among the rejected."""
     hosts = (target.host,) if target.host is not None else site.hosts
     match target.kind:
         case PurgeKind.TAG:
-            _tag(target, asked, draft)
+            _tag(target, asked, plan)
         case PurgeKind.HOST:
-            _hosts([target.value], asked, site, draft, widen=widen)
+            _hosts([target.value], asked, site, plan, widen=widen)
         case _ if not hosts:
-            draft.rejected.append(Rejected(asked, "neither cdn.url nor cdn.hosts says which hosts the path is of"))
+            plan.rejected.append(Rejected(asked, "neither cdn.url nor cdn.hosts says which hosts the path is of"))
         case _ if target.value.startswith("/cdn-cgi/"):
             reason = "Cloudflare purges nothing below /cdn-cgi/; purge the picture, and all of its sizes go with it"
-            draft.rejected.append(Rejected(asked, reason))
+            plan.rejected.append(Rejected(asked, reason))
         case PurgeKind.PATTERN:
-            _widened(target, asked, site, draft, _NO_STAR, widen=widen)
+            _widened(target, asked, site, plan, _NO_STAR, widen=widen)
         case PurgeKind.PREFIX if target.value == "/":
-            _hosts(hosts, asked, site, draft, widen=widen)
+            _hosts(hosts, asked, site, plan, widen=widen)
         case PurgeKind.PREFIX if "?" in target.value:
-            _widened(target, asked, site, draft, "a prefix at Cloudflare has no query", widen=widen)
+            _widened(target, asked, site, plan, "a prefix at Cloudflare has no query", widen=widen)
         case PurgeKind.PREFIX if any(f"{host}{target.value}".count("/") > SEPARATORS for host in hosts):
             reason = f"a prefix at Cloudflare has at most {SEPARATORS} slashes"
-            _widened(target, asked, site, draft, reason, widen=widen)
+            _widened(target, asked, site, plan, reason, widen=widen)
         case PurgeKind.PREFIX:
-            _prefix(target, asked, hosts, site, draft)
+            _prefix(target, asked, hosts, site, plan)
         case _:
-            _url(target, asked, hosts, site, draft)
+            _url(target, asked, hosts, site, plan)
 
 
-def _tag(target: PurgeTarget, asked: PurgeTarget, draft: _Draft) -> None:
+def _tag(target: PurgeTarget, asked: PurgeTarget, plan: _Plan) -> None:
     tag = spelled(target.value, "cloudflare")
     if tag != target.value:
-        draft.note(f"{asked.written} is {tag} at Cloudflare: what is long or odd is hashed")
-    same = next((known for known in draft.items.get((TAGS, True), ()) if known.lower() == tag.lower()), tag)
-    draft.add(TAGS, same, asked)
+        plan.note(f"{asked.written} is {tag} at Cloudflare: what is long or odd is hashed")
+    same = next((known for known in plan.items.get((TAGS, True), ()) if known.lower() == tag.lower()), tag)
+    plan.add(TAGS, same, asked)
 
 
-def _hosts(hosts: Iterable[str], asked: PurgeTarget, site: Site, draft: _Draft, *, widen: bool) -> None:
+def _hosts(hosts: Iterable[str], asked: PurgeTarget, site: Site, plan: _Plan, *, widen: bool) -> None:
     for host in hosts:
         name, colon, _ = host.partition(":")
         if colon:
             reason, near = "Cloudflare purges a host with all of its ports", PurgeTarget(PurgeKind.HOST, name)
             if not widen:
-                draft.rejected.append(Rejected(asked, reason, near.written))
+                plan.rejected.append(Rejected(asked, reason, near.written))
                 continue
-            draft.note(f"{asked.written} was widened to {near.written}: {reason}")
-        draft.add(HOSTS, name, asked, known=host in site.hosts or name in site.hosts)
+            plan.note(f"{asked.written} was widened to {near.written}: {reason}")
+        plan.add(HOSTS, name, asked, known=host in site.hosts or name in site.hosts)
 
 
-def _prefix(target: PurgeTarget, asked: PurgeTarget, hosts: Iterable[str], site: Site, draft: _Draft) -> None:
+def _prefix(target: PurgeTarget, asked: PurgeTarget, hosts: Iterable[str], site: Site, plan: _Plan) -> None:
     for host in hosts:
-        draft.add(PREFIXES, f"{host}{target.value}", asked, known=host in site.hosts)
+        plan.add(PREFIXES, f"{host}{target.value}", asked, known=host in site.hosts)
     if not target.value.endswith("/"):
-        draft.note(
+        plan.note(
             f"{asked.written}: whether Cloudflare takes {target.value} as the beginning of a name, or as a whole one, "
             "is not documented"
         )
 
 
-def _url(target: PurgeTarget, asked: PurgeTarget, hosts: Iterable[str], site: Site, draft: _Draft) -> None:
+def _url(target: PurgeTarget, asked: PurgeTarget, hosts: Iterable[str], site: Site, plan: _Plan) -> None:
     query = f"?{target.query}" if target.query is not None else ""
     for host in hosts:
         known = host in site.hosts
-        draft.add(FILES, f"{site.scheme}://{host}{target.value}{query}", asked, known=known)
+        plan.add(FILES, f"{site.scheme}://{host}{target.value}{query}", asked, known=known)
         # A prefix is all queries of a path, and all that is below it: of a folder that would be far too much.
         if target.query is None and not target.value.endswith("/"):
             if f"{host}{target.value}".count("/") <= SEPARATORS:
-                draft.add(PREFIXES, f"{host}{target.value}", asked, known=known)
+                plan.add(PREFIXES, f"{host}{target.value}", asked, known=known)
             else:
-                draft.note(f"{asked.written}: without its queries, as a prefix has at most {SEPARATORS} slashes")
+                plan.note(f"{asked.written}: without its queries, as a prefix has at most {SEPARATORS} slashes")
     if target.query is None and target.value.endswith("/"):
         further = f"; {asked.written}* is all of it" if target.value != "/" else ""
-        draft.note(
-            f"{asked.written}: without its queries, which Cloudflare purges only with all that is below{further}"
-        )
+        plan.note(f"{asked.written}: without its queries, which Cloudflare purges only with all that is below{further}")
 
 
-def _widened(target: PurgeTarget, asked: PurgeTarget, site: Site, draft: _Draft, reason: str, *, widen: bool) -> None:
+def _widened(target: PurgeTarget, asked: PurgeTarget, site: Site, plan: _Plan, reason: str, *, widen: bool) -> None:
     near = _nearest(target)
     if near is None or not widen:
-        draft.rejected.append(Rejected(asked, reason, near.written if near is not None else None))
+        plan.rejected.append(Rejected(asked, reason, near.written if near is not None else None))
         return
-    draft.note(f"{asked.written} was widened to {near.written}: {reason}")
-    _place(near, asked, site, draft, widen=False)
+    plan.note(f"{asked.written} was widened to {near.written}: {reason}")
+    _place(near, asked, site, plan, widen=False)
 
 
 def _nearest(target: PurgeTarget) -> PurgeTarget | None:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from balancer.cdn.aws.distribution import Known, known
+from balancer.cdn.aws.distribution import Described, described
 
-GOOD = Known("E1", "d1.cloudfront.net", ("cdn.example.com", "*.img.example.com"), True, "Deployed", 0, "X-Tags")
+GOOD = Described("E1", "d1.cloudfront.net", ("cdn.example.com", "*.img.example.com"), True, "Deployed", 0, "X-Tags")
 
 
 @pytest.mark.parametrize("host", ["cdn.example.com", "CDN.example.com", "d1.cloudfront.net", "a.img.example.com"])
@@ -32,10 +32,10 @@ def test_it_serves_no_others(host: str) -> None:
         (replace(GOOD, status="DEPLOYED"), "X-Tags", []),
     ],
 )
-def test_what_needs_somebody_is_named(found: Known, field: str, codes: list[str]) -> None:
+def test_what_needs_somebody_is_named(found: Described, field: str, codes: list[str]) -> None:
     assert [problem.code for problem in found.problems("", field)] == codes
 
 
 def test_what_cloudfront_leaves_out_is_none() -> None:
-    bare = known({"Distribution": {"Id": "E1", "DomainName": "d1.cloudfront.net", "Status": "Deployed"}})
+    bare = described({"Distribution": {"Id": "E1", "DomainName": "d1.cloudfront.net", "Status": "Deployed"}})
     assert (bare.aliases, bare.enabled, bare.tag_field, bare.in_progress) == ((), False, None, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from balancer.cdn.aws.account import Account, Credential, Place, Service
+from balancer.cdn.aws.account import Account, Credential, Endpoint, Service
 from balancer.cdn.aws.provider import AwsProvider
 from balancer.cdn.aws.s3 import PART
 from balancer.cdn.errors import (
@@ -88,10 +88,10 @@ async def drops(content: bytes) -> AsyncIterator[bytes]:
 
 async def distribution(moto: Moto, account: Account) -> str:
     """Makes a bucket and a distribution of it."""
-    await Service(account, Place("s3", "us-east-1", moto.url)).call("create_bucket", {"Bucket": BUCKET})
+    await Service(account, Endpoint("s3", "us-east-1", moto.url)).call("create_bucket", {"Bucket": BUCKET})
     origin = {"Id": "s3", "DomainName": f"{BUCKET}.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}
     behaviour = {"TargetOriginId": "s3", "ViewerProtocolPolicy": "https-only", "MinTTL": 0}
-    made = await Service(account, Place("cloudfront", "us-east-1", moto.url)).call(
+    made = await Service(account, Endpoint("cloudfront", "us-east-1", moto.url)).call(
         "create_distribution",
         {
             "DistributionConfig": {
@@ -147,7 +147,7 @@ async def test_an_invalidation_is_made_and_asked_for(moto: Moto, account: Accoun
 
 @pytest.mark.slow
 async def test_figures_are_those_that_cloudwatch_has(moto: Moto, account: Account, tmp_path: Path) -> None:
-    watch = Service(account, Place("cloudwatch", "us-east-1", moto.url))
+    watch = Service(account, Endpoint("cloudwatch", "us-east-1", moto.url))
     start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
     dimensions = [{"Name": "DistributionId", "Value": DISTRIBUTION}, {"Name": "Region", "Value": "Global"}]
 
@@ -462,7 +462,7 @@ async def test_nobody_listening_is_unavailable(tmp_path: Path) -> None:
 
 async def in_parts(aws: AwsProvider, moto: Moto) -> tuple[Slow, asyncio.Task[StoredFile], Service]:
     """An upload that stands in its second part, and one who looks at the bucket."""
-    eyes = Service(Account("aws", Credential(KEY_ID, SECRET), 20.0), Place("s3", "us-east-1", moto.url))
+    eyes = Service(Account("aws", Credential(KEY_ID, SECRET), 20.0), Endpoint("s3", "us-east-1", moto.url))
     await eyes.call("create_bucket", {"Bucket": BUCKET})
     slow = Slow(PNG, bytes(PART), bytes(PART), b"end")
     upload = UploadRequest(slow(), "cat.png", "image", overwrite=True)

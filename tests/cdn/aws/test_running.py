@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from balancer.cdn.aws.account import Account, Place, Service
+from balancer.cdn.aws.account import Account, Endpoint, Service
 from tests.cdn.aws.moto import Moto
 from tests.cdn.aws.test_provider import distribution
 from tests.cdn.fakes.aws import BUCKET, KEY_ID, SECRET
@@ -71,7 +71,7 @@ async def test_a_file_goes_through_the_admin_api_to_the_bucket_and_leaves_it(
     moto: Moto, account: Account, tmp_path: Path
 ) -> None:
     identifier = await distribution(moto, account)
-    eyes = Service(account, Place("s3", "us-east-1", moto.url))
+    eyes = Service(account, Endpoint("s3", "us-east-1", moto.url))
     settings = {
         "pools": {"default": {"servers": ["http://127.0.0.1:9"]}},
         "cdn": {

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from balancer.cdn.aws.account import Account, Place, Service
+from balancer.cdn.aws.account import Account, Endpoint, Service
 from balancer.cdn.aws.s3 import PART, S3, Content, at_aws, at_r2, in_parts, part_size
 from balancer.cdn.errors import ConfigError, Invalid, NotFound
 from tests.cdn.aws.moto import Moto
@@ -28,9 +28,9 @@ def numbered(size: int) -> bytes:
 class Bucket:
     """The store under test, and what an independent client sees of the same bucket."""
 
-    def __init__(self, account: Account, place: Place, prefix: str = "") -> None:
-        self.s3 = S3(account, "pictures", place, prefix)
-        self._eyes = Service(account, Place("s3", "us-east-1", place.endpoint))
+    def __init__(self, account: Account, endpoint: Endpoint, prefix: str = "") -> None:
+        self.s3 = S3(account, "pictures", endpoint, prefix)
+        self._eyes = Service(account, Endpoint("s3", "us-east-1", endpoint.url))
 
     async def make(self) -> "Bucket":
         await self._eyes.call("create_bucket", {"Bucket": "pictures"})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancer.cdn.aws.account import Account, Answer, Place, Service
+from balancer.cdn.aws.account import Account, Endpoint, Parsed, Service
 from balancer.cdn.aws.statistics import METRICS, MOST_POINTS, Series, Statistics, grid, summed
 from balancer.cdn.errors import Invalid, MissingRight, ProtocolError
 
@@ -77,17 +77,17 @@ def test_nothing_is_no_ratio_and_a_rate_that_is_not_there_is_told() -> None:
 class Paged(Service):
     """Answers one page after the other."""
 
-    def __init__(self, account: Account, *pages: Answer) -> None:
-        super().__init__(account, Place("cloudwatch", "us-east-1"))
+    def __init__(self, account: Account, *pages: Parsed) -> None:
+        super().__init__(account, Endpoint("cloudwatch", "us-east-1"))
         self.pages = list(pages)
         self.tokens: list[object] = []
 
-    async def call(self, operation: str, arguments: Answer, *, about: str = "", more: float = 0.0) -> Answer:
+    async def call(self, operation: str, arguments: Parsed, *, about: str = "", more: float = 0.0) -> Parsed:
         self.tokens.append(arguments.get("NextToken"))
         return self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
 
 
-def page(value: float, at: datetime, token: str | None, status: str = "PartialData") -> Answer:
+def page(value: float, at: datetime, token: str | None, status: str = "PartialData") -> Parsed:
     results = [{"Id": name, "Timestamps": [at], "Values": [value], "StatusCode": status} for name in METRICS]
     return {"MetricDataResults": results, **({"NextToken": token} if token else {})}
 
