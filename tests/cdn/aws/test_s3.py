@@ -163,7 +163,7 @@ async def test_the_same_works_as_r2_wants_it(moto: Moto, account: Account) -> No
     assert (await bucket.s3.put("a", pieces(content), PICTURE, only_new=True)).created
     assert not (await bucket.s3.put("a", pieces(b"b"), PICTURE, only_new=True)).created
     assert await bucket.body("a") == content
-    assert at_r2("0123").endpoint == "https://0123.r2.cloudflarestorage.com"
+    assert at_r2("0123").url == "https://0123.r2.cloudflarestorage.com"
 
 
 # What is wrong -----------------------------------------------------------------------------------------------------
