@@ -114,7 +114,7 @@ class CdnPurges:
     async def list_purges(self, call: Call, query: TicketsQuery) -> TicketsAnswer:
         """The purges of the last days, the latest first."""
         with cdn_problems():
-            found = await self._cdn.purges(query.limit + 1, query.before)
+            found = await self._cdn.tickets(query.limit + 1, query.before)
         shown, redaction = found[: query.limit], self._redaction()
         return TicketsAnswer(
             at=self._services.wall(),
@@ -125,7 +125,7 @@ class CdnPurges:
     async def show_purge(self, call: Call) -> TicketAnswer:
         """What has become of one purge."""
         with cdn_problems():
-            return _ticket(await self._cdn.purge(call.path["ticket"]), self._redaction())
+            return _ticket(await self._cdn.ticket(call.path["ticket"]), self._redaction())
 
     async def retry_purge(self, call: Call) -> Reply[TicketAnswer]:
         """Try anew what of a purge has failed for good."""

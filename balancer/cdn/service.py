@@ -310,7 +310,7 @@ class CdnService:
 
     async def purge_cache(self, order: PurgeOrder | Sequence[str], *, author: str = "", key: str = "") -> Ticket:
         """Purge on every level, the balancer's own cache first; a list is of patterns. What has become of it when this
-        returns, the ticket says; what goes on after that, `purge` does.
+        returns, the ticket says; what goes on after that, `ticket` does.
 
         With an idempotency `key` that the author has used within a day, it is the ticket of that time. BadOrder:
         nothing was purged, and why.
@@ -323,11 +323,11 @@ class CdnService:
             wanted = replace(wanted, patterns=tuple(url(one) if is_path(one) else one for one in wanted.patterns))
         return await self.orders.place(wanted, author=author, key=key)
 
-    async def purge(self, ticket: str) -> Ticket:
+    async def ticket(self, ticket: str) -> Ticket:
         """How far one is. NotFound: there is none of that name."""
         return await self.orders.find(ticket)
 
-    async def purges(self, limit: int = 100, before: str | None = None) -> list[Ticket]:
+    async def tickets(self, limit: int = 100, before: str | None = None) -> list[Ticket]:
         """The newest first, from the one after `before` on."""
         return await self.orders.latest(limit, before)
 
