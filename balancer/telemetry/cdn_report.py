@@ -32,7 +32,7 @@ class PicturesReport:
 
 @dataclass(frozen=True, slots=True)
 class CdnReport:
-    """The CDN of the configuration in force; counts begin anew with another one."""
+    """The CDN of the configuration in force. Counts are of its provider; some begin anew with another configuration."""
 
     provider: str
     up: bool | None = None

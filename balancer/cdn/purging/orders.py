@@ -66,6 +66,8 @@ class Orders:
 
     def __init__(self, journal: Journal, own: OwnCache, clocks: Clocks) -> None:
         self.counts: Counter[str] = Counter()
+        """Of the provider in force."""
+        self._counts: dict[str, Counter[str]] = {}  # by provider
         self._forget: Forget | None = None
         self._places: Places | None = None
         self.failure: str | None = None
@@ -93,6 +95,7 @@ class Orders:
         """
         await self._inherit()
         self._provider = provider.name
+        self.counts = self._counts.setdefault(provider.name, Counter())
         self._places, self._forget = places, forget
         self.failure = None
         if provider.name != LOCAL:

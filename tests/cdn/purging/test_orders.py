@@ -435,6 +435,21 @@ def test_another_configuration_of_the_same_provider_goes_on_with_what_is_left(tm
     at_work(tmp_path, use)
 
 
+def test_what_is_counted_is_of_the_provider_in_force(tmp_path: Path) -> None:
+    async def use(room: Room) -> None:
+        ticket = await room.orders.place(PurgeOrder(patterns=("/a",)))
+        assert await room.done(ticket.id) is PurgeState.SUBMITTED
+        assert room.orders.counts["submitted"] == 1
+        await room.orders.stop()
+        await room.orders.start(Here(room.time), Pace())
+        assert room.orders.counts["submitted"] == 0
+        await room.orders.stop()
+        await room.orders.start(room.provider, Pace())
+        assert room.orders.counts["submitted"] == 1
+
+    at_work(tmp_path, use)
+
+
 def test_what_was_left_by_a_cdn_is_not_called_done_when_there_is_none_any_more(tmp_path: Path) -> None:
     async def use(room: Room) -> None:
         room.provider.answers = [PurgeResult(PurgeState.SUBMITTED), Full("no", retry_after_s=60)]
