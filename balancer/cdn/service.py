@@ -72,6 +72,9 @@ AGAIN = 10.0
 PATIENCE = 5.0
 """Seconds that a reload, or the end, waits for a disk or a provider."""
 STARTING = "the CDN is being started: ask again in a moment"
+MOST_LEFT_OVER = 1000
+OURS = "the balancer"
+"""The author of purges that nobody has ordered."""
 JOURNAL = "cdn-purges.db"
 """Where tickets of purges are kept, in the folder of `admin.state`."""
 OFF = "no CDN is configured: write `cdn: true` for the one that the balancer is itself, or set CDN_PROVIDER"
@@ -115,8 +118,9 @@ class CdnService:
         self._settings: Cdn | None = None
         self._installed: Installation | None = None
         self._failure: CdnError | None = None
-        self._uploads: Counter[str] = Counter()
-        self._upload_bytes = 0
+        self._uploads: dict[str, Counter[str]] = {}  # by provider
+        self._upload_bytes: Counter[str] = Counter()
+        self._left_over: dict[str, str | None] = {}  # by local file: the ticket of what a level of the cache still has
         self._removing: set[asyncio.Task[Removed]] = set()
         self.trusts: Callable[[str], bool] = lambda address: False
         """Knows the trusted proxies (owner: the application)."""
@@ -280,8 +284,8 @@ class CdnService:
             reason=known.reason,
             calls=dict(calls.results) if isinstance(calls, Calls) else {},
             seconds=dict(calls.seconds) if isinstance(calls, Calls) else {},
-            uploads=dict(self._uploads),
-            upload_bytes=self._upload_bytes,
+            uploads=dict(self._uploads.get(settings.provider, {})),
+            upload_bytes=self._upload_bytes[settings.provider],
             files=totals[0] if totals is not None else None,
             file_bytes=totals[1] if totals is not None else None,
             room=totals[2] if totals is not None else None,
@@ -381,16 +385,17 @@ class CdnService:
         )
         if overwrite and stored.created:
             return replace(stored, ticket=await self._forget(stored.path))
-        return stored
+        ticket = self._left_over.pop(stored.path, None)  # it was there, and has new tags
+        return stored if ticket is None else replace(stored, ticket=ticket)
 
     async def _upload(self, request: UploadRequest) -> StoredFile:
-        result = "failed"
+        provider, result = self.provider, "failed"
         try:
-            stored = await self.provider.upload(request)
+            stored = await provider.upload(request)
             result = "created" if stored.created else "there"
         finally:
-            self._uploads[result] += 1
-        self._upload_bytes += stored.size_bytes
+            self._uploads.setdefault(provider.name, Counter())[result] += 1
+        self._upload_bytes[provider.name] += stored.size_bytes
         return stored
 
     async def delete_file(self, path: str) -> bool:
@@ -420,16 +425,19 @@ class CdnService:
         reason for either to fail. The ticket; None where it is done when this returns, as the local files see to it."""
         installed = self._installed
         if installed is None or installed.local is not None:
-            return None
+            return self._left_over.pop(path, None)
+        urls = _on_hosts(installed.provider.public_url(path), installed.settings.hosts)
+        return await self._order(PurgeOrder(urls=urls), path)
+
+    async def _order(self, order: PurgeOrder, path: str) -> str | None:
         try:
-            order = PurgeOrder(urls=_on_hosts(installed.provider.public_url(path), installed.settings.hosts))
-            return (await self.orders.place(order, author="the balancer")).id
+            return (await self.orders.place(order, author=OURS)).id
         except CdnError as error:
             log.error("cdn_file_not_purged", path=path, reason=str(error))
             return None
 
     async def _forget_here(self, path: str) -> None:
-        """The same for a local file: done when this returns, so without a ticket. Pictures of it have its tag."""
+        """The same for a local file: done when this returns, and then without a ticket. Pictures of it have its tag."""
         settings = self._settings
         if settings is None:
             return
@@ -437,7 +445,12 @@ class CdnService:
             await self._studio.forget_files([path])
         places = Places(settings.local.path, settings.images.path if settings.images is not None else "")
         target = PurgeTarget(PurgeKind.URL, settings.local.path + path)
-        await self._own.purge(purges([target], False, places))
+        receipts = await self._own.purge(purges([target], False, places))
+        if not all(receipt.ok for receipt in receipts):
+            # A level that is away may keep it for a year: it is tried once more, and whoever asked is told by a ticket.
+            while len(self._left_over) >= MOST_LEFT_OVER:  # of uploads that failed after that
+                del self._left_over[next(iter(self._left_over))]
+            self._left_over[path] = await self._order(PurgeOrder(paths=(target.value,)), path)
 
     # Pictures.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from balancer.cache.purges import Purge
-from balancer.cache.receipts import PurgeReceipt
+from balancer.cache.receipts import LevelReceipt, PurgeReceipt
 from balancer.cdn import service as service_module
 from balancer.cdn.errors import CdnError, ConfigError, SourceBlocked
 from balancer.cdn.provider import CdnProvider
@@ -93,6 +93,39 @@ async def test_a_folder_that_comes_later_is_taken_without_a_reload(tmp_path: Pat
         assert (await asked(found, "/cdn/a"))[0] == 404
         stored = await found.upload_file(b"hello", "a.txt", "document")
         assert (await asked(found, f"/cdn/{stored.path}"))[0] == 200
+
+
+class Halved:
+    """A cache whose second level is away."""
+
+    async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
+        levels = LevelReceipt("memory", True, 1, 0.0), LevelReceipt("redis", False, None, 0.0, "it is away")
+        return [PurgeReceipt(one, levels) for one in purges]
+
+
+async def test_what_a_level_of_the_cache_still_has_of_a_file_that_is_gone_is_told_by_a_ticket(tmp_path: Path) -> None:
+    found = CdnService(tmp_path, Halved())
+    await found.change(local(tmp_path / "files"))
+    try:
+        first = await found.upload_file(b"hello", "a.txt", "document")
+        assert first.ticket is None
+        tagged = await found.upload_file(b"hello", "a.txt", "document", tags=("new",))
+        gone = await found.remove_file(first.path)
+        for id_ in (tagged.ticket, gone.ticket):
+            assert id_ is not None
+            ticket = await found.ticket(id_)
+            assert (ticket.state, ticket.verified, ticket.written) == ("partial", False, (f"/cdn/{first.path}",))
+            assert "redis: it is away" in ticket.warnings
+    finally:
+        await found.close()
+
+
+async def test_a_file_that_every_level_has_forgotten_needs_no_ticket(tmp_path: Path) -> None:
+    async with service(tmp_path, Turns()) as found:
+        await found.change(local(tmp_path / "files"))
+        stored = await found.upload_file(b"hello", "a.txt", "document")
+        assert (await found.remove_file(stored.path)).ticket is None
+        assert await found.tickets() == []
 
 
 async def test_a_mistake_of_ours_keeps_nothing_from_starting(tmp_path: Path) -> None:
