@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from math import ceil
 from time import time as wall_time  # noqa: TID251  # when URLs expire
@@ -23,6 +24,7 @@ from balancer.cdn.errors import (
 from balancer.cdn.images.engine import MEDIA_TYPES
 from balancer.cdn.images.fetch import looped
 from balancer.cdn.images.links import Links, NotSigned
+from balancer.cdn.images.opened import PIECE, Body
 from balancer.cdn.images.pictures import Picture, Pictures, TooMany
 from balancer.cdn.images.pool import Failed
 
@@ -76,10 +78,12 @@ class PictureHandler:
             source, options, expires = self._links.read(path.removeprefix(self._prefix), now)
             client = client_of(request.headers.getall("X-Forwarded-For", ()), self._trusts)
             accept = ", ".join(request.headers.getall("Accept", ()))
-            picture = await self._pictures.picture(source, options, accept, client)
+            picture = await self._pictures.picture(
+                source, options, accept, client, lambda etag: request.method != "HEAD" and not _has(request, etag)
+            )
         except CdnError as error:
             return refused(error)
-        return _answer(request, picture, None if expires is None else ceil(expires - now))
+        return await _answer(request, picture, None if expires is None else ceil(expires - now))
 
 
 def client_of(told: Iterable[str], trusts: Trusts) -> str | None:
@@ -110,7 +114,7 @@ def refused(error: CdnError) -> web.Response:
     return told(status, str(error), again)
 
 
-def _answer(request: web.Request, picture: Picture, left: int | None) -> web.Response:
+async def _answer(request: web.Request, picture: Picture, left: int | None) -> web.StreamResponse:
     fields = {
         "Cache-Control": picture.cache_control if left is None else f"public, max-age={left}, must-revalidate",
         "ETag": picture.etag,
@@ -122,7 +126,28 @@ def _answer(request: web.Request, picture: Picture, left: int | None) -> web.Res
     if _has(request, picture.etag):
         return web.Response(status=304, headers=fields)
     fields["Content-Disposition"] = "inline"
-    return web.Response(body=picture.data, content_type=MEDIA_TYPES[picture.format], headers=fields)
+    fields["Content-Type"] = MEDIA_TYPES[picture.format]
+    body = picture.body
+    if isinstance(body, bytes) and len(body) <= PIECE:
+        return web.Response(body=body, headers=fields)
+    response = web.StreamResponse(headers=fields)
+    response.content_length = picture.size
+    if request.method == "HEAD" or body is None:
+        return response
+    await response.prepare(request)
+    for at in range(0, picture.size, PIECE):
+        await response.write(await _piece(body, at))
+    await response.write_eof()
+    return response
+
+
+async def _piece(body: Body, at: int) -> bytes | memoryview:
+    if isinstance(body, bytes):
+        return memoryview(body)[at : at + PIECE]
+    piece = await asyncio.to_thread(body.read, at, PIECE)
+    if len(piece) != min(PIECE, body.size - at):  # it was cut short meanwhile; the length is promised already
+        raise ConnectionResetError("a picture has become shorter while it was sent")
+    return piece
 
 
 def _has(request: web.Request, etag: str) -> bool:

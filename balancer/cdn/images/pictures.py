@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from time import time as wall_time  # noqa: TID251  # how old kept pictures of other sites are, over restarts
@@ -15,10 +15,11 @@ from typing import Final, Protocol
 from balancer.cdn.errors import CdnError, Full, ImageRejected, NotFound, SourceBlocked, SourceUnreachable
 from balancer.cdn.images.accept import chosen
 from balancer.cdn.images.engine import Output, Wanted, Wish
+from balancer.cdn.images.opened import Body, OpenPicture, body_of
 from balancer.cdn.images.options import spell
 from balancer.cdn.images.pool import Failed, Gone, Job, Pool
 from balancer.cdn.images.signing import PictureSource, foreign_tags
-from balancer.cdn.images.variants import LONGEST_HEAD, Begun, Concerns, Variants, key_of
+from balancer.cdn.images.variants import LONGEST_HEAD, Begun, Concerns, Variant, Variants, key_of
 from balancer.cdn.types import ImageOptions, RenderedImage
 from balancer.guards.address import client_key
 from balancer.guards.gcra import Gcra
@@ -73,7 +74,10 @@ class Fetch(Protocol):
 class Picture:
     """A picture as it is sent."""
 
-    data: bytes
+    body: Body | None
+    """None: it was not wanted."""
+    size: int
+    etag: str
     format: Output
     width: int
     height: int
@@ -86,10 +90,6 @@ class Picture:
     cached: bool
     """It had been made before."""
 
-    @property
-    def etag(self) -> str:
-        return f'"{sha256(self.data).hexdigest()[:32]}"'
-
 
 @dataclass(slots=True)
 class PicturesTally:
@@ -97,7 +97,7 @@ class PicturesTally:
 
     made: int = 0
     kept: int = 0
-    """Answered from disk."""
+    """Answered by what was on disk."""
     joined: int = 0
     """Waited for one that was under way."""
     refused: dict[str, int] = field(default_factory=dict)
@@ -108,7 +108,9 @@ class PicturesTally:
 class _Ready:
     """What a picture became."""
 
-    data: bytes
+    body: Body | None
+    digest: str
+    size: int
     format: Output
     width: int
     height: int
@@ -182,15 +184,21 @@ class Pictures:
             await asyncio.wait(tasks)
 
     async def picture(
-        self, source: PictureSource, options: ImageOptions, accept: str | None = None, client: str | None = None
+        self,
+        source: PictureSource,
+        options: ImageOptions,
+        accept: str | None = None,
+        client: str | None = None,
+        wants: Callable[[str], bool] = lambda etag: True,
     ) -> Picture:
         """A picture for whoever sends this Accept. What has to be made for a client is counted against its address.
+        `wants` says whether the body is wanted of the one with this ETag: what is kept is not read for nothing.
 
         NotFound: there is no such source. ImageRejected, SourceBlocked, SourceUnreachable: none is made of it. Full,
         TooMany: not now. Failed: it was tried. Options are as `options.parse` gives them.
         """
         try:
-            return await self._picture(source, options, accept, client)
+            return await self._picture(source, options, accept, client, wants)
         except CdnError as error:
             self.tally.refused[error.code] = self.tally.refused.get(error.code, 0) + 1
             raise
@@ -200,9 +208,7 @@ class Pictures:
         begun = self._clock()
         made = await self.picture(source, options)
         seconds = self._clock() - begun
-        return RenderedImage(
-            made.format, made.width, made.height, len(made.data), made.source_bytes, seconds, made.cached
-        )
+        return RenderedImage(made.format, made.width, made.height, made.size, made.source_bytes, seconds, made.cached)
 
     async def forget(self, concerns: Concerns | None = None) -> int:
         """Throw away what was made of what is meant, None: all; how many pictures.
@@ -219,7 +225,12 @@ class Pictures:
         return count
 
     async def _picture(
-        self, source: PictureSource, options: ImageOptions, accept: str | None, client: str | None
+        self,
+        source: PictureSource,
+        options: ImageOptions,
+        accept: str | None,
+        client: str | None,
+        wants: Callable[[str], bool],
     ) -> Picture:
         original = await self._original(source)
         identity = f"file:{original.version}" if original is not None else f"url:{source.url}"
@@ -227,9 +238,11 @@ class Pictures:
         exact = replace(options, format="auto", quality=options.quality or self._settings.quality)
         recipe = f"{self._settings.engine} {self._settings.max_side}"
         key = key_of(f"{identity}\n{source}", spell(exact), wanted, recipe)
-        ready, cached = await self._ready(key, identity, source, original, _wish(exact, wanted), client)
+        ready, cached = await self._ready(key, identity, source, original, _wish(exact, wanted), client, wants)
         return Picture(
-            ready.data,
+            ready.body,
+            ready.size,
+            _etag(ready.digest),
             ready.format,
             ready.width,
             ready.height,
@@ -259,14 +272,15 @@ class Pictures:
         original: Original | None,
         wish: Wish,
         client: str | None,
+        wants: Callable[[str], bool],
     ) -> tuple[_Ready, bool]:
         variant = self.variants.find(key)
         if variant is not None:
             if original is None and self._wall() - variant.made_at > FOREIGN_FRESH:
                 await self.variants.discard(variant)
-            elif (data := await self.variants.read(variant)) is not None:
+            elif (ready := await self._kept(variant, wants)) is not None:
                 self.tally.kept += 1
-                return _Ready(data, variant.format, variant.width, variant.height, variant.source_size), True
+                return ready, True
         making = self._making.get(key)
         if making is None or making.begun.is_forgotten:
             self._raise_failure(identity)
@@ -286,6 +300,23 @@ class Pictures:
             if task.cancelled():  # by the end of the balancer, or of this configuration
                 raise Full("the balancer is stopping", retry_after_s=1.0) from None
             raise
+
+    async def _kept(self, variant: Variant, wants: Callable[[str], bool]) -> _Ready | None:
+        """None: it is not there any more."""
+        body = None
+        if not wants(_etag(variant.digest)):
+            await self.variants.note_use(variant)
+        elif (body := await self.variants.read(variant)) is None:
+            return None
+        return _Ready(
+            body,
+            variant.digest,
+            variant.size,
+            variant.format,
+            variant.width,
+            variant.height,
+            variant.source_size,
+        )
 
     def _made(self, begun: Begun, task: asyncio.Task[_Ready]) -> None:
         self.variants.end(begun)
@@ -332,10 +363,11 @@ class Pictures:
             # Only now: what is fetched would keep places from files that are here, and needs no worker meanwhile.
             with self.pool.admitted():
                 done = await self.pool.make(Job(path, wish, written, head), self._settings.timeout)
-            data = done.data if done.data is not None else await asyncio.to_thread(_below_head, written)
+            # All who wait share it; a large one stays open for them, whatever becomes of its name.
+            body = done.data if done.data is not None else await asyncio.to_thread(_below_head, written, done.size)
             if done.data is None and await self._unchanged(source, original):
                 await variants.keep(begun, size, done)
-            return _Ready(data, done.format, done.width, done.height, size)
+            return _Ready(body, done.digest, done.size, done.format, done.width, done.height, size)
         finally:
             await asyncio.shield(asyncio.to_thread(_unlink, written, fetched))
 
@@ -413,10 +445,18 @@ def _meant(failures: dict[str, _Failure], concerns: Concerns) -> dict[str, _Fail
     return {name: one for name, one in failures.items() if concerns(one.begun.source, one.begun.tags)}
 
 
-def _below_head(begun: Path) -> bytes:
+def _etag(digest: str) -> str:
+    return f'"{digest[:32]}"'
+
+
+def _below_head(begun: Path, size: int) -> Body:
+    """OSError: it is not what its worker told."""
     with begun.open("rb") as file:
-        file.readline(LONGEST_HEAD)
-        return file.read()
+        skip = len(file.readline(LONGEST_HEAD))
+        body = body_of(OpenPicture(os.dup(file.fileno()), skip, size))
+    if body is None:
+        raise OSError("what was written is not what was told")
+    return body
 
 
 def _unlink(*paths: Path) -> None:

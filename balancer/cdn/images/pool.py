@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Final, TypeGuard
 
 import structlog
 
@@ -33,6 +34,7 @@ LARGEST_PICTURE: Final = 128 * 1024 * 1024
 RETRY_AFTER: Final = 1.0
 """Seconds after which a full queue is asked again."""
 OUTPUTS: Final[dict[object, Output]] = {"avif": "avif", "webp": "webp", "jpeg": "jpeg", "png": "png"}
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 _ROOT: Final = Path(__file__).resolve().parents[3]
 """Where the package is imported from."""
 _KEPT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
@@ -73,6 +75,8 @@ class Done:
     width: int
     height: int
     size: int
+    digest: str
+    """SHA-256, as its worker says."""
     data: bytes | None
     """None: it is at `out`; else it could not be written there."""
 
@@ -398,7 +402,15 @@ def _done(said: dict[str, object], data: bytes) -> Done | None:
     kind = said.get("format")
     if kind not in OUTPUTS:
         raise ValueError("it told of no format")
-    return Done(OUTPUTS[kind], width, height, size, data if "unkept" in said else None)
+    digest = said.get("digest")
+    if not is_digest(digest):
+        raise ValueError("it told no digest")
+    return Done(OUTPUTS[kind], width, height, size, digest, data if "unkept" in said else None)
+
+
+def is_digest(value: object) -> TypeGuard[str]:
+    """Whether it is a SHA-256 in hexadecimal digits: nothing else of a worker's gets into a header."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 def _whole(said: dict[str, object], name: str) -> int:

@@ -17,7 +17,8 @@ from typing import Final
 import structlog
 
 from balancer.cdn.images.engine import Output
-from balancer.cdn.images.pool import OUTPUTS, Done
+from balancer.cdn.images.opened import Body, OpenPicture, body_of
+from balancer.cdn.images.pool import OUTPUTS, Done, is_digest
 
 log = structlog.get_logger("balancer.cdn")
 
@@ -48,6 +49,8 @@ class Variant:
     width: int
     height: int
     size: int
+    digest: str
+    """SHA-256: it is told apart by it without being read."""
     source_size: int
     made_at: float
     """Unix time."""
@@ -144,6 +147,7 @@ class Variants:
             done.width,
             done.height,
             done.size,
+            done.digest,
             source_size,
             now,
             place,
@@ -161,19 +165,24 @@ class Variants:
     async def abandon(self, begun: Begun) -> None:
         await asyncio.to_thread(_unlink, [begun.path])
 
-    async def read(self, variant: Variant) -> bytes | None:
-        """The picture; None where its file is gone or not as it was."""
-        now = self._wall()
-        touch = now - self._touched.get(variant.key, 0.0) > TOUCHED
+    async def read(self, variant: Variant) -> Body | None:
+        """The picture, whole or to be read in pieces; None where its file is gone or not as it was."""
+        await self.note_use(variant)
         try:
-            data = await asyncio.to_thread(_read, variant, touch)
-        except OSError:
-            data = None
-        if data is None:
+            body = await asyncio.to_thread(_read, variant)
+        except (OSError, ValueError):
+            body = None
+        if body is None and self._known.get(variant.key) is variant:
             self._drop(variant.key)
-        elif touch:
+        return body
+
+    async def note_use(self, variant: Variant) -> None:
+        """It has been of use, be it that it was read or not."""
+        now = self._wall()
+        if now - self._touched.get(variant.key, now) > TOUCHED:
             self._touched[variant.key] = now
-        return data
+            with suppress(OSError):
+                await asyncio.to_thread(os.utime, variant.path)
 
     async def forget(self, concerns: Concerns | None = None) -> int:
         """Throw away what is meant, None: all; how many pictures. What of that is being made is not kept."""
@@ -263,6 +272,7 @@ def _found(path: Path, now: float) -> tuple[float, Variant] | None:
             int(said["width"]),
             int(said["height"]),
             int(said["size"]),
+            _digest(said["digest"]),
             int(said["source_size"]),
             float(said["at"]),
             path,
@@ -288,16 +298,22 @@ def _rename(begun: Path, place: Path, size: int) -> int:
     return skip
 
 
-def _read(variant: Variant, touch: bool) -> bytes | None:
-    with variant.path.open("rb") as file:
-        file.seek(variant.skip)
-        data = file.read(variant.size + 1)
-    if len(data) != variant.size:
+def _digest(said: object) -> str:
+    """ValueError: it is none; before there were any, none was written."""
+    if not is_digest(said):
+        raise ValueError("no digest")
+    return said
+
+
+def _read(variant: Variant) -> Body | None:
+    fd = os.open(variant.path, os.O_RDONLY | os.O_CLOEXEC)
+    opened = OpenPicture(fd, variant.skip, variant.size)
+    if os.fstat(fd).st_size != variant.skip + variant.size:
         return None
-    if touch:
-        with suppress(OSError):
-            os.utime(variant.path)
-    return data
+    said = json.loads(os.pread(fd, variant.skip, 0))
+    if not isinstance(said, dict) or said.get("digest") != variant.digest:  # another has got its name meanwhile
+        return None
+    return body_of(opened)
 
 
 def _unlink(paths: list[Path]) -> None:

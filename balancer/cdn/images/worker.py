@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from hashlib import sha256
 from math import ceil
 from pathlib import Path
 from typing import Final
@@ -130,6 +131,7 @@ def _work(transformer: Transformer, job: dict[str, object]) -> tuple[Said, bytes
 def _kept(made: Made, out: str, head: str) -> tuple[Said, bytes]:
     """Write the picture to disk, or hand it over where there is no room."""
     said: Said = {"format": made.format, "width": made.width, "height": made.height, "size": len(made.data)}
+    said["digest"] = sha256(made.data).hexdigest()  # here, where it keeps nobody waiting who has another picture
     try:
         with open(out, "xb") as file:
             file.write(json.dumps({**json.loads(head), **said}).encode() + b"\n")

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientResponse, web
+from aiohttp import ClientPayloadError, ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
+from PIL import Image
 
 from balancer.cdn.edge.app import make_edge
 from balancer.cdn.edge.pictures import PictureHandler, client_of
 from balancer.cdn.errors import Full, SourceBlocked, SourceUnreachable
 from balancer.cdn.images.engine import Bounds, Wish
 from balancer.cdn.images.links import Links
+from balancer.cdn.images.opened import PIECE
 from balancer.cdn.images.pictures import FAILURE_KEPT, FOREIGN_FRESH, WORSE, Original, Pictures
 from balancer.cdn.images.pool import Failed, Job, Pool
 from balancer.cdn.images.signing import PictureSource, foreign_tag, foreign_tags
@@ -323,6 +327,84 @@ async def test_what_was_rendered_is_told_and_kept(house: House) -> None:
     assert (again.size_bytes, again.cached) == (first.size_bytes, True)
     assert (await house.get(CAT, ImageOptions(100, format="webp"))).status == 200
     assert house.pool.tally.made == 1
+
+
+# Large ones, and those that are had already.
+
+
+def _noise(side: int) -> bytes:
+    """A picture that cannot be made smaller: about 3 bytes for each of its points."""
+    return gallery.as_bytes(Image.frombytes("RGB", (side, side), random.Random(7).randbytes(3 * side * side)), "PNG")
+
+
+LARGE = ImageOptions(1800, format="png")
+
+
+async def test_who_has_a_picture_or_asks_for_its_head_is_answered_without_its_file(house: House) -> None:
+    first = await house.get(CAT)
+    (kept,) = (path for path in house.variants.folder.rglob("*") if path.is_file())
+    kept.unlink()
+    again = await house.get(CAT, If_None_Match=first.headers["ETag"])
+    assert (again.status, again.headers["ETag"]) == (304, first.headers["ETag"])
+    assert (await house.get(CAT, If_None_Match="*")).status == 304
+    head = await house.client.head(house.links.url(CAT, SMALL))
+    assert (head.status, head.headers["Content-Length"]) == (200, first.headers["Content-Length"])
+    assert house.pictures.tally.made == 1
+    anew = await house.get(CAT, If_None_Match='"another"')
+    assert (anew.status, await anew.read()) == (200, await first.read())
+    assert house.pictures.tally.made == 2
+
+
+async def test_twenty_who_read_nothing_hold_a_piece_each_of_a_large_picture(tmp_path: Path) -> None:
+    async with house_of(tmp_path, per_client=None, max_source=2**24) as house:
+        house.files.put("image/cat.png", _noise(1800))
+        whole = await (await house.get(CAT, LARGE)).read()
+        assert len(whole) > 20 * PIECE
+        request = f"GET {house.links.url(CAT, LARGE)} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+        with ExitStack() as stack:
+            for _ in range(20):
+                reader = stack.enter_context(socket.socket())
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                reader.connect((house.client.host, house.client.port))
+                reader.sendall(request)
+            await until(lambda: sum(size > 0 for size in _held(house)) == 20)
+            assert max(_held(house)) <= 2 * PIECE
+            assert (house.pictures.tally.made, house.pictures.tally.kept) == (1, 20)
+
+
+def _held(house: House) -> list[int]:
+    """Bytes that wait in the memory of this process, for each connection."""
+    server = house.client.server.handler
+    return [one.transport.get_write_buffer_size() for one in server.connections if one.transport is not None]
+
+
+@pytest.mark.parametrize("kept", ["kept", "no room", "no disk"])
+async def test_a_large_picture_comes_whole_to_all_who_wait_for_it(tmp_path: Path, kept: str) -> None:
+    room = 2**20 if kept == "no room" else 2**30
+    async with house_of(tmp_path, per_client=None, max_source=2**24, cache=room) as house:
+        if kept == "no disk":
+            (tmp_path / "variants").rmdir()
+            (tmp_path / "variants").write_bytes(b"no folder")
+        original = _noise(1000)
+        house.files.put("image/cat.png", original)
+        options = ImageOptions(1000, format="png")
+        responses = await asyncio.gather(*(house.get(CAT, options) for _ in range(5)))
+        (body,) = {await response.read() for response in responses}
+        assert {response.headers["ETag"] for response in responses} == {f'"{sha256(body).hexdigest()[:32]}"'}
+        assert {response.headers["Content-Length"] for response in responses} == {str(len(body))}
+        assert gallery.upright(body).tobytes() == gallery.upright(original).tobytes()
+        assert (house.pictures.tally.made, len(house.variants)) == (1, 1 if kept == "kept" else 0)
+
+
+async def test_a_large_picture_that_is_cut_while_it_is_sent_is_not_taken_for_whole(tmp_path: Path) -> None:
+    async with house_of(tmp_path, per_client=None, max_source=2**24) as house:
+        house.files.put("image/cat.png", _noise(1800))
+        await (await house.get(CAT, LARGE)).read()
+        (kept,) = (path for path in house.variants.folder.rglob("*") if path.is_file())
+        response = await house.get(CAT, LARGE)
+        os.truncate(kept, 5 * PIECE)
+        with pytest.raises(ClientPayloadError):
+            await response.read()
 
 
 # Why there is none.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from balancer.cdn.errors import Full, ImageRejected
 from balancer.cdn.images.engine import Bounds, Wish
 from balancer.cdn.images.pool import JOBS, Done, Failed, Gone, Job, Pool
-from balancer.cdn.images.worker import is_spent
+from balancer.cdn.images.worker import _line, is_spent
 from tests.cdn.images import gallery
 
 BOUNDS = Bounds(20 * 1024 * 1024, 50_000_000, 4096)
@@ -94,8 +96,9 @@ async def test_a_picture_is_on_disk_below_the_line_that_tells_what_it_is(desk: D
         job = desk.job()
         done = await pool.make(job, PATIENCE)
         line, _, data = job.out.read_bytes().partition(b"\n")
-        assert line == b'{"source": "a", "format": "webp", "width": 100, "height": 75, "size": %d}' % len(data)
-        assert (done.size, done.data) == (len(data), None)
+        said = {"source": "a", "format": "webp", "width": 100, "height": 75, "size": len(data)}
+        assert json.loads(line) == {**said, "digest": sha256(data).hexdigest()}
+        assert (done.size, done.digest, done.data) == (len(data), sha256(data).hexdigest(), None)
         assert gallery.upright(data).size == (100, 75)
         assert job.out.stat().st_mode & 0o077 == 0
 
@@ -106,6 +109,16 @@ async def test_a_picture_that_cannot_be_written_comes_all_the_same(desk: Desk) -
         done = await pool.make(job, PATIENCE)
         assert done.data is not None
         assert gallery.upright(done.data).size == (100, 75)
+
+
+async def test_a_worker_that_was_broken_into_puts_nothing_into_a_header(desk: Desk) -> None:
+    said = {"format": "webp", "width": 1, "height": 1, "size": 1, "digest": '"\r\nSet-Cookie: a=b'}
+    lies = f"import socket; it = socket.socket(fileno=0); it.send(b'{{}}\\n'); it.recv(9); it.send({_line(**said)!r})"
+    async with pool_of() as pool:
+        pool._command = (sys.executable, "-c", lies, "", "", "", "")
+        with pytest.raises(Failed):
+            await pool.make(desk.job(), PATIENCE)
+        assert pool.tally.died == 1
 
 
 async def test_a_worker_is_used_again(desk: Desk) -> None:

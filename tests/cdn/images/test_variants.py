@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from balancer.cdn.images.opened import PIECE, Body, OpenPicture
 from balancer.cdn.images.pool import Done
 from balancer.cdn.images.variants import LEFT_BEHIND, OVERHEAD, TOUCHED, Begun, Variants, key_of
 
+DIGEST = "5a" * 32
 ROOM = 10 * (1000 + OVERHEAD)
 
 
@@ -45,9 +47,9 @@ async def begin(
     begun = variants.begin(key(name), source, tags)
     await variants.prepare(begun)
     head = {"source": source, "tags": " ".join(tags), "source_size": 5, "at": wall()}
-    head |= {"format": "webp", "width": 3, "height": 2, "size": size}
+    head |= {"format": "webp", "width": 3, "height": 2, "size": size, "digest": DIGEST}
     begun.path.write_bytes(json.dumps(head).encode() + b"\n" + name.encode().ljust(size, b"."))
-    return begun, Done("webp", 3, 2, size, None)
+    return begun, Done("webp", 3, 2, size, DIGEST, None)
 
 
 async def add(
@@ -58,7 +60,7 @@ async def add(
     variants.end(begun)
 
 
-async def read(variants: Variants, name: str) -> bytes | None:
+async def read(variants: Variants, name: str) -> Body | None:
     variant = variants.find(key(name))
     return await variants.read(variant) if variant is not None else None
 
@@ -203,12 +205,51 @@ async def test_what_is_no_picture_of_ours_is_cleared_away_at_the_start(tmp_path:
     assert sorted(path.name for path in folder.iterdir() if len(path.name) < 64) == ["begun-now"]
 
 
+@pytest.mark.parametrize("digest", [None, "5a", "5A" * 32, "\r\n" * 32, 7])
+async def test_a_picture_that_nobody_said_the_digest_of_is_not_there(
+    tmp_path: Path, wall: Wall, digest: str | int | None
+) -> None:
+    variants = await opened(tmp_path, wall)
+    await add(variants, "one", wall)
+    path = variants.find(key("one")).path  # type: ignore[union-attr]  # kept
+    line, _, data = path.read_bytes().partition(b"\n")
+    said = {**json.loads(line), "digest": digest}
+    if digest is None:
+        del said["digest"]
+    path.write_bytes(json.dumps(said).encode() + b"\n" + data)
+    assert await read(await opened(tmp_path, wall), "one") is None
+    assert files(tmp_path) == 0
+
+
+async def test_a_large_picture_is_read_in_pieces_that_are_its_own_whatever_becomes_of_its_name(
+    tmp_path: Path, wall: Wall
+) -> None:
+    size = 3 * PIECE + 7
+    variants = await opened(tmp_path, wall, 4 * size)
+    await add(variants, "one", wall, size=size)
+    body = await read(variants, "one")
+    assert isinstance(body, OpenPicture)
+    await variants.forget()
+    assert b"".join(body.read(at, PIECE) for at in range(0, size, PIECE)) == b"one".ljust(size, b".")
+    descriptors = len(os.listdir("/proc/self/fd"))
+    del body
+    assert len(os.listdir("/proc/self/fd")) == descriptors - 1
+
+
+async def test_a_file_that_has_become_another_picture_is_not_taken_for_this_one(tmp_path: Path, wall: Wall) -> None:
+    variants = await opened(tmp_path, wall)
+    await add(variants, "one", wall)
+    path = variants.find(key("one")).path  # type: ignore[union-attr]  # kept
+    path.write_bytes(path.read_bytes().replace(DIGEST.encode(), b"a5" * 32))
+    assert await read(variants, "one") is None
+
+
 async def test_a_folder_that_cannot_be_is_no_reason_to_fail(tmp_path: Path, wall: Wall) -> None:
     (tmp_path / "file").write_bytes(b"")
     variants = await opened(tmp_path / "file", wall)
     first = variants.begin(key("one"), "a.png", ())
     await variants.prepare(first)
-    assert await variants.keep(first, 5, Done("webp", 3, 2, 1000, None)) is None
+    assert await variants.keep(first, 5, Done("webp", 3, 2, 1000, DIGEST, None)) is None
     assert await variants.forget() == 0
 
 
