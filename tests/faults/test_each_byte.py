@@ -130,7 +130,7 @@ def test_an_answer_that_ends_at_any_byte_is_whole_or_visibly_cut(loop: str, answ
             for request in (GET, POST, UPLOAD):
                 for ending in ("fin", RESET):
                     await table(scene, answer, request, minor, ending)
-            assert scene.turns > 50
+            assert scene.turns > 10, "how many there are is a matter of speed; that there are is not"
 
     on(loop, work())
 
