@@ -171,7 +171,10 @@ async def beside(folder: Path, seconds: float) -> dict[str, dict[str, float]]:
         "servers": [f"http://127.0.0.1:{app}"],
         "admin": {"listen": f"127.0.0.1:{free_port()}", "state": str(folder / "overlay.yaml")},
         "logs": {"access": {"to": "none"}},
-        "cdn": {"local": {"directory": str(folder / "cdn")}, "images": {"sign": False, "workers": 1}},
+        "cdn": {
+            "local": {"directory": str(folder / "cdn")},
+            "images": {"sign": False, "workers": 1, "per_client": None},
+        },
     }
     (folder / "balancer.yaml").write_text(json.dumps(settings))
     server_folder = folder / "server"

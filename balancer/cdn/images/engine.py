@@ -201,7 +201,7 @@ def check_scans(data: bytes, kind: Input) -> None:
     Of a progressive one each scan does, and may take a few bytes of the file (T.81 annex B): a walk from marker to
     marker, as decoders have it, to the end of the picture and not of the file.
     """
-    if kind != "jpeg":
+    if kind != "jpeg" or data.count(b"\xff\xda") <= SCANS:  # a walk of a large file takes as long as its picture
         return
     place, scans = 2, 0
     while (found := _MARKER.search(data, place)) is not None and (mark := data[found.end() - 1]) != 0xD9:
