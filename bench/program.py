@@ -63,15 +63,26 @@ class Program:
         return self._process.poll() is not None
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A port that nothing listens on now, and that no outgoing connection will have before something does.
 
     Those that the system chooses are also what it gives connections, of which a benchmark makes thousands: they come
-    from 32768 upwards.
+    from 32768 upwards. Tests that run side by side choose from ranges of their own, as a port that is free now may be
+    another's before somebody listens there; and none is given twice.
     """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    ports = range(20000 + int(worker[2:]) % 8 * 1596, 32768)[:1596] if worker else range(20000, 32768)
+    if len(_given) > len(ports) // 2:
+        _given.clear()
     for _ in range(100):
-        port = _RNG.randrange(20000, 32768)
+        port = _RNG.choice(ports)
+        if port in _given:
+            continue
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _given.add(port)
             return port
     raise OSError("no port from 20000 to 32767 is free")
 
