@@ -64,7 +64,7 @@ def cdn_problems(stream: Stream | None = None, root: str = "") -> Iterator[None]
         if stream is not None and stream.failure is not None:
             raise stream.failure from None
         raise as_problem(error, root) from None
-    except Exception:
+    except Exception:  # whatever else it is goes on as it came
         if stream is not None and stream.failure is not None:
             raise stream.failure from None
         raise

@@ -175,8 +175,7 @@ class Service:
             raise unreached(asked, f"not within {seconds:g} s") from None
         except CdnError:
             raise
-        # The library lets through whatever its parsers and the HTTP client below it raise.
-        except Exception as found:
+        except Exception as found:  # the library lets through whatever its parsers and the HTTP client below it raise
             raise failure(asked, found) from None
 
     async def _made(self) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from balancer.cdn.errors import Invalid, NotFound
 from balancer.cdn.images import options as spelling
 from balancer.cdn.images.signing import (
-    PRESET,
     UNSIGNED,
     PictureSource,
     is_signed,
@@ -42,12 +41,6 @@ class Links:
         what = spell_source(source)
         signature = sign(self._keys[0], spelled, what, expires) if self._settings.sign else UNSIGNED
         return self._base + self._settings.path + put_together(signature, spelled, what, expires)
-
-    def preset_url(self, source: PictureSource, name: str) -> str:
-        """Where a picture of a preset is. NotFound: there is none of this name. Invalid: not of this source."""
-        self._preset(name)
-        _of_preset(source)
-        return f"{self._base}{self._settings.path}{PRESET}/{name}/{spell_source(source)}"
 
     def read(self, rest: str, now: float) -> tuple[PictureSource, ImageOptions, int | None]:
         """What a path below `cdn.images.path` asks for, and until when it may; `now` is Unix time.
