@@ -12,6 +12,7 @@ from api.auth import Keyring
 from api.pace import Pace
 from api.sessions import Sessions
 from api.trail import AuditTrail
+from balancer.analytics.service import AnalyticsService
 from balancer.cdn.service import CdnService
 from balancer.control import Control
 from balancer.redis_link import RedisLink
@@ -38,6 +39,7 @@ class Services:
     lag: LoopLag
     redis: RedisLink
     cdn: CdnService
+    analytics: AnalyticsService
     trail: AuditTrail = field(default_factory=AuditTrail)
     errors: Iterable[Failed] = ()
     """The last requests that went wrong, the latest first."""

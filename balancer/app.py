@@ -28,6 +28,7 @@ from api.key_store import KeyStore, LastUse
 from api.services import Services
 from api.trail import Actor, AuditTrail, Matter
 from api.trail_file import TrailFile
+from balancer.analytics.service import AnalyticsService
 from balancer.cdn.local.figures import Front, front_of
 from balancer.cdn.service import CdnService
 from balancer.control import Control, PublishError
@@ -184,6 +185,7 @@ class App:
         self.cdn.front = self._before_files
         self.cdn.trusts = lambda address: address in self.plane.trust.proxies
         self.plane.dialer.doors[CDN] = self.cdn.connect
+        self.analytics = AnalyticsService(state.parent)
         self.redis = RedisLink(config.redis)
         self.recent = Recent()
         self.lag = LoopLag(BEAT)
@@ -209,6 +211,7 @@ class App:
             lag=self.lag,
             redis=self.redis,
             cdn=self.cdn,
+            analytics=self.analytics,
             errors=self._errors,
             loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
             dropped=self._dropped,
@@ -255,6 +258,7 @@ class App:
             await self.control.close()
             await self.plane.close()
             await self.cdn.close()
+            await self.analytics.close()
             await self.redis.close()
             for runner in runners:
                 await runner.cleanup()
@@ -305,6 +309,7 @@ class App:
             if self._access is not None:
                 self._access.tick(wall_time())
             self._sink.flush()
+            self.analytics.tick(now)
             count += 1
             if count % round(1 / BEAT) == 0:
                 report = self.plane.report()
@@ -372,6 +377,7 @@ class App:
             log.error("access log cannot be opened", to=config.logs.access.to, reason=error.strerror or str(error))
         await self.redis.change(config.redis)
         await self.cdn.change(config.cdn)
+        await self.analytics.change(config.analytics)
 
     def _open_access_log(self, config: Config) -> None:
         settings = config.logs.access

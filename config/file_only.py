@@ -25,6 +25,7 @@ from config.values import Address
 
 FILE_ONLY: Mapping[str, str] = {
     "admin": "it says who may use this API, and where",
+    "analytics": "it says what is kept of people, and names files and databases",
     "auth.*.jwt.ca": "it names a file",
     "auth.*.jwt.jwks": "it says whose keys are believed",
     "auth.*.jwt.public_key": "it says whose signature is believed",

@@ -36,6 +36,8 @@ def is_secret(path: Path) -> bool:
         return True
     if path[0] == "cdn" and (path[1:2] in _CDN or path[1:3] in _CDN):
         return True
+    if list(path) == ["analytics", "salt"]:
+        return True
     if above[-1:] == ["require_cdn"] and last == "secret":
         return True
     if above[:1] == ["auth"] and (last == "secret" or above[2:] == ["basic", "users"]):
@@ -53,6 +55,8 @@ def masked(path: Path, value: str) -> str:
             return value
         return f"sha256:{MASK}" if path[-1] == "hash" else MASK
     if path[:1] == ("redis",) and path[-1] != "prefix":
+        return _database(value)
+    if tuple(path) in (("analytics", "database", "url"), ("analytics", "store")):
         return _database(value)
     if "active" in path:
         value = _PARAMETER.sub(rf"\1={MASK}", value)

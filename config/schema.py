@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from config.analytics import Analytics, AppDatabase, EventMatch, EventRule
 from config.auth import ApiKey, ApiKeys, Auth, Basic, ForwardAuth, Jwt
 from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic, RouteCache
 from config.cdn import Cdn, RequireCdn
@@ -49,8 +50,10 @@ __all__ = [
     "Admin",
     "AdminKey",
     "AdminRateLimit",
+    "Analytics",
     "ApiKey",
     "ApiKeys",
+    "AppDatabase",
     "Auth",
     "Basic",
     "Bypass",
@@ -66,6 +69,8 @@ __all__ = [
     "Cookie",
     "Defaults",
     "Errors",
+    "EventMatch",
+    "EventRule",
     "ForwardAuth",
     "HashKey",
     "HeaderEdits",
@@ -401,6 +406,8 @@ class Config(Model):
     """Files and pictures close to their readers; true: by the balancer itself. null: none."""
     require_cdn: RequireCdn | None = None
     """log or refuse what did not come through the CDNs of `trusted_proxies`, or in detail. null: all are served."""
+    analytics: Analytics | None = None
+    """How the site and its community are doing. null: nothing is counted."""
     redis: Redis = Redis()
     admin: Admin = Admin()
     metrics: Metrics = Metrics()

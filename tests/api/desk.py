@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from api.auth import ROLES, Keyring, Role, new_key
 from api.key_store import KeyStore
 from api.services import Services
+from balancer.analytics.service import AnalyticsService
 from balancer.cdn.service import CdnService
 from balancer.redis_link import RedisLink
 from balancer.telemetry.metrics import Metrics
@@ -61,6 +62,7 @@ def services(room: Room, clock: Clock) -> Services:
         lag=LoopLag(),
         redis=RedisLink(Redis()),
         cdn=CdnService(room.state.parent, control, make=Shelf, clock=clock),
+        analytics=AnalyticsService(room.state.parent),
         clock=clock,
     )
 
