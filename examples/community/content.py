@@ -73,12 +73,14 @@ def join(connection: sqlite3.Connection, name: str, member: User) -> bool:
     return changed.rowcount == 1
 
 
-def leave(connection: sqlite3.Connection, name: str, member: User) -> None:
+def leave(connection: sqlite3.Connection, name: str, member: User) -> bool:
+    """True when the user was a member until now."""
     place = community(connection, name)
-    connection.execute(
+    changed = connection.execute(
         "UPDATE memberships SET left_at = ? WHERE community_id = ? AND user_id = ? AND left_at IS NULL",
         (timestamp(), place.id, member.id),
     )
+    return changed.rowcount == 1
 
 
 def latest_posts(connection: sqlite3.Connection, community_id: int | None = None, limit: int = 20) -> list[Post]:

@@ -6,7 +6,7 @@ import sqlite3
 
 from examples.community import accounts, content
 from examples.community.inputs import NewReport, Resolution
-from examples.community.records import Refusal, Report, User, timestamp
+from examples.community.records import Post, Refusal, Report, User, timestamp
 
 _REPORT = """SELECT id, reporter_id, target_type, target_id, target_user_id, community_id, reason, status,
     created_at, resolved_at, resolved_by FROM reports"""
@@ -47,7 +47,7 @@ def resolve(connection: sqlite3.Connection, moderator: User, report_id: int, giv
         (given.status, now, moderator.id, report_id),
     )
     if given.status == "upheld":
-        action = "warn" if found.target_type == "user" else f"remove_{found.target_type}"
+        action = action_on(found.target_type)
         if found.target_type != "user":
             table = "posts" if found.target_type == "post" else "comments"
             connection.execute(f"UPDATE {table} SET removed_at = ? WHERE id = ?", (now, found.target_id))
@@ -55,15 +55,21 @@ def resolve(connection: sqlite3.Connection, moderator: User, report_id: int, giv
     return report(connection, report_id)
 
 
-def delete_post(connection: sqlite3.Connection, user: User, post_id: int) -> None:
+def action_on(target_type: str) -> str:
+    """What becomes of the target of a report that is upheld."""
+    return "warn" if target_type == "user" else f"remove_{target_type}"
+
+
+def delete_post(connection: sqlite3.Connection, user: User, post_id: int) -> Post:
     """Authors take their own posts back; moderators take down anybody's, which is kept as an action."""
     found = content.post(connection, post_id)
     if found.author_id == user.id:
         connection.execute("UPDATE posts SET deleted_at = ? WHERE id = ?", (timestamp(), post_id))
-        return
+        return found
     _require_moderator(connection, user, found.community_id)
     connection.execute("UPDATE posts SET removed_at = ? WHERE id = ?", (timestamp(), post_id))
     _act(connection, user, "remove_post", "post", post_id, found.community_id)
+    return found
 
 
 def _target(connection: sqlite3.Connection, kind: str, target_id: int) -> tuple[int, int | None]:

@@ -19,7 +19,7 @@ from examples.community.inputs import (
     body,
 )
 from examples.community.passwords import sealed
-from examples.community.records import Refusal, User
+from examples.community.records import Refusal, Report, User
 
 UPLOAD = 64 * 1024 * 1024
 """Bytes that one upload may have."""
@@ -90,14 +90,22 @@ async def add_community(request: web.Request) -> web.Response:
 async def join(request: web.Request) -> web.Response:
     """POST .../members: 201 for a new member, 200 for one who already was."""
     user, name = visitor(request), request.match_info["community"]
-    joined = await write(request, lambda connection: content.join(connection, name, user))
-    return answer({"user_id": user.id, "joined": joined}, 201 if joined else 200)
+    place, joined = await write(
+        request,
+        lambda connection: (content.community(connection, name).id, content.join(connection, name, user)),
+    )
+    headers = {"X-Community-Id": str(place)}
+    return answer({"user_id": user.id, "joined": joined}, 201 if joined else 200, headers)
 
 
 async def leave(request: web.Request) -> web.Response:
     user, name = visitor(request), request.match_info["community"]
-    await write(request, lambda connection: content.leave(connection, name, user))
-    return web.Response(status=204)
+    place, left = await write(
+        request,
+        lambda connection: (content.community(connection, name).id, content.leave(connection, name, user)),
+    )
+    # Who was no member has not left, which only the answer can tell.
+    return web.Response(status=204, headers={"X-Community-Id": str(place)} if left else {})
 
 
 async def add_post(request: web.Request) -> web.Response:
@@ -121,29 +129,43 @@ async def show_post(request: web.Request) -> web.Response:
 
 async def delete_post(request: web.Request) -> web.Response:
     user, post = visitor(request), number(request, "post")
-    await write(request, lambda connection: moderation.delete_post(connection, user, post))
-    return web.Response(status=204)
+    gone = await write(request, lambda connection: moderation.delete_post(connection, user, post))
+    headers = {"X-Community-Id": str(gone.community_id)}
+    if gone.author_id != user.id:
+        headers["X-Moderation-Action"] = "remove_post"
+    return web.Response(status=204, headers=headers)
 
 
 async def add_comment(request: web.Request) -> web.Response:
     author, post = visitor(request), number(request, "post")
     given = await body(request, NewComment)
-    made = await write(request, lambda connection: content.add_comment(connection, author, post, given))
-    return answer(made, 201, {"Location": f"/posts/{post}#comment-{made.id}"})
+    made, place = await write(
+        request,
+        lambda connection: (
+            content.add_comment(connection, author, post, given),
+            content.post(connection, post).community_id,
+        ),
+    )
+    headers = {"Location": f"/posts/{post}#comment-{made.id}", "X-Community-Id": str(place)}
+    return answer(made, 201, headers)
 
 
 async def react(request: web.Request) -> web.Response:
     """POST .../reactions: 201 for a new one, 200 for a repeated one."""
     user, post = visitor(request), number(request, "post")
-    new = await write(request, lambda connection: content.react(connection, user, post))
-    return answer({"post_id": post, "kind": "like", "new": new}, 201 if new else 200)
+    new, place = await write(
+        request,
+        lambda connection: (content.react(connection, user, post), content.post(connection, post).community_id),
+    )
+    headers = {"X-Community-Id": str(place)}
+    return answer({"post_id": post, "kind": "like", "new": new}, 201 if new else 200, headers)
 
 
 async def file_report(request: web.Request) -> web.Response:
     reporter = visitor(request)
     given = await body(request, NewReport)
     made = await write(request, lambda connection: moderation.file_report(connection, reporter, given))
-    return answer(made, 201, {"Location": f"/api/reports/{made.id}"})
+    return answer(made, 201, {"Location": f"/api/reports/{made.id}", **_of_report(made)})
 
 
 async def list_reports(request: web.Request) -> web.Response:
@@ -157,7 +179,10 @@ async def resolve_report(request: web.Request) -> web.Response:
     user, report = visitor(request), number(request, "report")
     given = await body(request, Resolution)
     decided = await write(request, lambda connection: moderation.resolve(connection, user, report, given))
-    return answer(decided)
+    headers = {"X-Report-Outcome": decided.status, **_of_report(decided)}
+    if decided.status == "upheld":
+        headers["X-Moderation-Action"] = moderation.action_on(decided.target_type)
+    return answer(decided, headers=headers)
 
 
 async def upload(request: web.Request) -> web.Response:
@@ -169,6 +194,17 @@ async def upload(request: web.Request) -> web.Response:
             raise Refusal(413, f"an upload may have {UPLOAD} bytes")
         digest.update(piece)
     return answer({"size": size, "sha256": digest.hexdigest()}, 201)
+
+
+def _of_report(report: Report) -> dict[str, str]:
+    """What analytics may know of it without reading a body."""
+    about = {
+        "X-Community-Id": report.community_id,
+        "X-Report-Reason": report.reason,
+        "X-Target-Type": report.target_type,
+        "X-Target-User": report.target_user_id,
+    }
+    return {name: str(value) for name, value in about.items() if value is not None}
 
 
 def _shared(*tags: str) -> dict[str, str]:

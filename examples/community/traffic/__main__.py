@@ -41,7 +41,10 @@ async def generate(given: argparse.Namespace) -> int:
         print(f"about {given.rate:g} requests a second to {given.url}", flush=True)
         display = loop.create_task(show(meter, sys.stdout))
     try:
-        await load.run(stop, given.duration)
+        if given.requests:
+            await load.script(stop, given.requests)
+        else:
+            await load.run(stop, given.duration)
     finally:
         if display is not None:
             display.cancel()
@@ -99,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--url", type=_url, default="http://127.0.0.1:8080", help="where the site is (%(default)s)")
     add("--rate", type=_positive, default=20.0, help="requests a second, on average (%(default)s)")
     add("--duration", type=seconds, default=0.0, help="such as 30s; 0: until interrupted (%(default)s)")
+    add("--requests", type=_whole, default=0, help="so many, one after the other, as fast as they are answered")
     add("--concurrency", type=_whole, default=32, help="requests under way at most (%(default)s)")
     add("--seed", type=int, default=None, help="for the same choices again")
     add("--quiet", action="store_true", help="only the summary")

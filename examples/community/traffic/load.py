@@ -38,12 +38,7 @@ class Load:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + duration if duration else float("inf")
         tasks: set[asyncio.Task[None]] = set()
-        connector = aiohttp.TCPConnector(limit=self._concurrency)
-        jar = aiohttp.DummyCookieJar()  # there are many people here, each with their own cookie
-        async with (
-            aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=PATIENCE) as session,
-            asyncio.TaskGroup() as group,
-        ):
+        async with self._session() as session, asyncio.TaskGroup() as group:
             due = loop.time()
             while not stop.is_set() and due < deadline:
                 if len(tasks) < self._concurrency:
@@ -59,6 +54,19 @@ class Load:
                 await asyncio.wait(tasks, timeout=LAST)
             for task in tuple(tasks):
                 task.cancel()
+
+    async def script(self, stop: asyncio.Event, requests: int) -> None:
+        """So many requests, each after the answer to the one before: with the same seed the same story again."""
+        async with self._session() as session:
+            for _ in range(requests):
+                if stop.is_set():
+                    return
+                await self._one(session, self._crowd.next())
+
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=self._concurrency)
+        jar = aiohttp.DummyCookieJar()  # there are many people here, each with their own cookie
+        return aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=PATIENCE)
 
     async def _one(self, session: aiohttp.ClientSession, act: Act) -> None:
         loop = asyncio.get_running_loop()

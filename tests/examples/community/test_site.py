@@ -254,3 +254,34 @@ async def test_a_session_holds_on_every_copy(tmp_path):
             async with session.get(f"{other.url}/api/reports") as answer:
                 assert answer.headers["X-Served-By"] == "app-2"
                 assert answer.status == 200
+
+
+async def test_an_answer_says_in_fields_what_it_was_about(visitor, moderator):
+    user = await register(visitor)
+    post = await write(visitor)
+    place = {"X-Community-Id": "1", "X-User-Id": str(user)}
+
+    async def asked(who: aiohttp.ClientSession, method: str, path: str, body: object = None) -> dict[str, str]:
+        async with who.request(method, path, json=body) as answer:
+            assert answer.status < 300, await answer.text()
+            return {name: value for name, value in answer.headers.items() if name.startswith("X-")}
+
+    served = (await asked(visitor, "POST", "/api/communities/1/members", {}))["X-Served-By"]
+    everywhere = {"X-Served-By": served}
+    assert await asked(visitor, "POST", f"/api/posts/{post}/comments", {"body": "First!"}) == place | everywhere
+    assert await asked(visitor, "POST", f"/api/posts/{post}/reactions", {}) == place | everywhere
+    assert await asked(visitor, "DELETE", "/api/communities/1/members") == place | everywhere
+    del place["X-Community-Id"]  # who was no member has not left
+    assert await asked(visitor, "DELETE", "/api/communities/1/members") == place | everywhere
+    report = {"target_type": "post", "target_id": post, "reason": "nsfw"}
+    async with visitor.post("/api/reports", json=report) as answer:
+        told, number = answer.headers, (await answer.json())["id"]
+    about = {
+        "X-Community-Id": "1",
+        "X-Report-Reason": "nsfw",
+        "X-Target-Type": "post",
+        "X-Target-User": str(user),
+    }
+    assert about.items() <= dict(told).items()
+    decided = await asked(moderator, "POST", f"/api/reports/{number}/resolve", {"status": "upheld"})
+    assert (about | {"X-Report-Outcome": "upheld", "X-Moderation-Action": "remove_post"}).items() <= decided.items()

@@ -70,3 +70,11 @@ def test_durations_are_read_as_people_write_them():
 def test_a_duration_that_is_none_is_refused(text):
     with pytest.raises(ArgumentTypeError, match="expected a duration such as 30s"):
         seconds(text)
+
+
+@pytest.mark.slow
+def test_a_script_is_so_many_requests_one_after_the_other(copy):
+    done = start("--url", copy.url, "--requests", "60", "--seed", "3")
+    out, err = done.communicate(timeout=30)
+    assert (done.returncode, err) == (0, "")
+    assert count(out, "requests ") == 60
