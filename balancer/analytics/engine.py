@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,19 +42,25 @@ class Page:
 class Engine(Protocol):
     """A store. It lives in the worker's process, and all of it may take its time there."""
 
+    @property
+    def zone(self) -> str:
+        """In whose days users are counted: an IANA name."""
+        ...
+
     async def open(self) -> None:
         """Make or find it, and bring it up to the last version of its schema. Raises StoreError."""
         ...
 
-    async def write(self, batch: int, events: Sequence[Event]) -> None:
-        """All of a batch with all that follows from it, or nothing; nothing if its number was stored before."""
+    async def write(self, run: str, batch: int, events: Sequence[Event]) -> None:
+        """All of a batch with all that follows from it, or nothing; nothing if it was stored before.
+
+        `run` is who numbers the batches, each higher than the last. Raises StoreError.
+        """
         ...
 
     async def rows(self, query: str, asked: Asked) -> list[Row]:
         """See `balancer.analytics.source`. Raises SourceError."""
         ...
-
-    async def missing(self, query: str, asked: Asked) -> Mapping[str, str]: ...
 
     async def page(self, after: int, since: int, until: int, count: int) -> Page:
         """Raw events of a time (milliseconds), in the order in which they were stored; `after` is 0 at first."""

@@ -203,6 +203,7 @@ def _of_report(report: Report) -> dict[str, str]:
         "X-Report-Reason": report.reason,
         "X-Target-Type": report.target_type,
         "X-Target-User": report.target_user_id,
+        "X-Target-Post": report.target_id if report.target_type == "post" else None,
     }
     return {name: str(value) for name, value in about.items() if value is not None}
 

@@ -1,0 +1,57 @@
+"""Days, weeks and months of one time zone, as numbers."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+HOUR_MS = 3_600_000
+
+
+class Calendar:
+    """What day it was in a zone at a moment. Whole quarters of an hour are remembered: no zone changes within one."""
+
+    def __init__(self, zone: str) -> None:
+        self.zone = ZoneInfo(zone)
+        self._days: dict[int, int] = {}
+
+    def day(self, at: int) -> int:
+        """The ordinal of the local day at a moment in milliseconds."""
+        quarter = at // 900_000
+        day = self._days.get(quarter)
+        if day is None:
+            if len(self._days) > 100_000:
+                self._days.clear()
+            day = self._days[quarter] = self._local(at).toordinal()
+        return day
+
+    def start(self, day: int) -> int:
+        """When a local day begins, in milliseconds."""
+        local = datetime.combine(date.fromordinal(day), datetime.min.time(), self.zone)
+        return round(local.timestamp() * 1000)
+
+    def _local(self, at: int) -> datetime:
+        return datetime.fromtimestamp(at / 1000, UTC).astimezone(self.zone)
+
+
+def week_of(day: int) -> int:
+    """A number that grows by one each Monday."""
+    return (day - 1) // 7
+
+
+def week_start(week: int) -> date:
+    return date.fromordinal(week * 7 + 1)
+
+
+def month_of(day: int) -> int:
+    """A number that grows by one each month."""
+    local = date.fromordinal(day)
+    return local.year * 12 + local.month - 1
+
+
+def month_start(month: int) -> date:
+    return date(month // 12, month % 12 + 1, 1)
+
+
+def next_day(day: date) -> date:
+    return day + timedelta(days=1)
