@@ -28,6 +28,7 @@ from api.key_store import KeyStore, LastUse
 from api.services import Services
 from api.trail import Actor, AuditTrail, Matter
 from api.trail_file import TrailFile
+from balancer.analytics.collector import Collector
 from balancer.analytics.service import AnalyticsService
 from balancer.cdn.local.figures import Front, front_of
 from balancer.cdn.service import CdnService
@@ -185,7 +186,7 @@ class App:
         self.cdn.front = self._before_files
         self.cdn.trusts = lambda address: address in self.plane.trust.proxies
         self.plane.dialer.doors[CDN] = self.cdn.connect
-        self.analytics = AnalyticsService(state.parent)
+        self.analytics = AnalyticsService(state.parent, self._watch_events)
         self.redis = RedisLink(config.redis)
         self.recent = Recent()
         self.lag = LoopLag(BEAT)
@@ -390,6 +391,9 @@ class App:
         if old is not None:
             old.sink.close(patience=0)
             self._dropped_before += old.sink.dropped
+
+    def _watch_events(self, collector: Collector | None) -> None:
+        self._views.events = collector
 
     def _dropped(self) -> Mapping[str, int]:
         access = self._access.sink.dropped if self._access is not None else 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from balancer.events.watched import Watched
     from balancer.http1.substitution import Substitution
     from balancer.server import Server
 
@@ -45,6 +46,7 @@ class Decision:
         "cache",
         "client",
         "denied",
+        "event",
         "extra",
         "finished",
         "first_byte",
@@ -102,6 +104,7 @@ class Decision:
         self.identity: Identity | None = None  # who it is from, once it has shown it
         self.guarded = ""  # why a guard of the route refused it, or would have in a dry run; empty when none did
         self.denied = ""  # what each way of `auth` had against it, until one let it in
+        self.event: Watched | None = None  # what it may mean for the product
         self.moment = started  # by which guards judge: when it came, or when its last question was answered
         self.asked = 0  # the step of the guard that has, or had, a question
         self.holds: list[Place] | None = None

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from balancer.cache.memory import Memory
 from balancer.caching.shared_cache import SAFE, SharedCache
 from balancer.decision import Decision
+from balancer.events.rules import Rules
 from balancer.guarding.checkpoint import Checkpoint
 from balancer.guards.verdict import Refusal
 from balancer.http1.error_page import OWN
@@ -41,10 +42,22 @@ class Observer(Protocol):
     def observe(self, decision: Decision) -> None: ...
 
 
+class EventObserver(Observer, Protocol):
+    """Reads those that may be product events: `rules` says of a request which are."""
+
+    @property
+    def rules(self) -> Rules: ...
+
+
 @dataclass
 class Views:
-    """What looks at finished decisions. `every` sees all of them, `failures` those that went wrong."""
+    """What looks at finished decisions.
 
+    `events` sees those that its rules have been told of at their beginning, `every` all of them, `failures` those that
+    went wrong.
+    """
+
+    events: EventObserver | None = None
     every: Observer | None = None
     failures: Observer | None = None
     on_event: Callable[[str, str, str], None] = field(default=lambda event, where, detail: None)
@@ -138,6 +151,8 @@ class Reception:
         """The route takes it: what is to be started, or None when it has been answered here."""
         if decision.substitution is not None:
             head = decision.substitution.applied(head)
+        if self._views.events is not None:
+            decision.event = self._views.events.rules.watch(head)
         if head.method in ASKS_THE_WAY and (own := hop_answer(head, route)) is not None:
             self._own.hop(Arrival(listener, client, head, decision, route), own)
             return None
@@ -212,6 +227,8 @@ class Reception:
         if outcome != "tunnel":  # how long a tunnel was open says nothing of how quick the route is
             route.latency.observe(decision.finished - decision.started)
         views = self._views
+        if decision.event is not None and views.events is not None:
+            views.events.observe(decision)
         if views.every is not None:
             views.every.observe(decision)
         if views.failures is not None and (status >= 500 or outcome not in _EXPECTED):

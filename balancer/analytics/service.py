@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
+from time import time as wall_time  # noqa: TID251  # salts are those of days
 
+import structlog
+
+from balancer.analytics.collector import Collector
+from balancer.analytics.desk import LARGEST, Desk
+from balancer.analytics.salts import Salts
 from config.schema import Analytics
+
+log = structlog.get_logger("balancer.analytics")
+
+SALTS = 3600.0
+"""Seconds between two looks at the salts of days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What the traffic has told, since the start."""
+
+    counted: int
+    dropped: int
+    waiting: int
+    """For the store, those that its process has included."""
+    excluded: dict[str, int]
 
 
 class AnalyticsService:
@@ -13,10 +39,18 @@ class AnalyticsService:
     To be made on the loop that it will run on. Nothing here delays a request, or a change of the configuration.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` is where files are whose names have no slash: that of `admin.state`."""
+    def __init__(self, folder: Path, watch: Callable[[Collector | None], None] = lambda collector: None) -> None:
+        """`folder` is where files are whose names have no slash: that of `admin.state`. `watch` is told who is to
+        be shown finished requests.
+        """
         self._folder = folder
+        self._watch = watch
         self._settings: Analytics | None = None
+        self._salts: Salts | None = None
+        self._salts_looked = 0.0
+        self._looking: asyncio.Task[None] | None = None
+        self.collector: Collector | None = None
+        self.desk: Desk | None = None
 
     @property
     def settings(self) -> Analytics | None:
@@ -25,10 +59,65 @@ class AnalyticsService:
 
     async def change(self, settings: Analytics | None) -> None:
         """Take over a configuration that has come into force."""
-        self._settings = settings
+        before, self._settings = self._settings, settings
+        if settings == before:
+            return
+        if settings is None or not settings.events:
+            self._watch(None)
+            self.collector = None
+            await self._close_desk()
+            return
+        if self._salts is None or before is None or before.salt != settings.salt:
+            self._salts = Salts(self._folder, settings.salt)
+            await asyncio.to_thread(self._prepare, self._salts)
+        collector = Collector(settings, self._salts)
+        if self.collector is not None:
+            collector.adopt(self.collector)
+        self.collector = collector
+        self._watch(collector)
+        if self.desk is None or before is None or _place(before) != _place(settings):
+            await self._close_desk()
+            store = settings.store if "/" in settings.store else str(self._folder / settings.store)
+            self.desk = Desk(store, settings.time_zone, settings.keep, settings.keep_summaries)
+            self.desk.start()
 
     def tick(self, now: float) -> None:
         """Ten times a second: what has been gathered is sent on its way."""
+        collector, desk = self.collector, self.desk
+        if collector is None or desk is None:
+            return
+        while collector.has_some and desk.has_room:
+            desk.send(collector.take(LARGEST))
+        if now - self._salts_looked > SALTS and self._salts is not None:
+            self._salts_looked = now
+            if self._looking is None or self._looking.done():
+                look = asyncio.to_thread(self._prepare, self._salts)
+                self._looking = asyncio.get_running_loop().create_task(look)
+
+    def gathered(self) -> Gathered | None:
+        """None: nothing is gathered."""
+        collector = self.collector
+        if collector is None:
+            return None
+        waiting = len(collector.queue) + (self.desk.waiting if self.desk is not None else 0)
+        return Gathered(collector.counted, collector.dropped, waiting, dict(collector.excluded))
 
     async def close(self) -> None:
         """What has been gathered is stored, as far as that does not take long."""
+        self._watch(None)
+        self.tick(monotonic())
+        await self._close_desk()
+
+    def _prepare(self, salts: Salts) -> None:
+        salts.prepare(wall_time())
+        if salts.problem is not None:
+            log.warning("users and visitors will have other hashes after a restart", problem=salts.problem)
+
+    async def _close_desk(self) -> None:
+        desk, self.desk = self.desk, None
+        if desk is not None:
+            await desk.close()
+
+
+def _place(settings: Analytics) -> tuple[object, ...]:
+    return settings.store, settings.time_zone, settings.keep, settings.keep_summaries

@@ -315,6 +315,8 @@ class Exchange:
         self.state = ANSWERING
         decision = self.decision
         decision.status = response.status
+        if decision.event is not None:
+            decision.event.answer = response
         pool = self.pool
         server = self._server
         assert server is not None
