@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 
 import balancer
+from api.analytics import Analytics
 from api.audit import Audit
 from api.body import not_yet
 from api.cache import Cache
@@ -77,6 +78,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
     """Every operation there is, its document's own included."""
     operations = [
         *Monitoring(services).operations(),
+        *Analytics(services).operations(),
         *Infrastructure(services).operations(),
         *Cache(services).operations(),
         *Cdn(services).operations(),

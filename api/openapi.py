@@ -165,7 +165,8 @@ def _responses(operation: Operation, schemas: Schemas) -> Json:
         if status != 204:
             raw = {"type": "object" if operation.content_type == "application/json" else "string"}
             schema = schemas(operation.answer, "serialization") if operation.answer else raw
-            response["content"] = {operation.content_type: {"schema": schema}}
+            others = {name: {"schema": {"type": "string"}} for name in operation.other_types}
+            response["content"] = {operation.content_type: {"schema": schema}, **others}
         responses[str(status)] = response
     problem = {CONTENT_TYPE: {"schema": schemas(ProblemDetails, "serialization")}}
     for status, when in sorted(problems_of(operation).items()):

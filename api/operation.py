@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
@@ -53,7 +53,16 @@ class Text:
     status: int = 200
 
 
-Result = BaseModel | Reply[BaseModel | None] | Text | None
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """An answer that comes in pieces, which are made as they are sent."""
+
+    pieces: AsyncIterator[bytes]
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Result = BaseModel | Reply[BaseModel | None] | Text | Flow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,8 @@ class Operation:
     """The operation's own problems; those that any operation may have are known."""
     content_type: str = "application/json"
     """Of the answer."""
+    other_types: tuple[str, ...] = ()
+    """Of answers that whoever asks may have instead."""
     body_types: tuple[str, ...] = ("application/json",)
     """The last of them may be any: */*."""
     body_schemas: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -217,7 +228,10 @@ class Operation:
             raise Problem(400, "this operation takes no body")
         if before is not None:
             await before()
-        return _response(await self.handle(call, **arguments))
+        result = await self.handle(call, **arguments)
+        if isinstance(result, Flow):
+            return await _flow(request, result)
+        return _response(result)
 
     def _check_type(self, request: web.Request) -> None:
         if request.content_type not in self.body_types and self.body_types[-1] != "*/*":
@@ -278,7 +292,24 @@ def _model(hint: object) -> type[BaseModel] | None:
     return None
 
 
-def _response(result: Result) -> web.Response:
+async def _flow(request: web.Request, flow: Flow) -> web.StreamResponse:
+    """Send it. What fails on the way cuts the connection: half of it must not be taken for all."""
+    response = web.StreamResponse(headers={"Content-Type": flow.content_type, **flow.headers})
+    if request.method == "HEAD":
+        return response
+    await response.prepare(request)
+    try:
+        async for piece in flow.pieces:
+            await response.write(piece)
+    except Exception:
+        if request.transport is not None:
+            request.transport.abort()
+        raise
+    await response.write_eof()
+    return response
+
+
+def _response(result: BaseModel | Reply[BaseModel | None] | Text | None) -> web.Response:
     if result is None:
         return web.Response(status=204)
     if isinstance(result, Text):

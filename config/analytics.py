@@ -47,7 +47,7 @@ def _who(text: str) -> str:
 def _zone(text: str) -> str:
     try:
         ZoneInfo(text)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         raise Unfit("must be the name of a time zone, such as Europe/Berlin or UTC", text) from None
     return text
 

@@ -75,6 +75,8 @@ class Desk:
         self._task: asyncio.Task[None] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._closing = False
+        self.opened = asyncio.Event()
+        """Once the store has been opened for the first time."""
         self._landed = asyncio.Event()  # once it is closing: all that was sent is stored
 
     def start(self) -> None:
@@ -222,6 +224,7 @@ class Desk:
             self._tell(ok=False, reason=message.reason)
         elif isinstance(message, Opened):
             self.zone = message.zone
+            self.opened.set()
             if message.unclean is not None and not self.figures.restarts:
                 self.figures.unclean = message.unclean
                 log.warning("the event store was not closed", detail=_after(message.unclean))

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from time import time as wall_time  # noqa: TID251  # salts are those of days
+from typing import Literal
 
 import structlog
 
 from balancer.analytics.collector import Collector
 from balancer.analytics.desk import LARGEST, Desk
-from balancer.analytics.salts import Salts
+from balancer.analytics.events_source import EventsSource
+from balancer.analytics.reports import REPORTS, Asking, Report, Wish
+from balancer.analytics.salts import Salts, key_of
+from balancer.analytics.source import Source
 from config.schema import Analytics
 
 log = structlog.get_logger("balancer.analytics")
@@ -31,6 +35,10 @@ class Gathered:
     waiting: int
     """For the store, those that its process has included."""
     excluded: dict[str, int]
+
+
+class Unconfigured(Exception):
+    """What is asked for is not configured. The message says what to write where."""
 
 
 class AnalyticsService:
@@ -94,6 +102,41 @@ class AnalyticsService:
                 look = asyncio.to_thread(self._prepare, self._salts)
                 self._looking = asyncio.get_running_loop().create_task(look)
 
+    # Reports.
+
+    def sources(self, wanted: Literal["auto", "traffic", "database"] | None = None) -> list[Source]:
+        """Those that a report is made of, the first first. Raises Unconfigured."""
+        settings = self._settings
+        if settings is None:
+            raise Unconfigured("analytics are not configured: write `analytics` with `events` in balancer.yaml")
+        chosen = wanted or settings.source
+        found: list[Source] = []
+        if chosen != "database" and self.desk is not None:
+            found.append(EventsSource(self.desk, settings))
+        if not found:
+            raise Unconfigured(
+                "`analytics.database` is not configured" if chosen == "database" else "`analytics.events` has no rules"
+            )
+        return found
+
+    async def report(
+        self, name: str, wish: Wish, wanted: Literal["auto", "traffic", "database"] | None = None
+    ) -> Report:
+        """One of REPORTS. Raises Unconfigured and SourceError."""
+        asking = Asking(name, wish, self.sources(wanted), self.shown_key)
+        await REPORTS[name](asking)
+        report = asking.done()
+        desk = self.desk
+        if desk is not None and report.source != "sql" and desk.zone != wish.period.zone and name in _BY_DAYS:
+            report.warnings.append(f"users are counted once a day by the days of {desk.zone}, the store's time zone")
+        return report
+
+    def shown_key(self, user: str) -> str:
+        """How a user's id is shown to those who may not see it."""
+        salts = self._salts
+        key = key_of(salts.users if salts is not None else b"", user.encode())
+        return f"{key & (1 << 64) - 1:016x}"
+
     def gathered(self) -> Gathered | None:
         """None: nothing is gathered."""
         collector = self.collector
@@ -117,6 +160,10 @@ class AnalyticsService:
         desk, self.desk = self.desk, None
         if desk is not None:
             await desk.close()
+
+
+_BY_DAYS = frozenset(("user-growth", "post-activity", "engagement", "communities", "users"))
+"""Reports with users that are counted once a day, a week or a month."""
 
 
 def _place(settings: Analytics) -> tuple[object, ...]:

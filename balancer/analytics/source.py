@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal, Protocol, get_args
@@ -12,7 +12,7 @@ from config.problems import listed
 Interval = Literal["hour", "day", "week", "month"]
 Active = Literal["seen", "contributed"]
 SourceName = Literal["sql", "events"]
-Value = None | bool | int | float | str | date | datetime | Mapping[str, int]
+Value = None | bool | int | float | str | date | datetime | Mapping[str, int] | Sequence[object]
 Row = dict[str, Value]
 INTERVALS: Final = get_args(Interval)
 

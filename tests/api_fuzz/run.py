@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from balancer.analytics.reports import REPORTS
 from tests.system.house import House
 from tests.tree import ROOT
 
@@ -19,6 +20,8 @@ TAKEN: Final = ["2xx", "401", "403", "404", "409", "412", "428", "429", "503", "
 """How one that does may be answered: names that it made up are not there, and tags that it made up do not match."""
 WIDER: Final = {
     "add_server": "the host in a URL is an address or a name, which a pattern tells only roughly",
+    "analytics": "what a time and a time zone are, and that one time comes before the other",
+    **dict.fromkeys((f"report_{name.replace('-', '_')}" for name in REPORTS), "as above, and which tables there are"),
     "cdn_stats": "what a time is, and that one comes before the other",
     "create_key": "which networks there are",
     "initialize": "as above; no two servers have one name; a strategy of one's own is one that the file names",
@@ -71,7 +74,10 @@ _COUNTED = re.compile(r"^\s*(\d+) generated", re.MULTILINE)
 def house_with_cdn(folder: Path) -> House:
     """A house whose balancer is its own CDN, with little room."""
     local = {"directory": str(folder / "cdn"), "keep_free": 0, "quota": "256MiB"}
-    return House(folder, {"cdn": {"local": local, "max_upload": "2MiB"}})
+    events = {
+        "post_created": {"match": {"method": "POST", "path": "/posts"}, "take": {"post": "location:/posts/{post}"}}
+    }
+    return House(folder, {"cdn": {"local": local, "max_upload": "2MiB"}, "analytics": {"events": events}})
 
 
 @dataclass(frozen=True, slots=True)
