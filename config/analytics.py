@@ -52,6 +52,17 @@ def _zone(text: str) -> str:
     return text
 
 
+def _postgres(text: str) -> str:
+    if text and not re.match(r"postgres(ql)?://[^\s]+\Z", text):
+        raise Unfit("must be a URL such as postgresql://user:password@host:5432/name", "what is there")
+    return text
+
+
+COLUMN = r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$"
+TABLE = r"^([A-Za-z_][A-Za-z0-9_$]{0,62}\.)?[A-Za-z_][A-Za-z0-9_$]{0,62}$"
+Column = Annotated[str, Field(pattern=COLUMN)]
+OptionalColumn = Annotated[str, Field(pattern=COLUMN)] | None
+PostgresUrl = Annotated[str, AfterValidator(_postgres)]
 Taken = Annotated[str, AfterValidator(_taken)]
 When = Annotated[str, AfterValidator(_when)]
 Who = Annotated[str, AfterValidator(_who)]
@@ -85,11 +96,148 @@ class EventRule(Model):
     """request-header:NAME or response-header:NAME to its value, "*" for any, or "" for none."""
 
 
+class Entity(Model):
+    """Where the app keeps one kind of thing. null for a column: the app has none."""
+
+    table: Annotated[str, Field(pattern=TABLE)]
+    """A table or a view, with its schema before a dot if that is another one."""
+    where: dict[Annotated[str, Field(pattern=COLUMN)], str | int | bool] = Field(default_factory=dict)
+    """Only rows with these values."""
+
+
+class Users(Entity):
+    """Who has an account."""
+
+    table: Annotated[str, Field(pattern=TABLE)] = "users"
+    id: Column = "id"
+    name: OptionalColumn = "username"
+    created_at: Column = "created_at"
+    last_seen_at: OptionalColumn = "last_seen_at"
+    deleted_at: OptionalColumn = "deleted_at"
+    suspended_until: OptionalColumn = "suspended_until"
+    role: OptionalColumn = "role"
+    trust_level: OptionalColumn = "trust_level"
+    is_bot: OptionalColumn = "is_bot"
+
+
+class Communities(Entity):
+    """Groups, forums, subreddits."""
+
+    table: Annotated[str, Field(pattern=TABLE)] = "communities"
+    id: Column = "id"
+    slug: OptionalColumn = "slug"
+    name: OptionalColumn = "name"
+    visibility: OptionalColumn = "visibility"
+    created_at: Column = "created_at"
+    deleted_at: OptionalColumn = "deleted_at"
+
+
+class Memberships(Entity):
+    """Who belongs to which."""
+
+    table: Annotated[str, Field(pattern=TABLE)] = "memberships"
+    community_id: Column = "community_id"
+    user_id: Column = "user_id"
+    joined_at: Column = "joined_at"
+    left_at: OptionalColumn = "left_at"
+
+
+class Posts(Entity):
+    """What people write."""
+
+    table: Annotated[str, Field(pattern=TABLE)] = "posts"
+    id: Column = "id"
+    community_id: OptionalColumn = "community_id"
+    author_id: Column = "author_id"
+    title: OptionalColumn = "title"
+    created_at: Column = "created_at"
+    deleted_at: OptionalColumn = "deleted_at"
+    removed_at: OptionalColumn = "removed_at"
+
+
+class Comments(Entity):
+    """What others answer."""
+
+    table: Annotated[str, Field(pattern=TABLE)] = "comments"
+    id: Column = "id"
+    post_id: Column = "post_id"
+    author_id: Column = "author_id"
+    created_at: Column = "created_at"
+    deleted_at: OptionalColumn = "deleted_at"
+
+
+class Reactions(Entity):
+    """Likes and the like."""
+
+    table: Annotated[str, Field(pattern=TABLE)] = "reactions"
+    user_id: Column = "user_id"
+    target_type: OptionalColumn = "target_type"
+    """Without it, all are of posts."""
+    target_id: OptionalColumn = "target_id"
+    created_at: Column = "created_at"
+
+
+class UserReports(Entity):
+    """What people complain of."""
+
+    table: Annotated[str, Field(pattern=TABLE)] = "reports"
+    id: Column = "id"
+    reporter_id: OptionalColumn = "reporter_id"
+    target_type: OptionalColumn = "target_type"
+    target_user_id: OptionalColumn = "target_user_id"
+    community_id: OptionalColumn = "community_id"
+    reason: OptionalColumn = "reason"
+    status: OptionalColumn = "status"
+    created_at: Column = "created_at"
+    resolved_at: OptionalColumn = "resolved_at"
+    status_values: dict[Literal["open", "upheld", "rejected", "ignored"], tuple[str, ...]] = Field(default_factory=dict)
+    """What the app calls them, where that is something else."""
+
+
+class ModerationActions(Entity):
+    """What moderators do."""
+
+    table: Annotated[str, Field(pattern=TABLE)] = "moderation_actions"
+    id: Column = "id"
+    moderator_id: OptionalColumn = "moderator_id"
+    community_id: OptionalColumn = "community_id"
+    action: Column = "action"
+    report_id: OptionalColumn = "report_id"
+    created_at: Column = "created_at"
+    automated: OptionalColumn = "automated"
+    action_values: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """remove_post, remove_comment, warn, mute, ban, restore: what the app calls them, where that is something else."""
+
+
+class Mapping(Model):
+    """Where the app keeps what reports know of; null: it has none. Without a word the documented schema is meant."""
+
+    users: Users | None = Users()
+    communities: Communities | None = Communities()
+    memberships: Memberships | None = Memberships()
+    posts: Posts | None = Posts()
+    comments: Comments | None = Comments()
+    reactions: Reactions | None = Reactions()
+    reports: UserReports | None = UserReports()
+    moderation_actions: ModerationActions | None = ModerationActions()
+
+
 class AppDatabase(Model):
     """The app's own PostgreSQL, which is only read."""
 
-    url: str = ""
+    url: PostgresUrl = ""
     """postgresql://user:password@host:port/name; empty: ANALYTICS_DB_URL, else there is none."""
+    tables_in: Column = "public"
+    """The schema of tables that do not say theirs."""
+    time_zone: Zone = "UTC"
+    """Of columns with times that have none."""
+    statement_timeout: Annotated[Positive, Field(le=300)] = 5.0
+    lock_timeout: Positive = 0.2
+    pool: Annotated[int, Field(ge=1, le=2)] = 2
+    """Connections at a time."""
+    cache: Duration = 300.0
+    """How long an answer is given again."""
+    mapping: Mapping = Mapping()
 
 
 class Analytics(Model):

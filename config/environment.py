@@ -19,6 +19,7 @@ VARIABLES: Mapping[str, str] = {
     "BALANCER_ADMIN_LISTEN": "admin.listen",
     "ADMIN_API_KEY": "admin.keys",
     "REDIS_URL": "redis.url",
+    "ANALYTICS_DB_URL": "analytics.database.url",
     "LOG_LEVEL": "logs.level",
     **CDN_VARIABLES,
 }
@@ -53,6 +54,7 @@ class Folding:
         tree = self._named(tree, "LOAD_BALANCER_STRATEGY", "pools", "default", "strategy")
         tree = self._set(tree, "BALANCER_ADMIN_LISTEN", "admin", "listen")
         tree = self._set(tree, "REDIS_URL", "redis", "url")
+        tree = self._database(tree)
         tree = self._set(tree, "LOG_LEVEL", "logs", "level")
         tree = with_variables(tree, self.environ, _text, self.problems)
         return self._route(_listener(self._key(tree)))
@@ -101,6 +103,18 @@ class Folding:
             node = Scalar(node.place, {"warn": "warning"}.get(level, level), node.text)
         whole = written if isinstance(written, Table) else Table(node.place.child(group))
         return tree.having(group, whole.having(key, node))
+
+    def _database(self, tree: Table) -> Table:
+        """ANALYTICS_DB_URL, unless the file says where the app's database is."""
+        node, written = self._variable("ANALYTICS_DB_URL"), tree.entries.get("analytics")
+        if node is None or (isinstance(written, Scalar) and written.value is not None):
+            return tree
+        whole = written if isinstance(written, Table) else Table(node.place.child("analytics"))
+        database = whole.entries.get("database")
+        if isinstance(database, Scalar) and database.value is not None:
+            return tree
+        inner = database if isinstance(database, Table) else Table(node.place.child("analytics.database"))
+        return tree.having("analytics", whole.having("database", inner.having("url", node)))
 
     def _key(self, tree: Table) -> Table:
         """ADMIN_API_KEY as one more key of the admin API. Only its hash goes further than this function."""

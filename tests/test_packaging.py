@@ -119,8 +119,7 @@ def test_every_dependency_is_imported_and_every_import_is_a_dependency() -> None
     owners = {owner for name in foreign for owner in distributions.get(name, [f"nobody's {name}"])}
     declared = {canonicalize_name(requirement.name) for requirement in asked_for("run")}
     found = {canonicalize_name(owner) for owner in owners} - NOT_SHIPPED
-    # asyncpg goes from here with the first module that imports it.
-    assert (found - declared, declared - found - {"tzdata", "asyncpg"}) == (set(), set())  # zoneinfo reads tzdata
+    assert (found - declared, declared - found - {"tzdata"}) == (set(), set())  # zoneinfo reads tzdata
 
 
 def test_what_is_not_shipped_is_what_the_extra_of_its_own_asks_for() -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import structlog
 
+from balancer.analytics.app_database.database import AppDatabase, AppSource
 from balancer.analytics.collector import Collector
 from balancer.analytics.desk import LARGEST, Desk
 from balancer.analytics.events_source import EventsSource
@@ -19,6 +20,7 @@ from balancer.analytics.reports import REPORTS, Asking, Report, Wish
 from balancer.analytics.salts import Salts, key_of
 from balancer.analytics.source import Source
 from config.schema import Analytics
+from config.schema import AppDatabase as AppSettings
 
 log = structlog.get_logger("balancer.analytics")
 
@@ -59,6 +61,7 @@ class AnalyticsService:
         self._looking: asyncio.Task[None] | None = None
         self.collector: Collector | None = None
         self.desk: Desk | None = None
+        self.app: AppDatabase | None = None
 
     @property
     def settings(self) -> Analytics | None:
@@ -70,6 +73,7 @@ class AnalyticsService:
         before, self._settings = self._settings, settings
         if settings == before:
             return
+        await self._change_app(settings.database if settings is not None else None)
         if settings is None or not settings.events:
             self._watch(None)
             self.collector = None
@@ -111,11 +115,13 @@ class AnalyticsService:
             raise Unconfigured("analytics are not configured: write `analytics` with `events` in balancer.yaml")
         chosen = wanted or settings.source
         found: list[Source] = []
+        if chosen != "traffic" and self.app is not None:
+            found.append(self.app.source())
         if chosen != "database" and self.desk is not None:
             found.append(EventsSource(self.desk, settings))
         if not found:
             raise Unconfigured(
-                "`analytics.database` is not configured" if chosen == "database" else "`analytics.events` has no rules"
+                "`analytics.database` has no `url`" if chosen == "database" else "`analytics.events` has no rules"
             )
         return found
 
@@ -123,9 +129,13 @@ class AnalyticsService:
         self, name: str, wish: Wish, wanted: Literal["auto", "traffic", "database"] | None = None
     ) -> Report:
         """One of REPORTS. Raises Unconfigured and SourceError."""
-        asking = Asking(name, wish, self.sources(wanted), self.shown_key)
+        sources = self.sources(wanted)
+        asking = Asking(name, wish, sources, self.shown_key)
         await REPORTS[name](asking)
         report = asking.done()
+        report.age = max(
+            (one.age for one in sources if isinstance(one, AppSource) and one.age is not None), default=None
+        )
         desk = self.desk
         if desk is not None and report.source != "sql" and desk.zone != wish.period.zone and name in _BY_DAYS:
             report.warnings.append(f"users are counted once a day by the days of {desk.zone}, the store's time zone")
@@ -150,11 +160,24 @@ class AnalyticsService:
         self._watch(None)
         self.tick(monotonic())
         await self._close_desk()
+        await self._change_app(None)
 
     def _prepare(self, salts: Salts) -> None:
         salts.prepare(wall_time())
         if salts.problem is not None:
             log.warning("users and visitors will have other hashes after a restart", problem=salts.problem)
+
+    async def _change_app(self, settings: AppSettings | None) -> None:
+        if settings is not None and not settings.url:
+            settings = None
+        if self.app is not None and self.app.settings == settings:
+            return
+        if self.app is not None:
+            await self.app.close()
+            self.app = None
+        if settings is not None:
+            self.app = AppDatabase(settings)
+            self.app.start()
 
     async def _close_desk(self) -> None:
         desk, self.desk = self.desk, None
