@@ -18,6 +18,7 @@ from api.cdn_purges import CdnPurges
 from api.configuration import Configuration
 from api.door import DOOR, PATIENCE, Door, Patience
 from api.gate import FIELDS, REQUEST_ID, Gate
+from api.history import Histories
 from api.infrastructure import Infrastructure
 from api.keys import Keys
 from api.limits import Limits
@@ -79,6 +80,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
     operations = [
         *Monitoring(services).operations(),
         *Analytics(services).operations(),
+        *Histories(services).operations(),
         *Infrastructure(services).operations(),
         *Cache(services).operations(),
         *Cdn(services).operations(),

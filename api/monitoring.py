@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from api.auth import Role
@@ -74,15 +75,32 @@ class Monitoring:
 
     async def health(self, call: Call) -> Reply[Health]:
         """Whether traffic can be served, and how well; the single checks only with a key."""
-        report = await self._control.report()
-        checks = self._checks(report)
+        checks = self.note(await self._control.report())
         worst = max((check.status for check in checks.values() if check.status in RANK), key=RANK.index)
         pools = [check.status for name, check in checks.items() if name.startswith("pool ")]
         # A pool without servers is bad for its routes; nothing can be served only when all are.
         down = bool(pools) and all(status == "down" for status in pools)
         status: Literal["ok", "degraded", "down"] = "down" if down else "ok" if worst == "ok" else "degraded"
-        shown = checks if call.caller is not None else None
-        return Reply(Health(status=status, checks=shown), 503 if down else 200)
+        code = 503 if down else 200
+        if call.caller is None:
+            return Reply(Health(status=status, checks=None), code)
+        services = self._services
+        seen = services.health_seen.note("", status, services.clock())
+        summary = _summary(checks, services.wall())
+        return Reply(Health(status=status, since=services.moment(seen.since), summary=summary, checks=checks), code)
+
+    def note(self, report: Report) -> dict[str, HealthCheckState]:
+        """Look at everything: once a second, so that it is known since when something is as it is."""
+        services = self._services
+        now = services.clock()
+        checks = self._checks(report)
+        services.health_seen.keep({"", *checks})
+        found = {}
+        for name, check in checks.items():
+            seen = services.health_seen.note(name, check.status, now)
+            moment = services.moment(seen.since)
+            found[name] = check.model_copy(update={"since": moment, "changes": seen.changes})
+        return found
 
     def _checks(self, report: Report) -> dict[str, HealthCheckState]:
         checks = {f"pool {name}": _pool(pool) for name, pool in report.pools.items()}
@@ -127,6 +145,24 @@ class Monitoring:
         accept = ", ".join(call.request.headers.getall("Accept", []))
         body, content_type = self._services.metrics.page(report, await vitals(self._services), accept)
         return Text(body, content_type)
+
+
+def _summary(checks: dict[str, HealthCheckState], now: datetime) -> str:
+    """What is not well, the worst first."""
+    bad = [(name, check) for name, check in checks.items() if check.status in ("down", "degraded")]
+    bad.sort(key=lambda one: -RANK.index(one[1].status))
+    if not bad:
+        return "all is well"
+    return "; ".join(f"{name} is {check.status}{_for(check, now)}: {check.reason}" for name, check in bad)
+
+
+def _for(check: HealthCheckState, now: datetime) -> str:
+    if check.since is None:
+        return ""
+    seconds = max(round((now - check.since).total_seconds()), 0)
+    if seconds < 120:
+        return f" for {seconds} s"
+    return f" for {seconds // 60} min" if seconds < 7200 else f" for {seconds // 3600} h"
 
 
 def _redis(seen: RedisState, used: RedisReport | None) -> HealthCheckState:

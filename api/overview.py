@@ -43,12 +43,20 @@ class HealthCheckState(Model):
     """unknown: not configured or not asked yet; it does not count."""
     reason: str | None
     """null when there is nothing to say."""
+    since: datetime | None = None
+    """When it began to say so; null before the first look at it."""
+    changes: int = 0
+    """How often it changed in the last hour: what flaps has many."""
 
 
 class Health(Model):
     """Whether traffic can be served, and how well."""
 
     status: Literal["ok", "degraded", "down"]
+    since: datetime | None = None
+    """When it became so; null for callers without a key."""
+    summary: str | None = None
+    """What is wrong and since when, in a sentence; null for callers without a key."""
     checks: dict[str, HealthCheckState] | None
     """null for callers without a key."""
 

@@ -16,6 +16,9 @@ from balancer.analytics.service import AnalyticsService
 from balancer.cdn.service import CdnService
 from balancer.control import Control
 from balancer.redis_link import RedisLink
+from balancer.telemetry.changes_seen import ChangesSeen
+from balancer.telemetry.error_groups import ErrorGroups
+from balancer.telemetry.history import History
 from balancer.telemetry.last_errors import Failed
 from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import LoopLag, Process
@@ -41,6 +44,9 @@ class Services:
     cdn: CdnService
     analytics: AnalyticsService
     trail: AuditTrail = field(default_factory=AuditTrail)
+    history: History = field(default_factory=History)
+    """Sampled with `recent`."""
+    error_groups: ErrorGroups = field(default_factory=ErrorGroups)
     errors: Iterable[Failed] = ()
     """The last requests that went wrong, the latest first."""
     loop: str = "asyncio"
@@ -51,6 +57,8 @@ class Services:
     wall: Callable[[], datetime] = lambda: datetime.now(UTC)
     sessions: Sessions = field(init=False)
     pace: Pace = field(init=False)
+    health_seen: ChangesSeen[str] = field(default_factory=ChangesSeen)
+    """Since when each check of health says what it says."""
     requests: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Requests to the API by status (owner: api.app)."""
 

@@ -25,6 +25,7 @@ from api.app import make_app, make_metrics_app
 from api.auth import Keyring
 from api.door import Layer, Site
 from api.key_store import KeyStore, LastUse
+from api.monitoring import Monitoring
 from api.services import Services
 from api.trail import Actor, AuditTrail, Matter
 from api.trail_file import TrailFile
@@ -33,6 +34,7 @@ from balancer.analytics.service import AnalyticsService
 from balancer.cdn.local.figures import Front, front_of
 from balancer.cdn.service import CdnService
 from balancer.control import Control, PublishError
+from balancer.decision import Decision
 from balancer.fleet import LocalFleet
 from balancer.guarding.shared_limits import LOCAL
 from balancer.history import History
@@ -43,12 +45,14 @@ from balancer.plane import TAGS_LEFT_OUT, Plane
 from balancer.proxy.tls_layer import TlsLayer
 from balancer.ranges.book import KEPT as RANGES_KEPT
 from balancer.ranges.book import OF_RANGES, Ranges
-from balancer.reception import Views
+from balancer.reception import Observer, Views
 from balancer.redis_gateway import DOWN, OF_REDIS, REFUSES
 from balancer.redis_link import RedisLink
 from balancer.secret import SHORTEST, SIZE, common_secret, given_secret, kept_secret
 from balancer.telemetry import program_log
 from balancer.telemetry.access_log import AccessLog, open_log
+from balancer.telemetry.error_groups import ErrorGroups
+from balancer.telemetry.history import History as RecordedHistory
 from balancer.telemetry.last_errors import LastErrors
 from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import LoopLag, Process
@@ -123,6 +127,18 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+class Both:
+    """Two observers as one."""
+
+    def __init__(self, first: Observer, second: Observer) -> None:
+        self._first = first
+        self._second = second
+
+    def observe(self, decision: Decision) -> None:
+        self._first.observe(decision)
+        self._second.observe(decision)
+
+
 class Beside:
     """What runs beside the rest: each task is held until it has ended, and none fails unheard."""
 
@@ -165,7 +181,8 @@ class App:
         self._access_settings: object = None
         self._dropped_before = 0  # by access logs that were replaced
         self._errors = LastErrors()
-        self._views = Views(failures=self._errors, on_event=_tell)
+        self._error_groups = ErrorGroups()
+        self._views = Views(failures=Both(self._errors, self._error_groups), on_event=_tell)
         self._open_access_log(config)
         state = Path(config.admin.state)
         secret = _secret(state.parent / "cookie.secret", environ)
@@ -189,6 +206,7 @@ class App:
         self.analytics = AnalyticsService(state.parent, self._watch_events)
         self.redis = RedisLink(config.redis)
         self.recent = Recent()
+        self.history = RecordedHistory()
         self.lag = LoopLag(BEAT)
         process = Process()
         store = KeyStore(state.parent / "keys.json")
@@ -214,9 +232,12 @@ class App:
             cdn=self.cdn,
             analytics=self.analytics,
             errors=self._errors,
+            error_groups=self._error_groups,
+            history=self.history,
             loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
             dropped=self._dropped,
         )
+        self._monitoring = Monitoring(self.services)
         self._config = config
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -315,6 +336,8 @@ class App:
             if count % round(1 / BEAT) == 0:
                 report = self.plane.report()
                 self.recent.sample(now, report)
+                self.history.sample(now, wall_time(), report)
+                self._monitoring.note(report)
                 self.control.revisions.trend.sample(now, report)
                 self._beside.run_once("trail", self.trail.flush)
             if count % round(LOOK / BEAT) == 0 and self._admin_tls is not None:

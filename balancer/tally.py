@@ -5,20 +5,28 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from itertools import pairwise
+from math import ceil, log
 
 EXPORTED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """The upper bounds, in seconds, that Prometheus is shown."""
 
 
-def _finer(bounds: tuple[float, ...], steps: int) -> tuple[float, ...]:
-    """Put geometric steps between the bounds, so that a quantile is off by a few per cent and not by half."""
-    fine = [bounds[0] / 4, bounds[0] / 2]
-    for low, high in pairwise(bounds):
+RELATIVE_ERROR = 0.1
+"""By how much of itself a quantile may be off, between `SHORTEST` and the last bound."""
+SHORTEST = 0.0001
+"""Seconds."""
+
+
+def _finer(bounds: tuple[float, ...]) -> tuple[float, ...]:
+    """Put geometric steps between the bounds: each is at most by `RELATIVE_ERROR` above the one before."""
+    fine: list[float] = []
+    for low, high in pairwise((SHORTEST, *bounds)):
+        steps = ceil(log(high / low) / log(1 + RELATIVE_ERROR))
         fine += [low * (high / low) ** (step / steps) for step in range(steps)]
     return (*fine, bounds[-1])
 
 
-BOUNDS = _finer(EXPORTED, 6)
+BOUNDS = _finer(EXPORTED)
 """The upper bounds that are counted; holds every one of `EXPORTED`."""
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))

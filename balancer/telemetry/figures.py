@@ -6,6 +6,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from balancer.tally import RELATIVE_ERROR
+
 
 class Part(BaseModel):
     """The base of what is told. What is not known is null, and `reason` beside it says why."""
@@ -20,6 +22,7 @@ class Rate(Part):
     """Since the start."""
     per_second: float | None
     """Over the last second or so."""
+    per_second_10s: float | None = None
     per_second_1m: float | None
     per_second_5m: float | None
     reason: str | None = None
@@ -47,12 +50,17 @@ class Errors(Part):
 
 
 class Quantiles(Part):
-    """Seconds that so many requests did not exceed, to within a few per cent; 60 stands for 60 and more."""
+    """Seconds that so many requests did not exceed.
+
+    Right to within `relative_error` between 0.1 ms and 60 s, which stands for 60 and more. They are of histograms with
+    the same bounds everywhere, so that those of several servers can be added.
+    """
 
     p50: float | None
     p90: float | None
     p99: float | None
     max: float | None
+    relative_error: float = RELATIVE_ERROR
     reason: str | None = None
 
 
@@ -253,6 +261,12 @@ class FailedRequest(Part):
     """Servers that were left for another one, and why."""
     outcome: str
     seconds: float
+    queued: float
+    """Seconds of them that it waited for a server."""
+    cache: str
+    """What the cache did; empty on routes without one."""
+    guarded: str
+    """Why a guard of the route refused it; empty when none did."""
     request_id: str
 
 

@@ -30,6 +30,9 @@ class Failed(TypedDict):
     reasons: list[tuple[str, str]]
     outcome: str
     seconds: float
+    queued: float
+    cache: str
+    guarded: str
     request_id: str
 
 
@@ -45,23 +48,29 @@ class LastErrors:
 
     def observe(self, decision: Decision) -> None:
         """Keep a finished request."""
-        path = decision.target.partition(b"?")[0][:LONGEST]
-        self._ring.append(
-            Failed(
-                finished=decision.finished,
-                listener=decision.listener,
-                client=decision.client,
-                method=decision.method,
-                host=decision.host[:LONGEST].decode("ascii", "backslashreplace"),
-                path=path.decode("ascii", "backslashreplace"),
-                status=decision.status,
-                route=decision.route,
-                pool=decision.pool,
-                server=decision.server.name if decision.server is not None else "",
-                attempts=decision.attempts,
-                reasons=list(decision.reasons or ()),
-                outcome=decision.outcome,
-                seconds=decision.finished - decision.started,
-                request_id=decision.request_id[:LONGEST].decode("ascii", "backslashreplace"),
-            )
-        )
+        self._ring.append(failed(decision))
+
+
+def failed(decision: Decision) -> Failed:
+    """What is worth keeping of it."""
+    path = decision.target.partition(b"?")[0][:LONGEST]
+    return Failed(
+        finished=decision.finished,
+        listener=decision.listener,
+        client=decision.client,
+        method=decision.method,
+        host=decision.host[:LONGEST].decode("ascii", "backslashreplace"),
+        path=path.decode("ascii", "backslashreplace"),
+        status=decision.status,
+        route=decision.route,
+        pool=decision.pool,
+        server=decision.server.name if decision.server is not None else "",
+        attempts=decision.attempts,
+        reasons=list(decision.reasons or ()),
+        outcome=decision.outcome,
+        seconds=decision.finished - decision.started,
+        queued=decision.queued,
+        cache=decision.cache,
+        guarded=decision.guarded,
+        request_id=decision.request_id[:LONGEST].decode("ascii", "backslashreplace"),
+    )

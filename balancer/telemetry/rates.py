@@ -14,12 +14,12 @@ from balancer.telemetry.report import Report
 
 Number = TypeVar("Number", int, float)
 Kind = Literal["client", "upstream", "timeout", "limit"]
-Window = Literal["now", "minute", "five_minutes"]
+Window = Literal["now", "ten_seconds", "minute", "five_minutes"]
 Key = tuple[str, ...]
 """("listener", name), ("route", name), ("pool", name) or ("server", pool, name); () is everything."""
 Buckets = dict[Key, Sequence[int]]
 
-SECONDS: dict[Window, float] = {"now": 0.0, "minute": 60.0, "five_minutes": 300.0}
+SECONDS: dict[Window, float] = {"now": 0.0, "ten_seconds": 10.0, "minute": 60.0, "five_minutes": 300.0}
 STEP = 10.0
 """Seconds between two samples that are kept: a window is up to this much longer than its name."""
 LATE = frozenset(("connect-timeout", "timeout"))
@@ -103,6 +103,7 @@ class Recent:
     def __init__(self) -> None:
         self._last: Mark | None = None
         self._before: Mark | None = None
+        self._seconds: deque[Mark] = deque(maxlen=int(SECONDS["ten_seconds"]) + 1)
         self._marks: deque[Mark] = deque(maxlen=int(SECONDS["five_minutes"] / STEP) + 1)
         # Latencies are larger than counts, and asked for over one minute only.
         self._buckets: deque[tuple[float, Buckets]] = deque(maxlen=int(SECONDS["minute"] / STEP) + 1)
@@ -113,8 +114,9 @@ class Recent:
         """Take in the counts of this moment: once a second."""
         self.cache.sample(now, report)
         self._before = self._last
-        self._last = Mark(now, _counts(report))
-        self._live = _latencies(report)
+        self._last = Mark(now, counted(report))
+        self._seconds.append(self._last)
+        self._live = latencies_of(report)
         if not self._marks or now - self._marks[-1].at >= STEP:
             self._marks.append(self._last)
             self._buckets.append((now, {key: array("Q", counts) for key, counts in self._live.items()}))
@@ -149,10 +151,13 @@ class Recent:
         if window == "now" or self._last is None:
             return self._before
         since = self._last.at - SECONDS[window]
+        if window == "ten_seconds":
+            return next((mark for mark in reversed(self._seconds) if mark.at <= since), self._seconds[0])
         return next((mark for mark in reversed(self._marks) if mark.at <= since), self._marks[0])
 
 
-def _counts(report: Report) -> dict[Key, Counts[int]]:
+def counted(report: Report) -> dict[Key, Counts[int]]:
+    """What each thing has counted by itself: what no server answered, of a pool."""
     counts: dict[Key, Counts[int]] = {}
     for name, listener in report.listeners.items():
         counts["listener", name] = of_listener(listener)
@@ -165,12 +170,17 @@ def _counts(report: Report) -> dict[Key, Counts[int]]:
     return counts
 
 
-def _latencies(report: Report) -> Buckets:
+def latencies_of(report: Report) -> Buckets:
     """The live lists, so that an answer is right at the time of asking."""
     live: Buckets = {("route", name): route.latency.counts for name, route in report.routes.items()}
     for (pool, name), server in report.servers():
         live["server", pool, name] = server.tally.latency.counts
     return live
+
+
+def kept_apart(key: Key, counts: Mapping[Key, Counts[int]]) -> Counts[int]:
+    """What a thing and its parts have counted; () is everything."""
+    return total([counts[part] for part in _parts(key, counts, "listener")])
 
 
 def _parts(key: Key, known: Collection[Key], whole: str) -> list[Key]:

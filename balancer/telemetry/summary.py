@@ -70,10 +70,11 @@ class Numbers:
         self._last_minute = recent.latencies(key)
 
     def rate(self, read: Callable[[Counts[int] | Counts[float]], float]) -> Rate:
-        now, minute, five_minutes = (None if counts is None else read(counts) for counts in self._recent)
+        now, ten_seconds, minute, five_minutes = (None if counts is None else read(counts) for counts in self._recent)
         return Rate(
             total=int(read(self._total)),
             per_second=now,
+            per_second_10s=ten_seconds,
             per_second_1m=minute,
             per_second_5m=five_minutes,
             reason=TOO_EARLY if now is None else None,
@@ -140,7 +141,7 @@ def figures(
         pools={name: _pool(pool, recent, health) for name, pool in report.pools.items()},
         cache=cache_figures(report, recent),
         process=process,
-        last_errors=[_failed(error, wall - timedelta(seconds=report.now)) for error in errors],
+        last_errors=[failed_request(error, wall - timedelta(seconds=report.now)) for error in errors],
     )
 
 
@@ -293,7 +294,7 @@ def _checks(health: Health | None) -> Checks:
     )
 
 
-def _failed(error: Failed, epoch: datetime) -> FailedRequest:
-    """`epoch` is when monotonic time was 0."""
+def failed_request(error: Failed, epoch: datetime) -> FailedRequest:
+    """One as it is told; `epoch` is when monotonic time was 0."""
     fields = {name: value for name, value in error.items() if name != "finished"}
     return FailedRequest.model_validate({**fields, "at": epoch + timedelta(seconds=error["finished"])})

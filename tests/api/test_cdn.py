@@ -520,12 +520,13 @@ async def test_health_tells_of_the_cdn_and_never_takes_the_balancer_out_for_it(d
     first = await desk.ask("GET", health)
     assert first.at("checks", "cdn", "status") == "unknown"
     await desk.ask("GET", f"{CDN}/status")
-    assert (await desk.ask("GET", health)).at("checks", "cdn") == {"status": "ok", "reason": None}
+    assert (await desk.ask("GET", health)).at("checks", "cdn", "status") == "ok"
     shelf(desk).failure = errors.AuthError("the token has expired")
     desk.clock.now += 61
     await desk.ask("GET", f"{CDN}/status")
     ill = await desk.ask("GET", health)
-    assert (ill.status, ill.at("checks", "cdn")) == (200, {"status": "degraded", "reason": "the token has expired"})
+    assert (ill.status, ill.at("checks", "cdn", "status")) == (200, "degraded")
+    assert ill.at("checks", "cdn", "reason") == "the token has expired"
     assert shelf(desk).checks == 2  # whoever looks at health asks no provider more often
     await desk.services.cdn.change(None)
     assert "cdn" not in (await desk.ask("GET", health)).json["checks"]  # type: ignore[operator]  # JSON

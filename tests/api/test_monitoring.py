@@ -27,16 +27,15 @@ async def test_readiness_ends_when_a_shutdown_begins_while_liveness_goes_on(desk
 
 async def test_health_is_only_a_word_without_a_key(desk: Desk) -> None:
     answer = await desk.ask("GET", HEALTH, role=None)
-    assert (answer.status, answer.document) == (200, {"status": "ok", "checks": None})
+    assert (answer.status, answer.document) == (200, {"status": "ok", "checks": None, "since": None, "summary": None})
 
 
 async def test_health_has_details_for_a_viewer_and_a_wrong_key_is_told_so(desk: Desk) -> None:
     answer = await desk.ask("GET", HEALTH, role="viewer")
     assert answer.at("checks", "pool web", "status") == "ok"
-    assert answer.at("checks", "redis") == {
-        "status": "unknown",
-        "reason": "not configured: redis.url is empty",
-    }
+    redis = ("unknown", "not configured: redis.url is empty")
+    assert (answer.at("checks", "redis", "status"), answer.at("checks", "redis", "reason")) == redis
+    assert answer.at("summary") == "all is well"
     assert (await desk.ask("GET", HEALTH, role=None, headers={"X-API-Key": "x"})).status == 401
 
 
@@ -53,7 +52,21 @@ async def test_health_is_degraded_while_some_servers_are_down_and_down_when_none
     answer = await desk.ask("GET", HEALTH)
     assert (answer.status, answer.at("status")) == (503, "down")
     assert answer.at("checks", "pool web", "reason") == "no server has traffic: 0 of 2 servers are up"
-    assert (await desk.ask("GET", HEALTH, role=None)).document == {"status": "down", "checks": None}
+    assert (await desk.ask("GET", HEALTH, role=None)).at("status") == "down"
+
+
+async def test_health_says_since_when_what_is_wrong_and_how_often_that_changed(desk: Desk) -> None:
+    await desk.ask("GET", HEALTH)
+    desk.clock.now += 100
+    desk.services.redis.state = RedisState(False, "refused")
+    ill = await desk.ask("GET", HEALTH)
+    assert ill.at("summary") == "redis is degraded for 0 s: refused"
+    desk.clock.now += 600
+    later = await desk.ask("GET", HEALTH)
+    assert later.at("summary") == "redis is degraded for 10 min: refused"
+    assert (later.at("checks", "redis", "changes"), later.at("checks", "pool web", "changes")) == (1, 0)
+    desk.clock.now += 3700
+    assert (await desk.ask("GET", HEALTH)).at("checks", "redis", "changes") == 0
 
 
 async def test_health_is_degraded_and_no_worse_while_a_pool_fails_open(desk: Desk) -> None:
@@ -142,8 +155,9 @@ async def test_what_redis_is_to_those_who_use_it_is_told_by_node(desk: Desk) -> 
         away = {"name": "h:2", "state": "open", "reason": "no answer"}
         assert answer.at(*path[1:], "redis", "use", "nodes", 1) == away
         assert answer.at(*path[1:], "redis", "use", "redirections") == 2
-    check = {"status": "degraded", "reason": "partial: no answer"}
-    assert (await desk.ask("GET", health)).at("checks", "redis") == check
+    told = await desk.ask("GET", health)
+    assert told.at("checks", "redis", "status") == "degraded"
+    assert told.at("checks", "redis", "reason") == "partial: no answer"
 
 
 async def test_metrics_need_a_key_when_the_configuration_says_so(desk: Desk) -> None:

@@ -16,6 +16,7 @@ from api.auth import Role
 from balancer.analytics.reports import REPORTS
 from balancer.cdn.errors import NotFound
 from balancer.cdn.purging.ticket import PurgeOrder
+from balancer.decision import Decision
 from config.cdn import Cdn
 from config.schema import Analytics, EventMatch, EventRule
 from tests.api.desk import BALANCER, SERVERS, Answer, Desk
@@ -37,6 +38,9 @@ ROLES = {
     ("GET", "/openapi.json"): None,
     ("GET", "/api/monitoring/health"): None,
     ("GET", "/api/monitoring/metrics"): "viewer",
+    ("GET", "/api/monitoring/history"): "viewer",
+    ("GET", "/api/monitoring/errors"): "viewer",
+    ("DELETE", "/api/monitoring/errors/{id}"): "operator",
     ("GET", ANALYTICS): "viewer",
     **{("GET", f"{ANALYTICS}/{name}"): "viewer" for name in (*REPORTS, "status")},
     ("DELETE", f"{ANALYTICS}/users/{{user}}"): "admin",
@@ -118,6 +122,9 @@ RIGHT = [
         Case("GET", f"{ANALYTICS}/{name}", f"{ANALYTICS}/{name}?from=2026-03-01&to=2026-03-31&interval=week&limit=5")
         for name in REPORTS
     ),
+    Case("GET", "/api/monitoring/history", "/api/monitoring/history?of=total&span=1h&heat=yes"),
+    Case("GET", "/api/monitoring/errors", "/api/monitoring/errors?sort=count&limit=3"),
+    Case("DELETE", "/api/monitoring/errors/{id}", "/api/monitoring/errors/AN-ERROR"),
     Case("GET", f"{ANALYTICS}/users", f"{ANALYTICS}/users?format=csv&table=top&timezone=Europe/Berlin"),
     Case("DELETE", f"{ANALYTICS}/users/{{user}}", f"{ANALYTICS}/users/17"),
     Case("GET", f"{CDN}/stats", f"{CDN}/stats?from=2h&to=1h&interval=5m"),
@@ -189,11 +196,11 @@ def wrong(case: Case) -> Iterator[Case]:
         yield case._replace(filled=path.replace("/purges/", "/purges/x"))
     elif "{path}" in case.path:
         yield case._replace(filled=f"{path}%2F")
-    elif "{" in case.path and "{user}" not in case.path:  # any id may be forgotten
+    elif "/{pool}/" in case.path:
         yield case._replace(filled=path.replace("/web/", "/nix/"))
     if "{server}" in case.path:
         yield case._replace(filled=path.replace("/servers/", "/servers/x"))
-    if "{id}" in case.path:
+    if "{id}" in case.path and "/keys/" in case.path:
         yield case._replace(filled=path.replace("/keys/", "/keys/x"))
     if case.method == "POST" and case.path == f"{CDN}/files":
         case = case._replace(filled=path)  # any bytes may be a file, but not one without a name
@@ -211,6 +218,11 @@ async def filled(desk: Desk, case: Case) -> str:
     path = case.filled
     if "THE-TICKET" in path:
         path = path.replace("THE-TICKET", (await desk.services.cdn.purge_cache(["/a"])).id)
+    if "AN-ERROR" in path:
+        decision = Decision("main", "192.0.2.1", 1.0)
+        decision.outcome = "deadline"
+        desk.services.error_groups.observe(decision)
+        path = path.replace("AN-ERROR", next(iter(desk.services.error_groups)).id)
     if "FAILED-TICKET" in path:
         await desk.services.cdn.change(Cdn(provider="bunny", url="https://cdn.example.com", attempts=1, coalesce=0))
         shelf = cast("Shelf", desk.services.cdn.provider)
@@ -264,6 +276,7 @@ async def analytics(desk: Desk) -> AsyncIterator[None]:
     await service.change(Analytics(events={"post_created": EventRule(match=(EventMatch(path="/posts"),))}))
     assert service.desk is not None
     await service.desk.opened.wait()
+    desk.services.history.sample(1.0, 1.0, await desk.services.control.report())
     yield
     await service.close()
 
