@@ -16,6 +16,7 @@ from api.cdn import Cdn
 from api.cdn_files import CdnFiles
 from api.cdn_purges import CdnPurges
 from api.configuration import Configuration
+from api.databases import DatabaseViews
 from api.door import DOOR, PATIENCE, Door, Patience
 from api.gate import FIELDS, REQUEST_ID, Gate
 from api.history import Histories
@@ -81,6 +82,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
         *Monitoring(services).operations(),
         *Analytics(services).operations(),
         *Histories(services).operations(),
+        *DatabaseViews(services).operations(),
         *Infrastructure(services).operations(),
         *Cache(services).operations(),
         *Cdn(services).operations(),

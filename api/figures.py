@@ -8,6 +8,7 @@ from datetime import datetime
 import balancer
 from api.overview import CdnFigures, DatabaseFigures, DatabaseNode, DatabaseUse, PictureFigures
 from api.services import Services
+from balancer.telemetry.events_report import EventsReport
 from balancer.telemetry.families import Vitals
 from balancer.telemetry.figures import Figures
 from balancer.telemetry.redis_report import RedisReport
@@ -105,6 +106,28 @@ async def vitals(services: Services) -> Vitals:
         redis_up=services.redis.state.ok,
         checks=services.control.monitor.report(),
         cdn=await services.cdn.report(),
+        databases=services.databases.reports(),
+        events=_events(services),
+        error_groups=len(services.error_groups),
+        failed_requests=services.error_groups.counted,
+    )
+
+
+def _events(services: Services) -> EventsReport | None:
+    """None without rules for events."""
+    gathered, desk = services.analytics.gathered(), services.analytics.desk
+    if gathered is None or desk is None:
+        return None
+    figures = desk.figures
+    return EventsReport(
+        up=bool(figures.ok),
+        counted=gathered.counted,
+        excluded=gathered.excluded,
+        dropped=gathered.dropped + figures.lost,
+        waiting=gathered.waiting,
+        stored=figures.stored,
+        seconds=figures.seconds,
+        restarts=figures.restarts,
     )
 
 

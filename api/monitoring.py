@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from api.auth import Role
+from api.databases import in_metrics
 from api.figures import figures_now, redis_figures, vitals
 from api.operation import Call, Operation, Reply, Text
 from api.overview import Alive, Health, HealthCheckState, MetricsAnswer, Readiness
@@ -116,6 +117,15 @@ class Monitoring:
             checks["cdn"] = HealthCheckState(
                 status="unknown" if cdn.ok is None else "ok" if cdn.ok else "degraded", reason=cdn.reason
             )
+        for name, (ok, reason) in self._services.databases.problems().items():
+            # Requests are answered without it, as far as the balancer can tell.
+            status: Literal["ok", "degraded", "unknown"] = "unknown" if ok is None else "ok" if ok else "degraded"
+            checks[f"database {name}"] = HealthCheckState(status=status, reason=reason)
+        if (desk := self._services.analytics.desk) is not None:
+            store = desk.figures
+            checks["analytics"] = HealthCheckState(
+                status="unknown" if store.ok is None else "ok" if store.ok else "degraded", reason=store.reason
+            )
         lag = self._services.lag.worst
         checks["event loop"] = HealthCheckState(
             status="unknown" if lag is None else "degraded" if lag > LATE else "ok",
@@ -137,7 +147,9 @@ class Monitoring:
         report = await self._control.report()
         figures = figures_now(self._services, report)
         parts = {name: getattr(figures, name) for name in type(figures).model_fields}
-        return MetricsAnswer(**parts, databases={"redis": redis_figures(self._services, report)})
+        return MetricsAnswer(
+            **parts, databases={"redis": redis_figures(self._services, report), **in_metrics(self._services.databases)}
+        )
 
     async def prometheus(self, call: Call) -> Text:
         """The figures for Prometheus."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from api.answers import Status
 from api.operation import Model
+from balancer.telemetry.database_figures import PostgresFigures
 from balancer.telemetry.figures import (
     CacheFigures,
     Errors,
@@ -110,7 +111,8 @@ class DatabaseFigures(Model):
 class MetricsAnswer(Figures):
     """How much, how fast and how well, as numbers of this moment."""
 
-    databases: dict[str, DatabaseFigures]
+    databases: dict[str, DatabaseFigures | PostgresFigures]
+    """`redis` is the balancer's own; the others are those of `databases`, in full at /api/monitoring/database."""
 
 
 class ReloadFigures(Model):

@@ -15,6 +15,7 @@ from api.trail import AuditTrail
 from balancer.analytics.service import AnalyticsService
 from balancer.cdn.service import CdnService
 from balancer.control import Control
+from balancer.databases.service import Databases
 from balancer.redis_link import RedisLink
 from balancer.telemetry.changes_seen import ChangesSeen
 from balancer.telemetry.error_groups import ErrorGroups
@@ -43,6 +44,7 @@ class Services:
     redis: RedisLink
     cdn: CdnService
     analytics: AnalyticsService
+    databases: Databases
     trail: AuditTrail = field(default_factory=AuditTrail)
     history: History = field(default_factory=History)
     """Sampled with `recent`."""

@@ -34,6 +34,7 @@ from balancer.analytics.service import AnalyticsService
 from balancer.cdn.local.figures import Front, front_of
 from balancer.cdn.service import CdnService
 from balancer.control import Control, PublishError
+from balancer.databases.service import Databases
 from balancer.decision import Decision
 from balancer.fleet import LocalFleet
 from balancer.guarding.shared_limits import LOCAL
@@ -205,6 +206,7 @@ class App:
         self.plane.dialer.doors[CDN] = self.cdn.connect
         self.analytics = AnalyticsService(state.parent, self._watch_events)
         self.redis = RedisLink(config.redis)
+        self.databases = Databases(self.redis)
         self.recent = Recent()
         self.history = RecordedHistory()
         self.lag = LoopLag(BEAT)
@@ -231,6 +233,7 @@ class App:
             redis=self.redis,
             cdn=self.cdn,
             analytics=self.analytics,
+            databases=self.databases,
             errors=self._errors,
             error_groups=self._error_groups,
             history=self.history,
@@ -281,6 +284,7 @@ class App:
             await self.plane.close()
             await self.cdn.close()
             await self.analytics.close()
+            await self.databases.close()
             await self.redis.close()
             for runner in runners:
                 await runner.cleanup()
@@ -402,6 +406,7 @@ class App:
         await self.redis.change(config.redis)
         await self.cdn.change(config.cdn)
         await self.analytics.change(config.analytics)
+        await self.databases.change(config.databases)
 
     def _open_access_log(self, config: Config) -> None:
         settings = config.logs.access

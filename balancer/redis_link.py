@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
@@ -39,6 +39,8 @@ DIGEST = (
     "master_link_status",
 )
 """What is kept of INFO; fields come and go with versions, so each may be missing."""
+FIELDS = 500
+"""Of INFO that are kept; there are about 250."""
 OF_CLUSTER = ("cluster_state", "cluster_slots_assigned", "cluster_known_nodes", "cluster_size")
 """The same of CLUSTER INFO."""
 
@@ -57,6 +59,12 @@ class RedisState:
     checked: datetime | None = None
     digest: Mapping[str, str | int | float] = field(default_factory=dict)
     """The known fields of INFO, and `hit_ratio`; empty unless `ok`."""
+    info: Mapping[str, str] = field(default_factory=dict)
+    """All of INFO, as far as it is of a sensible size."""
+    slow: int | None = None
+    """Commands in SLOWLOG; None where the user may not ask."""
+    at: float = 0.0
+    """When it was looked, by the monotonic clock."""
 
 
 class RedisLink:
@@ -81,6 +89,9 @@ class RedisLink:
         self._wall = wall
         self._reach = Reach(settings)
         self._connection: AbstractConnection | None = None
+        self._refused = False  # of this connection: to tell of slow commands
+        self.before: RedisState | None = None
+        """The look before, if both were answered: what rates are made with."""
         self._one_at_a_time = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
 
@@ -120,7 +131,7 @@ class RedisLink:
         if self._reach.url is None:
             return self._down(UNREADABLE)
         async with self._one_at_a_time:
-            kept = self._connection is not None
+            kept, last = self._connection is not None, self.state
             try:
                 try:
                     self.state = await self._look()
@@ -135,6 +146,7 @@ class RedisLink:
                 if not isinstance(error, Exception):
                     raise
                 self._down(self._reach.reason(error))  # an odd server's answers can make redis-py raise anything
+            self.before = last if last.ok and self.state.ok else None
         return self.state
 
     async def _look(self) -> RedisState:
@@ -145,15 +157,29 @@ class RedisLink:
         began = perf_counter()
         await asked(connection, patience, "PING")
         latency = perf_counter() - began
-        digest = _digest(await asked(connection, patience, "INFO"), DIGEST)
+        at = monotonic()
+        info = _fields(await asked(connection, patience, "INFO"))
+        digest = _digest(info, DIGEST)
         if self._reach.url is not None and self._reach.url.kind == "cluster":
             try:
-                digest |= _digest(await asked(connection, patience, "CLUSTER", "INFO"), OF_CLUSTER)
+                digest |= _digest(_fields(await asked(connection, patience, "CLUSTER", "INFO")), OF_CLUSTER)
             except ResponseError:
                 pass  # a user who may not ask
         if digest.get("cluster_state", "ok") != "ok":
             return RedisState(False, f"cluster_state is {digest['cluster_state']}", None, self._wall(), digest)
-        return RedisState(True, None, latency, self._wall(), digest)
+        slow = await self._slow(connection, patience)
+        return RedisState(True, None, latency, self._wall(), digest, info, slow, at)
+
+    async def _slow(self, connection: AbstractConnection, patience: float) -> int | None:
+        """How many commands are in SLOWLOG. A user who may not ask does so once per connection: each is noted there."""
+        if self._refused:
+            return None
+        try:
+            said = await asked(connection, patience, "SLOWLOG", "LEN")
+        except ResponseError:
+            self._refused = True
+            return None
+        return said if isinstance(said, int) else None
 
     async def _open(self, patience: float) -> AbstractConnection:
         """A connection to the server, to the master, or to any node."""
@@ -186,14 +212,20 @@ class RedisLink:
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
+        self._refused = False
         if connection is not None:
             await disconnect(connection)
 
 
-def _digest(said: object, kept: Collection[str]) -> dict[str, str | int | float]:
-    """Those of the lines of INFO that are kept, and the share of hits."""
+def _fields(said: object) -> dict[str, str]:
+    """The lines of INFO that have a value."""
     lines = said.decode("utf-8", "replace").splitlines() if isinstance(said, bytes) else []
-    info = {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+    pairs = (line.partition(":") for line in lines[: 2 * FIELDS])
+    return dict([(name[:100], value[:200]) for name, colon, value in pairs if colon][:FIELDS])
+
+
+def _digest(info: Mapping[str, str], kept: Collection[str]) -> dict[str, str | int | float]:
+    """Those of the fields that are kept, and the share of hits."""
     digest: dict[str, str | int | float] = {name: _number(info[name]) for name in kept if name in info}
     hits, misses = digest.get("keyspace_hits"), digest.get("keyspace_misses")
     if isinstance(hits, int) and isinstance(misses, int) and hits + misses:

@@ -348,7 +348,7 @@ _MASKED = f"must be written in full: {MASK} stands only for the value that is at
 
 
 def _may_be_masked(node: Scalar, path: Path) -> bool:
-    return is_secret(path) or path[0] == "redis" or "active" in path or f"//{MASK}@" in node.text
+    return is_secret(path) or path[0] in ("redis", "databases") or "active" in path or f"//{MASK}@" in node.text
 
 
 def _stands_for(given: object, value: object, path: Path) -> bool:

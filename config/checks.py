@@ -13,6 +13,7 @@ from config.auth_checks import check_auth
 from config.browser_checks import check_browser_fields
 from config.cache_checks import check_cache
 from config.cdn_checks import check_cdn
+from config.database_checks import check_databases
 from config.document import document
 from config.field_checks import edited_fields, message_fields, own_field
 from config.findings import Findings
@@ -58,6 +59,7 @@ def check(config: Config, found: Findings) -> None:
     check_cdn(config, found)
     check_require_cdn(config, found)
     check_redis(config.redis, found)
+    check_databases(config, found)
     _check_early(config, found)
     _check_cookies(config, found)
     _check_shares(config, found)

@@ -20,6 +20,7 @@ VARIABLES: Mapping[str, str] = {
     "ADMIN_API_KEY": "admin.keys",
     "REDIS_URL": "redis.url",
     "ANALYTICS_DB_URL": "analytics.database.url",
+    "DATABASE_URL": "databases.app.url",
     "LOG_LEVEL": "logs.level",
     **CDN_VARIABLES,
 }
@@ -55,6 +56,7 @@ class Folding:
         tree = self._set(tree, "BALANCER_ADMIN_LISTEN", "admin", "listen")
         tree = self._set(tree, "REDIS_URL", "redis", "url")
         tree = self._database(tree)
+        tree = self._app_database(tree)
         tree = self._set(tree, "LOG_LEVEL", "logs", "level")
         tree = with_variables(tree, self.environ, _text, self.problems)
         return self._route(_listener(self._key(tree)))
@@ -115,6 +117,15 @@ class Folding:
             return tree
         inner = database if isinstance(database, Table) else Table(node.place.child("analytics.database"))
         return tree.having("analytics", whole.having("database", inner.having("url", node)))
+
+    def _app_database(self, tree: Table) -> Table:
+        """DATABASE_URL as the database that is called app."""
+        node, written = self._variable("DATABASE_URL"), _group(tree, "databases")
+        if node is None or written is None:
+            return tree
+        app = written.entries.get("app")
+        whole = app if isinstance(app, Table) else Table(node.place.child("databases.app"))
+        return tree.having("databases", written.having("app", whole.having("url", node)))
 
     def _key(self, tree: Table) -> Table:
         """ADMIN_API_KEY as one more key of the admin API. Only its hash goes further than this function."""

@@ -31,6 +31,7 @@ FILE_ONLY: Mapping[str, str] = {
     "auth.*.jwt.public_key": "it says whose signature is believed",
     "auth.*.jwt.secret": "it says whose signature is believed",
     "cdn": "it names folders, accounts, and who gets files and purges",
+    "databases": "it says who is asked, with which password, and names files",
     "errors.page": "it names a file",
     "listeners.*.tls.certificates": "it names files",
     "listeners.*.tls.client_ca": "it names a file",

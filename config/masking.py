@@ -56,6 +56,8 @@ def masked(path: Path, value: str) -> str:
         return f"sha256:{MASK}" if path[-1] == "hash" else MASK
     if path[:1] == ("redis",) and path[-1] != "prefix":
         return _database(value)
+    if path[:1] == ("databases",) and path[-1] == "url":
+        return _database(value)
     if tuple(path) in (("analytics", "database", "url"), ("analytics", "store")):
         return _database(value)
     if "active" in path:
@@ -83,7 +85,7 @@ def came(node: Node, path: Path) -> str:
         return ", not a list"
     if node.variables:
         return f", not what {listed(node.variables, 'and')} holds"
-    if is_secret(path) or node.place.file in ("REDIS_URL", "ADMIN_API_KEY"):
+    if is_secret(path) or node.place.file in ("REDIS_URL", "DATABASE_URL", "ADMIN_API_KEY"):
         return ""
     if node.value is None:
         return ", not nothing" if not node.text else ", not null"

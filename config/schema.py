@@ -10,6 +10,7 @@ from config.analytics import Analytics, AppDatabase, EventMatch, EventRule
 from config.auth import ApiKey, ApiKeys, Auth, Basic, ForwardAuth, Jwt
 from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic, RouteCache
 from config.cdn import Cdn, RequireCdn
+from config.databases import Database
 from config.error_page import PageFile
 from config.guards import Access, RateLimit, RouteLimit
 from config.pool import (
@@ -67,6 +68,7 @@ __all__ = [
     "Config",
     "Connections",
     "Cookie",
+    "Database",
     "Defaults",
     "Errors",
     "EventMatch",
@@ -406,6 +408,8 @@ class Config(Model):
     """Files and pictures close to their readers; true: by the balancer itself. null: none."""
     require_cdn: RequireCdn | None = None
     """log or refuse what did not come through the CDNs of `trusted_proxies`, or in detail. null: all are served."""
+    databases: dict[str, Database] = Field(default_factory=dict)
+    """Those whose figures are told with the traffic's, by name. DATABASE_URL is the one called app."""
     analytics: Analytics | None = None
     """How the site and its community are doing. null: nothing is counted."""
     redis: Redis = Redis()

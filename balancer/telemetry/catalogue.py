@@ -57,6 +57,15 @@ SECOND = Things(
 )
 REDIS = Things((), lambda scrape: [((), scrape.report.redis)] if scrape.report.redis is not None else [])
 
+DATABASES = Things(
+    ("database", "kind"), lambda scrape: [((name, it.kind), it) for name, it in scrape.vitals.databases.items()]
+)
+POSTGRES = Things(
+    ("database",),
+    lambda scrape: [((name,), it.postgres) for name, it in scrape.vitals.databases.items() if it.postgres is not None],
+)
+EVENTS = Things((), lambda scrape: [((), scrape.vitals.events)] if scrape.vitals.events is not None else [])
+
 CDN = Things(
     ("provider",),
     lambda scrape: [((scrape.vitals.cdn.provider,), scrape.vitals.cdn)] if scrape.vitals.cdn is not None else [],
@@ -153,6 +162,87 @@ CATALOGUE: tuple[Family, ...] = (
         "balancer_redis_redirections",
         lambda it: it.redirected,
         "Commands that were sent on to another node of a cluster, which has the key.",
+    ),
+    DATABASES.gauge("balancer_database_up", lambda it: int(it.ok), "1 when the database answers."),
+    DATABASES.gauge("balancer_database_latency_seconds", lambda it: it.latency, "From a command to its answer."),
+    DATABASES.gauge(
+        "balancer_database_problems",
+        lambda it: len(it.problems),
+        "What somebody should look at; the API says what.",
+    ),
+    POSTGRES.gauge(
+        "balancer_database_size_bytes",
+        lambda it: it.database.size_bytes if it.database is not None else None,
+        "Of the database that the URL names.",
+    ),
+    POSTGRES.gauge(
+        "balancer_database_connections",
+        lambda it: it.connections.used if it.connections is not None else None,
+        "Connections of clients.",
+    ),
+    POSTGRES.gauge(
+        "balancer_database_max_connections",
+        lambda it: it.connections.max if it.connections is not None else None,
+        "As many as there can be.",
+    ),
+    POSTGRES.gauge(
+        "balancer_database_cache_hit_ratio",
+        lambda it: it.database.cache_hit_ratio if it.database is not None else None,
+        "Blocks that were found in the server's memory.",
+    ),
+    POSTGRES.counter(
+        "balancer_database_commits",
+        lambda it: it.database.commits if it.database is not None else None,
+        "Transactions that were committed.",
+    ),
+    POSTGRES.counter(
+        "balancer_database_deadlocks",
+        lambda it: it.database.deadlocks if it.database is not None else None,
+        "Deadlocks that the server ended.",
+    ),
+    POSTGRES.gauge(
+        "balancer_database_longest_transaction_seconds",
+        lambda it: it.longest_transaction_s,
+        "Since the transaction has begun that is open for longest.",
+    ),
+    POSTGRES.gauge(
+        "balancer_database_lag_seconds",
+        lambda it: max(
+            [one.lag_s for one in it.replication if one.lag_s is not None]
+            + ([it.replay.lag_s] if it.replay is not None and it.replay.lag_s is not None else []),
+            default=None,
+        ),
+        "How far the last standby is behind, or this one.",
+    ),
+    EVENTS.gauge("balancer_events_store_up", lambda it: int(it.up), "1 when the store of product events takes them."),
+    EVENTS.counter("balancer_events_counted", lambda it: it.counted, "Product events of the traffic."),
+    EVENTS.counters(
+        "balancer_events_excluded",
+        ("reason",),
+        lambda it: it.excluded,
+        "Requests that count for nothing: of bots, of those who opted out, or the same once more.",
+        always=("bot", "opt-out", "duplicate"),
+    ),
+    EVENTS.counter(
+        "balancer_events_dropped", lambda it: it.dropped, "Events lost as the store was away or too slow for long."
+    ),
+    EVENTS.gauge("balancer_events_waiting", lambda it: it.waiting, "Events on their way to the store."),
+    EVENTS.counter("balancer_events_stored", lambda it: it.stored, "Events that the store has taken."),
+    EVENTS.counter("balancer_events_store_restarts", lambda it: it.restarts, "Times the store's process had ended."),
+    VITALS.gauge("balancer_error_groups", lambda it: it.error_groups, "Kinds of failed requests that are remembered."),
+    VITALS.counter("balancer_failed_requests", lambda it: it.failed_requests, "Requests that went wrong."),
+    VITALS.gauges(
+        "balancer_alerts",
+        ("state",),
+        lambda it: it.alerts,
+        "Rules of `alerts` by state: ok, pending, firing; absent without any.",
+    ),
+    VITALS.counters(
+        "balancer_alert_notifications",
+        ("result",),
+        lambda it: it.notifications,
+        "Messages to webhooks: sent, or why not.",
+        always=("sent", "failed", "dropped"),
     ),
     VITALS.counters("balancer_admin_requests", ("code",), lambda it: it.admin_requests, "Requests to the admin API."),
     VITALS.counters(

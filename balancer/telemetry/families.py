@@ -9,6 +9,8 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 from balancer.server import ServerKey
 from balancer.tally import Histogram
 from balancer.telemetry.cdn_report import CdnReport
+from balancer.telemetry.database_figures import DatabaseReport
+from balancer.telemetry.events_report import EventsReport
 from balancer.telemetry.report import Report
 
 
@@ -53,6 +55,17 @@ class Vitals:
     checks: Mapping[ServerKey, CheckCounts] = field(default_factory=dict)
     cdn: CdnReport | None = None
     """None while there is none."""
+    databases: Mapping[str, DatabaseReport] = field(default_factory=dict)
+    """That have been looked at."""
+    events: EventsReport | None = None
+    """None without rules for them."""
+    error_groups: int = 0
+    """Kinds of failure that are remembered."""
+    failed_requests: int = 0
+    alerts: Mapping[str, int] = field(default_factory=dict)
+    """Rules by state: ok, pending, firing; empty without any."""
+    notifications: Mapping[str, int] = field(default_factory=dict)
+    """By result."""
 
 
 class Scrape(NamedTuple):

@@ -15,6 +15,7 @@ from api.key_store import KeyStore
 from api.services import Services
 from balancer.analytics.service import AnalyticsService
 from balancer.cdn.service import CdnService
+from balancer.databases.service import Databases
 from balancer.redis_link import RedisLink
 from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import LoopLag, Process
@@ -53,6 +54,7 @@ class Keys:
 
 def services(room: Room, clock: Clock) -> Services:
     control = room.control
+    redis = RedisLink(Redis())
     return Services(
         control=control,
         keyring=Keyring(lambda: control.snapshot.config, None, clock, store=KeyStore(room.state.parent / "keys.json")),
@@ -60,9 +62,10 @@ def services(room: Room, clock: Clock) -> Services:
         metrics=Metrics(5000, Process()),
         process=Process(),
         lag=LoopLag(),
-        redis=RedisLink(Redis()),
+        redis=redis,
         cdn=CdnService(room.state.parent, control, make=Shelf, clock=clock),
         analytics=AnalyticsService(room.state.parent),
+        databases=Databases(redis),
         clock=clock,
     )
 

@@ -38,6 +38,7 @@ ROLES = {
     ("GET", "/openapi.json"): None,
     ("GET", "/api/monitoring/health"): None,
     ("GET", "/api/monitoring/metrics"): "viewer",
+    ("GET", "/api/monitoring/database"): "viewer",
     ("GET", "/api/monitoring/history"): "viewer",
     ("GET", "/api/monitoring/errors"): "viewer",
     ("DELETE", "/api/monitoring/errors/{id}"): "operator",
@@ -122,6 +123,7 @@ RIGHT = [
         Case("GET", f"{ANALYTICS}/{name}", f"{ANALYTICS}/{name}?from=2026-03-01&to=2026-03-31&interval=week&limit=5")
         for name in REPORTS
     ),
+    Case("GET", "/api/monitoring/database", "/api/monitoring/database?fresh=true&tables=3&statements=0"),
     Case("GET", "/api/monitoring/history", "/api/monitoring/history?of=total&span=1h&heat=yes"),
     Case("GET", "/api/monitoring/errors", "/api/monitoring/errors?sort=count&limit=3"),
     Case("DELETE", "/api/monitoring/errors/{id}", "/api/monitoring/errors/AN-ERROR"),

@@ -1,0 +1,1 @@
+"""What is told of PostgreSQL and Redis: watched in the background, and only read."""
