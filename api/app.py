@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 
 import balancer
+from api.alerts import AlertViews
 from api.analytics import Analytics
 from api.audit import Audit
 from api.body import not_yet
@@ -81,6 +82,7 @@ def all_operations(services: Services) -> tuple[Operation, ...]:
     operations = [
         *Monitoring(services).operations(),
         *Analytics(services).operations(),
+        *AlertViews(services).operations(),
         *Histories(services).operations(),
         *DatabaseViews(services).operations(),
         *Infrastructure(services).operations(),

@@ -110,6 +110,8 @@ async def vitals(services: Services) -> Vitals:
         events=_events(services),
         error_groups=len(services.error_groups),
         failed_requests=services.error_groups.counted,
+        alerts=services.alerts.counts()[0],
+        notifications=services.alerts.counts()[1],
     )
 
 

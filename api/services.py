@@ -12,6 +12,7 @@ from api.auth import Keyring
 from api.pace import Pace
 from api.sessions import Sessions
 from api.trail import AuditTrail
+from balancer.alerting.service import AlertService
 from balancer.analytics.service import AnalyticsService
 from balancer.cdn.service import CdnService
 from balancer.control import Control
@@ -45,6 +46,7 @@ class Services:
     cdn: CdnService
     analytics: AnalyticsService
     databases: Databases
+    alerts: AlertService
     trail: AuditTrail = field(default_factory=AuditTrail)
     history: History = field(default_factory=History)
     """Sampled with `recent`."""

@@ -10,11 +10,12 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
+from socket import gethostname
 from time import monotonic
 from time import time as wall_time  # noqa: TID251  # the access log's time stamps; nothing is decided by it
 
@@ -29,6 +30,8 @@ from api.monitoring import Monitoring
 from api.services import Services
 from api.trail import Actor, AuditTrail, Matter
 from api.trail_file import TrailFile
+from balancer.alerting.measures import Drop, Measures
+from balancer.alerting.service import AlertService
 from balancer.analytics.collector import Collector
 from balancer.analytics.service import AnalyticsService
 from balancer.cdn.local.figures import Front, front_of
@@ -58,6 +61,7 @@ from balancer.telemetry.last_errors import LastErrors
 from balancer.telemetry.metrics import Metrics
 from balancer.telemetry.process import LoopLag, Process
 from balancer.telemetry.rates import Recent
+from balancer.telemetry.report import Report
 from balancer.telemetry.sink import Sink
 from balancer.tls import credentials
 from balancer.tls.certificates import Unusable
@@ -75,6 +79,7 @@ from config.values import Address
 BEAT = 0.1  # seconds between two flushes of the access log
 LOOK = 5.0  # seconds between two looks at the files of the admin listener's certificate
 USES_KEPT = 60.0  # seconds between two looks at what is to be kept of the last uses of keys
+COMPARED = 60.0  # seconds between two looks at how often product events happen
 GLANCE = 0.05  # seconds between two looks at what is still open during shutdown
 
 log = structlog.get_logger("balancer")
@@ -207,6 +212,7 @@ class App:
         self.analytics = AnalyticsService(state.parent, self._watch_events)
         self.redis = RedisLink(config.redis)
         self.databases = Databases(self.redis)
+        self.alerts = AlertService(state.parent, gethostname())
         self.recent = Recent()
         self.history = RecordedHistory()
         self.lag = LoopLag(BEAT)
@@ -234,6 +240,7 @@ class App:
             cdn=self.cdn,
             analytics=self.analytics,
             databases=self.databases,
+            alerts=self.alerts,
             errors=self._errors,
             error_groups=self._error_groups,
             history=self.history,
@@ -241,6 +248,8 @@ class App:
             dropped=self._dropped,
         )
         self._monitoring = Monitoring(self.services)
+        self._drops: dict[str, Drop] = {}
+        self._compared = 0.0
         self._config = config
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -284,6 +293,7 @@ class App:
             await self.plane.close()
             await self.cdn.close()
             await self.analytics.close()
+            await self.alerts.close()
             await self.databases.close()
             await self.redis.close()
             for runner in runners:
@@ -342,12 +352,47 @@ class App:
                 self.recent.sample(now, report)
                 self.history.sample(now, wall_time(), report)
                 self._monitoring.note(report)
+                if self.alerts.is_due(now):
+                    self.alerts.look(self._measures(report), wall_time())
+                    if self.alerts.events and now - self._compared > COMPARED:
+                        self._compared = now
+                        self._beside.run_once("events", self._compare_events)
                 self.control.revisions.trend.sample(now, report)
                 self._beside.run_once("trail", self.trail.flush)
             if count % round(LOOK / BEAT) == 0 and self._admin_tls is not None:
                 self._beside.run_once("certificate", partial(self._look_at_certificate, self._admin_tls))
             if count % round(USES_KEPT / BEAT) == 0:
                 self._beside.run_once("uses", self._keep_uses)
+
+    def _measures(self, report: Report) -> Measures:
+        """What rules of alerts are held against."""
+        redis = self.redis.state
+        cdn = self.cdn.look()
+        store = self.analytics.desk.figures if self.analytics.desk is not None else None
+        return Measures(
+            report,
+            self.recent,
+            wall_time(),
+            redis=(redis.ok, redis.reason),
+            cdn=(cdn.ok, cdn.reason) if cdn is not None else (None, None),
+            databases=self.databases.problems(),
+            store=(store.ok, store.reason) if store is not None else (None, None),
+            lag=self.lag.worst,
+            reload_ok=self.control.reloads.last_ok,
+            drops=self._drops,
+        )
+
+    async def _compare_events(self) -> None:
+        """How often events happened in the last hour, and in the same hour of last week."""
+        now, week = datetime.now(UTC), timedelta(days=7)
+        hour = timedelta(hours=1)
+        drops = {}
+        for name in self.alerts.events:
+            last = await self.analytics.count(name, now - hour, now)
+            then = await self.analytics.count(name, now - week - hour, now - week)
+            if last is not None and then is not None:
+                drops[name] = Drop(last, then)
+        self._drops = drops
 
     def _before_files(self) -> Front | None:
         """What clients were answered below the path of the local CDN's files, the cache's answers included."""
@@ -407,6 +452,7 @@ class App:
         await self.cdn.change(config.cdn)
         await self.analytics.change(config.analytics)
         await self.databases.change(config.databases)
+        await self.alerts.change(config.alerts)
 
     def _open_access_log(self, config: Config) -> None:
         settings = config.logs.access

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import get_args
 
 from config.addresses import Address, server_address
+from config.alerts_checks import check_alerts
 from config.analytics_checks import check_analytics
 from config.auth_checks import check_auth
 from config.browser_checks import check_browser_fields
@@ -55,6 +56,7 @@ def check(config: Config, found: Findings) -> None:
         if item != "user" and not item.startswith("query:"):
             path = ("logs", "access", "redact", position)
             found.add(path, 'must be such as "query:token", or "user"; header fields are never logged', came=True)
+    check_alerts(config, found)
     check_analytics(config, found)
     check_cdn(config, found)
     check_require_cdn(config, found)

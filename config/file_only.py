@@ -25,6 +25,7 @@ from config.values import Address
 
 FILE_ONLY: Mapping[str, str] = {
     "admin": "it says who may use this API, and where",
+    "alerts": "it says who is told what, by addresses that are secrets",
     "analytics": "it says what is kept of people, and names files and databases",
     "auth.*.jwt.ca": "it names a file",
     "auth.*.jwt.jwks": "it says whose keys are believed",

@@ -36,7 +36,7 @@ def is_secret(path: Path) -> bool:
         return True
     if path[0] == "cdn" and (path[1:2] in _CDN or path[1:3] in _CDN):
         return True
-    if list(path) == ["analytics", "salt"]:
+    if list(path) == ["analytics", "salt"] or (path[0] == "alerts" and last in ("url", "secret")):
         return True
     if above[-1:] == ["require_cdn"] and last == "secret":
         return True

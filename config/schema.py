@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from config.alerts import AlertRule, Alerts, Webhook
 from config.analytics import Analytics, AppDatabase, EventMatch, EventRule
 from config.auth import ApiKey, ApiKeys, Auth, Basic, ForwardAuth, Jwt
 from config.cache import Bypass, Cache, CacheKey, CacheRule, Compress, Heuristic, RouteCache
@@ -51,6 +52,8 @@ __all__ = [
     "Admin",
     "AdminKey",
     "AdminRateLimit",
+    "AlertRule",
+    "Alerts",
     "Analytics",
     "ApiKey",
     "ApiKeys",
@@ -114,6 +117,7 @@ __all__ = [
     "Sticky",
     "StrategyName",
     "Timeouts",
+    "Webhook",
 ]
 
 
@@ -410,6 +414,8 @@ class Config(Model):
     """log or refuse what did not come through the CDNs of `trusted_proxies`, or in detail. null: all are served."""
     databases: dict[str, Database] = Field(default_factory=dict)
     """Those whose figures are told with the traffic's, by name. DATABASE_URL is the one called app."""
+    alerts: Alerts | None = None
+    """Messages when something is wrong. null: none."""
     analytics: Analytics | None = None
     """How the site and its community are doing. null: nothing is counted."""
     redis: Redis = Redis()

@@ -48,6 +48,7 @@ from config.schema import (
     SecurityHeaders,
     Server,
     Sticky,
+    Webhook,
 )
 from config.shapes import Shape, fields
 
@@ -60,6 +61,7 @@ SHORT: Mapping[type[BaseModel], str] = {
     ApiKey: "hash",
     Cache: "enabled",
     Cdn: "provider",
+    Webhook: "url",
     Database: "url",
     EventMatch: "path",
     HashKey: "key",

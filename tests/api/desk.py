@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from api.auth import ROLES, Keyring, Role, new_key
 from api.key_store import KeyStore
 from api.services import Services
+from balancer.alerting.service import AlertService
 from balancer.analytics.service import AnalyticsService
 from balancer.cdn.service import CdnService
 from balancer.databases.service import Databases
@@ -66,6 +67,7 @@ def services(room: Room, clock: Clock) -> Services:
         cdn=CdnService(room.state.parent, control, make=Shelf, clock=clock),
         analytics=AnalyticsService(room.state.parent),
         databases=Databases(redis),
+        alerts=AlertService(room.state.parent, "desk"),
         clock=clock,
     )
 

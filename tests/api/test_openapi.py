@@ -18,7 +18,7 @@ from balancer.cdn.errors import NotFound
 from balancer.cdn.purging.ticket import PurgeOrder
 from balancer.decision import Decision
 from config.cdn import Cdn
-from config.schema import Analytics, EventMatch, EventRule
+from config.schema import Alerts, Analytics, EventMatch, EventRule, Webhook
 from tests.api.desk import BALANCER, SERVERS, Answer, Desk
 from tests.cdn.shelf import Shelf
 
@@ -38,6 +38,10 @@ ROLES = {
     ("GET", "/openapi.json"): None,
     ("GET", "/api/monitoring/health"): None,
     ("GET", "/api/monitoring/metrics"): "viewer",
+    ("GET", "/api/monitoring/alerts"): "viewer",
+    ("POST", "/api/monitoring/alerts/test"): "operator",
+    ("POST", "/api/monitoring/alerts/{rule}/silence"): "operator",
+    ("DELETE", "/api/monitoring/alerts/{rule}/silence"): "operator",
     ("GET", "/api/monitoring/database"): "viewer",
     ("GET", "/api/monitoring/history"): "viewer",
     ("GET", "/api/monitoring/errors"): "viewer",
@@ -123,6 +127,14 @@ RIGHT = [
         Case("GET", f"{ANALYTICS}/{name}", f"{ANALYTICS}/{name}?from=2026-03-01&to=2026-03-31&interval=week&limit=5")
         for name in REPORTS
     ),
+    Case("POST", "/api/monitoring/alerts/test", "/api/monitoring/alerts/test", b'{"webhook": "nobody"}'),
+    Case(
+        "POST",
+        "/api/monitoring/alerts/{rule}/silence",
+        "/api/monitoring/alerts/errors/silence",
+        b'{"seconds": 60}',
+    ),
+    Case("DELETE", "/api/monitoring/alerts/{rule}/silence", "/api/monitoring/alerts/errors/silence"),
     Case("GET", "/api/monitoring/database", "/api/monitoring/database?fresh=true&tables=3&statements=0"),
     Case("GET", "/api/monitoring/history", "/api/monitoring/history?of=total&span=1h&heat=yes"),
     Case("GET", "/api/monitoring/errors", "/api/monitoring/errors?sort=count&limit=3"),
@@ -198,6 +210,8 @@ def wrong(case: Case) -> Iterator[Case]:
         yield case._replace(filled=path.replace("/purges/", "/purges/x"))
     elif "{path}" in case.path:
         yield case._replace(filled=f"{path}%2F")
+    elif "{rule}" in case.path:
+        yield case._replace(filled=path.replace("/errors/", "/nix/"))
     elif "/{pool}/" in case.path:
         yield case._replace(filled=path.replace("/web/", "/nix/"))
     if "{server}" in case.path:
@@ -278,9 +292,12 @@ async def analytics(desk: Desk) -> AsyncIterator[None]:
     await service.change(Analytics(events={"post_created": EventRule(match=(EventMatch(path="/posts"),))}))
     assert service.desk is not None
     await service.desk.opened.wait()
+    hook = Webhook(url="http://127.0.0.1:1/", timeout=1.0)
+    await desk.services.alerts.change(Alerts(webhooks={"nobody": hook}))
     desk.services.history.sample(1.0, 1.0, await desk.services.control.report())
     yield
     await service.close()
+    await desk.services.alerts.close()
 
 
 @pytest.fixture
