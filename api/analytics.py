@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Final, cast
 
@@ -14,6 +16,7 @@ import orjson
 from api.analytics_models import (
     Availability,
     Cell,
+    ExportQuery,
     Forgotten,
     MetricAnswer,
     QueueFigures,
@@ -22,18 +25,22 @@ from api.analytics_models import (
     Row,
     StatusAnswer,
     StoredFigures,
+    SuggestionAnswer,
+    SuggestionsAnswer,
     SummaryAnswer,
     SummaryPart,
     SummaryQuery,
 )
-from api.operation import Call, Operation, Text
+from api.operation import Call, Flow, Operation, Text
 from api.problems import Fault, Problem
 from api.services import Services
 from balancer.analytics.engine import StoreError
+from balancer.analytics.export import TYPES, exported, has_parquet
 from balancer.analytics.periods import BadParameter, Period, period
 from balancer.analytics.reports import EIGHT, REPORTS, Figure, Report, Wish
 from balancer.analytics.service import Unconfigured
 from balancer.analytics.source import SourceError, TimedOut
+from balancer.analytics.suggest import suggestions
 
 ANALYTICS: Final = "/api/monitoring/analytics"
 LONGEST: Final = 366
@@ -81,6 +88,24 @@ class Analytics:
             Operation("GET", ANALYTICS, "viewer", self.analytics, {200: "The summaries."}, FAILS),
             *reports,
             Operation("GET", f"{ANALYTICS}/status", "viewer", self.analytics_status, {200: "How it goes."}),
+            Operation(
+                "GET",
+                f"{ANALYTICS}/suggestions",
+                "operator",
+                self.suggest_events,
+                {200: "Rules that might be written."},
+                FAILS,
+            ),
+            Operation(
+                "GET",
+                f"{ANALYTICS}/export",
+                "admin",
+                self.export_events,
+                {200: "The events, the oldest first."},
+                FAILS,
+                content_type="application/x-ndjson",
+                other_types=("text/csv", "application/vnd.apache.parquet"),
+            ),
             Operation(
                 "DELETE",
                 f"{ANALYTICS}/users/{{user}}",
@@ -220,6 +245,38 @@ class Analytics:
             else None,
             stored=stored,
         )
+
+    async def suggest_events(self, call: Call) -> SuggestionsAnswer:
+        """Rules for successful requests that no rule is about yet, ready to be written below `analytics.events`."""
+        collector = self._services.analytics.collector
+        if collector is None:
+            raise Problem(501, "write `analytics: {events: {}}` with one rule at least: then traffic is looked at")
+        made = {
+            (method.decode(), re.sub(r"\{[^}]*\}", "*", rule.path))
+            for rule in collector.rules.all
+            for method in rule.methods
+        }
+        found = suggestions(collector.shapes.seen(), made)
+        return SuggestionsAnswer(
+            suggestions=[SuggestionAnswer(**asdict(one)) for one in found], left_out=collector.shapes.left_out
+        )
+
+    async def export_events(self, call: Call, query: ExportQuery) -> Flow:
+        """Single events, as long as they are kept, as JSON by lines, CSV or Parquet. Users are keyed hashes."""
+        desk = self._services.analytics.desk
+        if desk is None:
+            raise Problem(501, "`analytics.events` is not configured", code="not_configured")
+        if query.format == "parquet" and not has_parquet():
+            raise Problem(501, "Parquet needs pyarrow: pip install 'balancer[parquet]'", code="not_installed")
+        found = self._period(query.since, query.to, "month", query.timezone)
+        try:
+            await desk.store_figures()  # while an answer can still say that it is away
+        except (StoreError, TimeoutError) as error:
+            raise Problem(503, str(error) or "the store did not answer in time", code="analytics_away") from None
+        since, until = (round(moment.timestamp() * 1000) for moment in (found.since, found.until))
+        name = f"events-{found.since:%Y%m%d}-{found.until:%Y%m%d}.{query.format}"
+        fields = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Flow(exported(desk.page, since, until, query.format), TYPES[query.format], fields)
 
     async def forget_user(self, call: Call) -> Forgotten:
         """Forget what a user did; their id is the one in the app's answers or tokens.

@@ -19,9 +19,9 @@ class ReportQuery(Model):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=False)
 
     since: Annotated[str | None, Field(alias="from", max_length=40)] = None
-    """A date (local midnight) or a moment (RFC 3339); without it, 30 days before `to`."""
+    """A date (local midnight) or a moment (RFC 3339); without it, 30 days up to `to`."""
     to: Annotated[str | None, Field(max_length=40)] = None
-    """A date, which is the last day, or a moment that is after the last; without it, the begin of today."""
+    """A date, which is the last day, or a moment that is after the last; without it, today."""
     interval: Annotated[str | None, Field(max_length=10)] = None
     """hour, day, week or month; by the length of the period without it."""
     timezone: Annotated[str | None, Field(max_length=64)] = None
@@ -169,6 +169,38 @@ class StatusAnswer(Model):
     """Of requests that rules fit."""
     queue: QueueFigures | None
     stored: StoredFigures | None
+
+
+class ExportQuery(Model):
+    """Which events, and as what."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=False)
+
+    since: Annotated[str | None, Field(alias="from", max_length=40)] = None
+    to: Annotated[str | None, Field(max_length=40)] = None
+    timezone: Annotated[str | None, Field(max_length=64)] = None
+    """Whose days `from` and `to` are."""
+    format: Literal["jsonl", "csv", "parquet"] = "jsonl"
+
+
+class SuggestionAnswer(Model):
+    """A rule that might be written."""
+
+    event: str
+    method: str
+    path: str
+    count: int
+    why: str
+    rule: str
+    """YAML, for below `analytics.events`."""
+
+
+class SuggestionsAnswer(Model):
+    """What the traffic suggests."""
+
+    suggestions: list[SuggestionAnswer]
+    left_out: int
+    """Requests of shapes for which there was no room."""
 
 
 class Forgotten(Model):

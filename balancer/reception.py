@@ -33,6 +33,8 @@ from balancer.tally import METHODS, ListenerTally, RouteTally
 MOST_HOPS: Final = 32
 """Addresses of X-Forwarded-For that are looked at, from the right: a client can have a proxy pass on thousands."""
 SOON: Final = b"Retry-After: 1\r\n"
+CHANGING: Final = frozenset(("POST", "PUT", "PATCH", "DELETE"))
+"""Methods of requests that may mean something for the product."""
 _EXPECTED: Final = frozenset(("ok", "answered", "tunnel", "refused", "client-abort"))
 
 
@@ -43,7 +45,9 @@ class Observer(Protocol):
 
 
 class EventObserver(Observer, Protocol):
-    """Reads those that may be product events: `rules` says of a request which are."""
+    """Reads those that may be product events: `rules` says which those are, and `learn` is told of the others."""
+
+    def learn(self, decision: Decision) -> None: ...
 
     @property
     def rules(self) -> Rules: ...
@@ -227,8 +231,11 @@ class Reception:
         if outcome != "tunnel":  # how long a tunnel was open says nothing of how quick the route is
             route.latency.observe(decision.finished - decision.started)
         views = self._views
-        if decision.event is not None and views.events is not None:
-            views.events.observe(decision)
+        if views.events is not None:
+            if decision.event is not None:
+                views.events.observe(decision)
+            elif status < 300 and method in CHANGING:
+                views.events.learn(decision)
         if views.every is not None:
             views.every.observe(decision)
         if views.failures is not None and (status >= 500 or outcome not in _EXPECTED):

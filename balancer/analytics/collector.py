@@ -17,6 +17,7 @@ from balancer.events.bots import Bots
 from balancer.events.duplicates import Duplicates
 from balancer.events.rules import Rules
 from balancer.events.safe import is_harmless
+from balancer.events.shapes import Shapes
 from balancer.events.watched import Watched
 from balancer.http1.cookies import cookie
 from config.schema import Analytics
@@ -49,6 +50,8 @@ class Collector:
         self.counted = 0
         self.excluded: Counter[str] = Counter()
         """Requests that count for nothing, by why: bot, opt-out, duplicate."""
+        self.shapes = Shapes()
+        """Of requests that no rule is about."""
         self._room = settings.queue
         self._honor = settings.honor_opt_out
         self._salts = salts
@@ -65,7 +68,7 @@ class Collector:
     def adopt(self, other: Collector) -> None:
         """Go on where another one, of the configuration before, has ended."""
         self.queue, self.dropped, self.counted = other.queue, other.dropped, other.counted
-        self.excluded, self._unsent = other.excluded, other._unsent
+        self.excluded, self._unsent, self.shapes = other.excluded, other._unsent, other.shapes
 
     def observe(self, decision: Decision) -> None:
         """Take in a finished request that some rule's method and path fit."""
@@ -107,6 +110,10 @@ class Collector:
                 continue
             self.counted += 1
             self.queue.append((round(now * 1000), rule.name, user, visitor, status, duration, decision.bytes_out, dims))
+
+    def learn(self, decision: Decision) -> None:
+        """Take in a successful request that no rule is about, for what rules might be written."""
+        self.shapes.learn(decision.method, decision.target, decision.status == 201)
 
     def take(self, most: int) -> list[tuple[Any, ...]]:
         """The oldest events, at most so many, and how many were left out since the last time."""
@@ -160,7 +167,7 @@ class Collector:
 
     def _kept(self, dimension: str, value: str, name: bytes | None) -> str:
         """A dimension as it may be kept."""
-        own = dimension not in THINGS and name is not None and value.encode() == name
+        own = name is not None and value.encode() == name and not (dimension in THINGS and value.isdecimal())
         if own or dimension in PEOPLE or not is_harmless(value):
             return f"~{self._user(value.encode()) & (1 << 64) - 1:016x}"
         return value

@@ -13,7 +13,7 @@ from balancer.analytics.source import Interval
 from config.problems import listed
 
 DAYS: Final = 30
-"""Full days that a report is about if nothing else is asked for."""
+"""Days that a report is about if nothing else is asked for; today is the last of them."""
 MOST_BUCKETS: Final = 1000
 HOURS: Final = 14
 """Days at most of which hours are told."""
@@ -85,15 +85,13 @@ def period(
             "timezone", f"must be the name of a time zone, such as Europe/Berlin, not {name[:60]!r}"
         ) from None
     today = now.astimezone(local).date()
-    end = midnight(today, local) if until is None else _moment("to", until, local, last=True)
+    end = midnight(today + timedelta(days=1), local) if until is None else _moment("to", until, local, last=True)
     if since is None:
         begin = midnight(end.astimezone(local).date() - timedelta(days=DAYS), local)
         if end.astimezone(local).time() != time():
             begin = end - timedelta(days=DAYS)
     else:
         begin = _moment("from", since, local, last=False)
-    if since is not None and until is None and begin >= end:
-        end = now.astimezone(UTC)  # what began today is asked for up to now
     if end <= begin:
         raise BadParameter("to", "must be after `from`")
     if end - begin > timedelta(days=longest, hours=2):

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote
 from balancer.events.watched import Matches, Watched
 from balancer.http1.head import RequestHead, ResponseHead
 from balancer.http1.paths import match_path
-from config.schema import EventRule
+from config.schema import EventMatch, EventRule
 
 TAKEN_ALWAYS: Final = ("community", "post", "comment", "report")
 """Names in paths that become dimensions by themselves: those of things, not of people."""
@@ -40,12 +40,14 @@ class Condition:
 class Rule:
     """One rule; the same event may have several paths, each of which is one of these."""
 
-    __slots__ = ("hosts", "name", "names", "path", "statuses", "takes", "when")
+    __slots__ = ("hosts", "methods", "name", "names", "path", "statuses", "takes", "when")
 
-    def __init__(self, name: str, path: str, hosts: Sequence[str], settings: EventRule) -> None:
+    def __init__(self, name: str, match: EventMatch, settings: EventRule) -> None:
+        path = match.path
         self.name = name
         self.path = path
-        self.hosts = frozenset(host.lower().encode("ascii") for host in hosts)
+        self.methods = tuple(method.encode("ascii") for method in match.method)
+        self.hosts = frozenset(host.lower().encode("ascii") for host in match.host)
         self.names = tuple(captures(path))
         self.statuses = settings.status.members
         self.when = tuple(condition(field, value) for field, value in settings.when.items())
@@ -135,12 +137,12 @@ class Rules:
         self.all: list[Rule] = []
         for name, settings in events.items():
             for match in settings.match:
-                rule = Rule(name, match.path, match.host, settings)
+                rule = Rule(name, match, settings)
                 self.all.append(rule)
                 if not match.method:
                     every.append(rule)
-                for method in match.method:
-                    self._methods.setdefault(method.encode("ascii"), _Node()).add(rule)
+                for method in rule.methods:
+                    self._methods.setdefault(method, _Node()).add(rule)
         self._others: _Node | None = None
         if every:
             self._others = _Node()

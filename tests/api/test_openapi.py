@@ -48,6 +48,8 @@ ROLES = {
     ("DELETE", "/api/monitoring/errors/{id}"): "operator",
     ("GET", ANALYTICS): "viewer",
     **{("GET", f"{ANALYTICS}/{name}"): "viewer" for name in (*REPORTS, "status")},
+    ("GET", f"{ANALYTICS}/suggestions"): "operator",
+    ("GET", f"{ANALYTICS}/export"): "admin",
     ("DELETE", f"{ANALYTICS}/users/{{user}}"): "admin",
     ("GET", "/api/infrastructure/stats"): "viewer",
     ("GET", "/api/infrastructure/certificates"): "viewer",
@@ -115,7 +117,11 @@ class Case(NamedTuple):
 
 
 RIGHT = [
-    *(Case("GET", path, path) for method, path in ROLES if method == "GET" and "{" not in path and "why" not in path),
+    *(
+        Case("GET", path, path)
+        for method, path in ROLES
+        if method == "GET" and "{" not in path and "why" not in path and "export" not in path
+    ),
     Case("GET", "/api/config/why", "/api/config/why?path=pools.web"),
     Case("GET", f"{BALANCER}/next-server", f"{BALANCER}/next-server?pool=web&client=::1&path=/x&header=A:b"),
     Case("POST", f"{BALANCER}/health-check", f"{BALANCER}/health-check"),
@@ -140,6 +146,7 @@ RIGHT = [
     Case("GET", "/api/monitoring/errors", "/api/monitoring/errors?sort=count&limit=3"),
     Case("DELETE", "/api/monitoring/errors/{id}", "/api/monitoring/errors/AN-ERROR"),
     Case("GET", f"{ANALYTICS}/users", f"{ANALYTICS}/users?format=csv&table=top&timezone=Europe/Berlin"),
+    Case("GET", f"{ANALYTICS}/export", f"{ANALYTICS}/export?format=csv&from=2026-11-01"),
     Case("DELETE", f"{ANALYTICS}/users/{{user}}", f"{ANALYTICS}/users/17"),
     Case("GET", f"{CDN}/stats", f"{CDN}/stats?from=2h&to=1h&interval=5m"),
     Case(

@@ -22,6 +22,7 @@ WIDER: Final = {
     "add_server": "the host in a URL is an address or a name, which a pattern tells only roughly",
     "analytics": "what a time and a time zone are, and that one time comes before the other",
     **dict.fromkeys((f"report_{name.replace('-', '_')}" for name in REPORTS), "as above, and which tables there are"),
+    "export_events": "as above",
     "cdn_stats": "what a time is, and that one comes before the other",
     "create_key": "which networks there are",
     "initialize": "as above; no two servers have one name; a strategy of one's own is one that the file names",
