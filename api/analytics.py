@@ -250,7 +250,9 @@ class Analytics:
         """Rules for successful requests that no rule is about yet, ready to be written below `analytics.events`."""
         collector = self._services.analytics.collector
         if collector is None:
-            raise Problem(501, "write `analytics: {events: {}}` with one rule at least: then traffic is looked at")
+            raise Problem(
+                501, "write `analytics: {}` in balancer.yaml: then traffic is looked at", code="not_configured"
+            )
         made = {
             (method.decode(), re.sub(r"\{[^}]*\}", "*", rule.path))
             for rule in collector.rules.all

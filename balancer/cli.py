@@ -295,6 +295,50 @@ def _revoke_key(options: Namespace, console: Console) -> int:
     return revoke(console, _client(options, console), options.id, options.last)
 
 
+def _analytics_status(options: Namespace, console: Console) -> int:
+    from balancer.commands.analytics import status
+
+    return status(console, _client(options, console), options.json)
+
+
+def _analytics_report(options: Namespace, console: Console) -> int:
+    from balancer.commands.analytics import report
+
+    asked = (
+        ("from", options.from_),
+        ("to", options.to),
+        ("interval", options.interval),
+        ("timezone", options.zone),
+        ("compare", "none" if options.alone else None),
+        ("source", options.source),
+    )
+    return report(console, _client(options, console), options.name, asked, options.json)
+
+
+def _analytics_suggest(options: Namespace, console: Console) -> int:
+    from balancer.commands.analytics import suggest
+
+    return suggest(console, _client(options, console), options.json)
+
+
+def _analytics_forget(options: Namespace, console: Console) -> int:
+    from balancer.commands.analytics import forget
+
+    return forget(console, _client(options, console), options.user)
+
+
+def _errors(options: Namespace, console: Console) -> int:
+    from balancer.commands.monitoring import errors
+
+    return errors(console, _client(options, console), options.json)
+
+
+def _alerts(options: Namespace, console: Console) -> int:
+    from balancer.commands.monitoring import alerts
+
+    return alerts(console, _client(options, console), options.json)
+
+
 def _cdn_status(options: Namespace, console: Console) -> int:
     from balancer.commands.cdn import status
 
@@ -383,6 +427,13 @@ COMMANDS = (
     Command("check", "find everything that is wrong with a configuration", _check, (takes.check,)),
     Command("reload", "make the running balancer read its configuration anew", _reload, takes.CLIENT),
     Command("status", "show how every server is doing", _status, (takes.watch, takes.as_json, *takes.CLIENT)),
+    Command("errors", "show what goes wrong, equal failures together", _errors, (takes.as_json, *takes.CLIENT)),
+    Command(
+        "alerts",
+        "show every rule and who was told, and exit with 1 while one fires",
+        _alerts,
+        (takes.as_json, *takes.CLIENT),
+    ),
     Command(
         "drain",
         "let a server finish what it has, and give it nothing new",
@@ -488,6 +539,32 @@ GROUPS = (
                 _clear,
                 (takes.clear, *takes.CLIENT),
             ),
+        ),
+    ),
+    (
+        "analytics",
+        "how the site and its community are doing",
+        (
+            Command(
+                "report",
+                "show one report: user-growth, post-activity, community-growth, engagement, moderation, reports, "
+                "communities, users or events",
+                _analytics_report,
+                (takes.report, takes.as_json, *takes.CLIENT),
+            ),
+            Command(
+                "status",
+                "show how events are gathered and kept, and exit with 1 while they are not",
+                _analytics_status,
+                (takes.as_json, *takes.CLIENT),
+            ),
+            Command(
+                "suggest",
+                "print rules for requests that no rule is about yet",
+                _analytics_suggest,
+                (takes.as_json, *takes.CLIENT),
+            ),
+            Command("forget", "forget what a user did", _analytics_forget, (takes.user, *takes.CLIENT)),
         ),
     ),
     (

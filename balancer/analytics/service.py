@@ -75,7 +75,7 @@ class AnalyticsService:
         if settings == before:
             return
         await self._change_app(settings.database if settings is not None else None)
-        if settings is None or not settings.events:
+        if settings is None:
             self._watch(None)
             self.collector = None
             await self._close_desk()
@@ -88,7 +88,9 @@ class AnalyticsService:
             collector.adopt(self.collector)
         self.collector = collector
         self._watch(collector)
-        if self.desk is None or before is None or _place(before) != _place(settings):
+        if not settings.events:  # what the traffic looks like is looked at all the same, for rules to be suggested
+            await self._close_desk()
+        elif self.desk is None or before is None or _place(before) != _place(settings):
             await self._close_desk()
             store = settings.store if "/" in settings.store else str(self._folder / settings.store)
             self.desk = Desk(store, settings.time_zone, settings.keep, settings.keep_summaries)

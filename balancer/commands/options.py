@@ -272,3 +272,17 @@ def image(own: ArgumentParser) -> None:
     own.add_argument("--format", choices=("auto", "avif", "webp", "jpeg", "png"), help="(default: what clients take)")
     own.add_argument("--fit", choices=("contain", "cover", "fill", "pad"), help="(default: contain)")
     own.add_argument("--render", action="store_true", help="make it now, and say what it became")
+
+
+def report(own: ArgumentParser) -> None:
+    own.add_argument("name", metavar="REPORT", help="such as user-growth; all are in the help of `balancer analytics`")
+    own.add_argument("--from", dest="from_", metavar="DAY", help="the first day, or a moment (default: 30 days ago)")
+    own.add_argument("--to", metavar="DAY", help="the last day, or a moment (default: today)")
+    own.add_argument("--interval", choices=("hour", "day", "week", "month"), help="of the series (default: by length)")
+    own.add_argument("--zone", metavar="ZONE", help="whose days, such as Europe/Berlin (default: analytics.time_zone)")
+    own.add_argument("--source", choices=("auto", "traffic", "database"), help="where figures are to come from")
+    own.add_argument("--alone", action="store_true", help="without the period before")
+
+
+def user(own: ArgumentParser) -> None:
+    own.add_argument("user", metavar="USER", help="their id, as the app's answers or tokens have it")
