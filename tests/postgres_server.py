@@ -59,16 +59,16 @@ class PostgresServer:
             **settings,
         }
         options = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
-        log = (self.folder / "log").open("ab")
-        self._process = subprocess.Popen(
-            [self.bin / "postgres", "-D", str(self.data), *options],
-            stdout=log,
-            stderr=log,
-            cwd=self.folder,
-            env=_environment(self.folder),
-            user=self._owner,
-            start_new_session=True,
-        )
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self.bin / "postgres", "-D", str(self.data), *options],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=_environment(self.folder),
+                user=self._owner,
+                start_new_session=True,
+            )
         end = time.monotonic() + PATIENCE
         while self._psql("SELECT 1", check=False).returncode:
             if self._process.poll() is not None or time.monotonic() > end:

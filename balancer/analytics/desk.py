@@ -241,10 +241,12 @@ class Desk:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.kill()
-            process.wait()
+        process = self._process
+        if process is not None and not self._closing:  # else it is given time, by `close`
+            self._process = None
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         for future in self._asked.values():
             if not future.done():
                 future.set_exception(StoreError("the process of the event store has ended"))

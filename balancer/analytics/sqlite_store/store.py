@@ -43,13 +43,18 @@ class SqliteStore:
         self._reader: sqlite3.Connection | None = None
         self._writer: Writer | None = None
         self._unclean: int | None = None
+        self._failure = f"{path.name} is being opened"
         self._last: tuple[str, int] | None = None
         self.zone = zone
         """In whose days users are counted: that of the file, once it is open."""
 
     async def open(self) -> None:
         """Raises StoreError."""
-        await self._in(self._writing, self._open)
+        try:
+            await self._in(self._writing, self._open)
+        except StoreError as error:
+            self._failure = str(error)
+            raise
 
     async def write(self, run: str, batch: int, events: Sequence[Event]) -> None:
         """Store a batch, once: `run` is who numbers them. Raises StoreError."""
@@ -251,7 +256,7 @@ class SqliteStore:
         def done() -> Result:
             reader = self._reader
             if reader is None:
-                raise StoreError(f"{self._path} is not open")
+                raise StoreError(self._failure)
             return work(reader)
 
         return await self._in(self._reading, done)
