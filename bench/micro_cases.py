@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
-from itertools import cycle
+from itertools import count, cycle
+from pathlib import Path
 from random import Random
 from time import time  # noqa: TID251  # tokens end by the wall clock
 
@@ -14,6 +15,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from balancer.analytics.collector import Collector
+from balancer.analytics.salts import Salts
 from balancer.decision import Decision
 from balancer.ewma import PeakEwma
 from balancer.guarding.shared_limits import SharedLimits
@@ -39,7 +42,19 @@ from bench.exchange_case import exchange, hit, miss
 from bench.request import SMALL, SMALL_BODY, encoded
 from config.cdn import Cdn
 from config.rates import Rate
-from config.schema import Auth, Config, Headers, Jwt, Limits, RateLimit, RouteLimit, Scanners
+from config.schema import (
+    Analytics,
+    Auth,
+    Config,
+    EventMatch,
+    EventRule,
+    Headers,
+    Jwt,
+    Limits,
+    RateLimit,
+    RouteLimit,
+    Scanners,
+)
 
 Call = Callable[[], object]
 
@@ -375,3 +390,57 @@ def _servers(count: int) -> list[Server]:
         server.latency.observe(0.010 + number % 7 / 1000, 0.0)
         servers.append(server)
     return servers
+
+
+def _event_rules() -> Collector:
+    """Twenty rules, as a community site has them."""
+    things = ("posts", "comments", "communities", "users", "reports", "messages", "files", "tags", "votes", "pages")
+    events = {
+        f"{thing}_{number}": EventRule(
+            match=(EventMatch(method=("POST",), path=f"/api/{thing}/{{post}}/things"),),
+            take={"community": "response-header:X-Community-Id"},
+        )
+        for number in range(2)
+        for thing in things
+    }
+    salts = Salts(Path(), "a salt of the bench")
+    salts.users = b"k" * 32
+    settings = Analytics(events=events, queue=1000)
+    return Collector(settings, salts)
+
+
+@case("event rules: no match among 20")
+def _event_no_match() -> Call:
+    rules = _event_rules().rules
+    head = parse_request(b"POST /api/sessions/17/renew?x=1 HTTP/1.1\r\nHost: a.example", 100, 8192)
+    return partial(rules.watch, head)
+
+
+@case("event rules: no match, GET")
+def _event_no_method() -> Call:
+    rules = _event_rules().rules
+    head = parse_request(b"GET /posts/17 HTTP/1.1\r\nHost: a.example", 100, 8192)
+    return partial(rules.watch, head)
+
+
+@case("event rules: a match, and its event")
+def _event_match() -> Call:
+    collector = _event_rules()
+    head = parse_request(b"POST /api/comments/17/things HTTP/1.1\r\nHost: a.example", 100, 8192)
+    answer = parse_response(b"HTTP/1.1 201 Created\r\nX-User-Id: 42\r\nX-Community-Id: 7\r\nContent-Length: 0", 100)
+    decision = Decision("main", "192.0.2.1", 1.0)
+    decision.method, decision.status, decision.outcome = "POST", 201, "ok"
+    decision.user_agent, decision.finished = b"Mozilla/5.0 (X11; Linux x86_64)", 1.02
+
+    moment = count(1.0, 5.0)  # no two are the same one, tried again
+
+    def call() -> None:
+        decision.started = next(moment)
+        decision.finished = decision.started + 0.02
+        decision.event = collector.rules.watch(head)
+        assert decision.event is not None
+        decision.event.answer = answer
+        collector.observe(decision)
+        collector.queue.clear()
+
+    return call

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from ipaddress import ip_address
-from time import monotonic
 from time import time as wall_time  # noqa: TID251  # when something happened is what the wall clock said
 from typing import Any, Final
 
@@ -15,11 +14,12 @@ from balancer.analytics.salts import Salts, key_of
 from balancer.decision import Decision
 from balancer.events.bots import Bots
 from balancer.events.duplicates import Duplicates
-from balancer.events.rules import Rules
+from balancer.events.rules import Fields, Rule, Rules
 from balancer.events.safe import is_harmless
 from balancer.events.shapes import Shapes
 from balancer.events.watched import Watched
 from balancer.http1.cookies import cookie
+from balancer.http1.head import RequestHead
 from config.schema import Analytics
 
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
@@ -41,7 +41,6 @@ class Collector:
         settings: Analytics,
         salts: Salts,
         wall: Callable[[], float] = wall_time,
-        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.rules = Rules(settings.events)
         self.queue: deque[Row] = deque()
@@ -56,9 +55,12 @@ class Collector:
         self._honor = settings.honor_opt_out
         self._salts = salts
         self._wall = wall
-        self._clock = clock
         self._who = tuple(_way(source) for source in settings.user)
+        self._request_fields = self.rules.request_fields | {b"idempotency-key", b"dnt", b"sec-gpc"}
+        headers = [source.partition(":")[2] for source in settings.user if source.startswith("response-header:")]
+        self._answer_fields = self.rules.answer_fields | {name.lower().encode("latin-1") for name in headers}
         self._bots = Bots()
+        self._window = settings.duplicates
         self._duplicates = Duplicates(settings.duplicates)
         self._users: dict[bytes, int] = {}
         self._visitors: dict[tuple[str, bytes, bytes], int] = {}
@@ -74,42 +76,69 @@ class Collector:
         """Take in a finished request that some rule's method and path fit."""
         watched = decision.event
         assert watched is not None  # only such are shown
+        if decision.outcome not in _WHOLE:
+            return
         head = watched.head
-        status = decision.status
+        wanted = self._request_fields
+        asked = {field[0]: field[1] for field in head.common.fields if field[0] in wanted}
         answer = watched.answer
-        events = [
-            (rule, found)
-            for rule, found in watched.matches
-            if rule.counts(status, head, answer) and (not rule.hosts or _host(head.host) in rule.hosts)
-        ]
-        if not events or decision.outcome not in _WHOLE:
-            return
-        if self._bots.is_one(decision.user_agent):
-            self._exclude("bot")
-            return
-        if self._honor and (head.value(b"dnt") == b"1" or head.value(b"sec-gpc") == b"1"):
-            self._exclude("opt-out")
-            return
-        name = self._name(decision, watched)
-        user = self._user(name) if name is not None else None
-        visitor = self._visitor(decision) if user is None else None
-        now = self._wall()
-        repeats = decision.method not in SAFE
-        duration = round((decision.finished - decision.started) * 1e6)
-        for rule, found in events:
-            if repeats and self._duplicates.is_one(
-                (rule.name, *_same(watched, user if user is not None else visitor)), self._clock()
-            ):
-                self._exclude("duplicate")
+        wanted = self._answer_fields
+        answered = {f[0]: f[1] for f in answer.fields if f[0] in wanted} if answer is not None else _NOTHING
+        status = decision.status
+        method = decision.method
+        user: int | None = None
+        visitor: int | None = None
+        name: bytes | None = None
+        known = False
+        for rule, found in _pairs(watched):
+            if not rule.counts(status, asked, answered) or (rule.hosts and _host(head.host) not in rule.hosts):
                 continue
-            dims = rule.taken(found, head, answer)
-            if dims:
-                dims = {dimension: self._kept(dimension, value, name) for dimension, value in dims.items()}
+            if not known:
+                if self._bots.is_one(decision.user_agent):
+                    self._exclude("bot")
+                    return
+                if self._honor and (asked.get(b"dnt") == b"1" or asked.get(b"sec-gpc") == b"1"):
+                    self._exclude("opt-out")
+                    return
+                for way in self._who:
+                    name = way(decision, head, answered)
+                    if name:
+                        user = self._user(name)
+                        break
+                else:
+                    visitor = self._visitor(decision)
+                known = True
+            if self._window and method not in SAFE:
+                who = user if user is not None else visitor
+                key = asked.get(b"idempotency-key")
+                same: tuple[object, ...] = (
+                    (rule.name, who, head.target, answered.get(b"location"))
+                    if key is None
+                    else (rule.name, who, blake2b(key, digest_size=16).digest())
+                )
+                if self._duplicates.is_one(same, decision.finished):
+                    self._exclude("duplicate")
+                    continue
+            dims = rule.taken(found, head.target, asked, answered) if rule.takes else {}
+            for dimension, value in dims.items():
+                if not value.isdecimal() or len(value) > 20 or dimension not in THINGS:
+                    dims[dimension] = self._kept(dimension, value, name)
             if len(self.queue) >= self._room:
                 self.dropped += 1
                 continue
             self.counted += 1
-            self.queue.append((round(now * 1000), rule.name, user, visitor, status, duration, decision.bytes_out, dims))
+            self.queue.append(
+                (
+                    int(self._wall() * 1000),
+                    rule.name,
+                    user,
+                    visitor,
+                    status,
+                    int((decision.finished - decision.started) * 1e6),
+                    decision.bytes_out,
+                    dims,
+                )
+            )
 
     def learn(self, decision: Decision) -> None:
         """Take in a successful request that no rule is about, for what rules might be written."""
@@ -136,13 +165,6 @@ class Collector:
     def _exclude(self, why: str) -> None:
         self.excluded[why] += 1
         self._unsent[why] += 1
-
-    def _name(self, decision: Decision, watched: Watched) -> bytes | None:
-        for way in self._who:
-            found = way(decision, watched)
-            if found:
-                return found
-        return None
 
     def _user(self, name: bytes) -> int:
         key = self._users.get(name)
@@ -175,42 +197,48 @@ class Collector:
 
 _WHOLE: Final = frozenset(("ok", "answered", "tunnel"))
 """Outcomes of requests that their clients have had the whole answer to."""
-Way = Callable[[Decision, Watched], bytes | None]
+_NOTHING: Final[Fields] = {}
+Way = Callable[[Decision, RequestHead, Fields], bytes | None]
 
 
 def _way(source: str) -> Way:
     """Who a request is from, from one place."""
     kind, _, name = source.partition(":")
     if kind == "jwt":
-        return lambda decision, _: _claim(decision, name)
+        return lambda decision, head, answered: _claim(decision, name)
     if kind == "auth":
-        return lambda decision, _: decision.identity.name.encode() if decision.identity is not None else None
+        return lambda decision, head, answered: _identity(decision)
     field = name.encode("latin-1")
     if kind == "cookie":
 
-        def session(_: Decision, watched: Watched) -> bytes | None:
-            value = cookie(watched.head, field)
+        def session(decision: Decision, head: RequestHead, answered: Fields) -> bytes | None:
+            value = cookie(head, field)
             return b"cookie\0" + value if value else None
 
         return session
     lower = field.lower()
-    return lambda _, watched: watched.answer.value(lower) if watched.answer is not None else None
+    return lambda decision, head, answered: answered.get(lower)
+
+
+def _pairs(watched: Watched) -> Iterable[tuple[Rule, tuple[bytes, ...]]]:
+    """Each rule that fits, with what its path's names stand for."""
+    found = watched.found
+    pairs = [(rule, found) for rule in watched.rules]
+    more = watched.more
+    while more is not None:
+        pairs += [(rule, more.found) for rule in more.rules]
+        more = more.more
+    return pairs
+
+
+def _identity(decision: Decision) -> bytes | None:
+    return decision.identity.name.encode() if decision.identity is not None else None
 
 
 def _claim(decision: Decision, name: str) -> bytes | None:
     identity = decision.identity
     value = identity.claims.get(name) if identity is not None else None
     return str(value).encode() if isinstance(value, (str, int)) and not isinstance(value, bool) else None
-
-
-def _same(watched: Watched, who: int | None) -> Sequence[object]:
-    """What makes two requests the same one, tried again."""
-    head = watched.head
-    key = head.value(b"idempotency-key")
-    if key is not None:
-        return who, blake2b(key, digest_size=16).digest()
-    location = watched.answer.value(b"location") if watched.answer is not None else None
-    return who, head.target[:512], location[:512] if location is not None else None
 
 
 def network_of(client: str) -> bytes:

@@ -24,10 +24,10 @@ from balancer.analytics.source import Asked, Row, SourceAway, TimedOut
 
 log = structlog.get_logger("balancer.analytics")
 
-IN_FLIGHT: Final = 8
+IN_FLIGHT: Final = 64
 """Batches that the process has and has not stored."""
-LARGEST: Final = 2000
-"""Events of a batch: about half a millisecond of packing."""
+LARGEST: Final = 200
+"""Events of a batch: a tenth of a millisecond of packing, after which others have their turn."""
 PATIENCE: Final = 20.0
 """Seconds for an answer."""
 FAREWELL: Final = 5.0

@@ -51,10 +51,10 @@ class Engine(Protocol):
         """Make or find it, and bring it up to the last version of its schema. Raises StoreError."""
         ...
 
-    async def write(self, run: str, batch: int, events: Sequence[Event]) -> None:
-        """All of a batch with all that follows from it, or nothing; nothing if it was stored before.
+    async def write(self, run: str, batches: Sequence[tuple[int, Sequence[Event]]]) -> None:
+        """All of these batches with all that follows from them, or nothing; what was stored before is not again.
 
-        `run` is who numbers the batches, each higher than the last. Raises StoreError.
+        `run` is who numbers them, each higher than the last. Raises StoreError.
         """
         ...
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from time import monotonic
 from time import time as wall_time  # noqa: TID251  # salts are those of days
 from typing import Literal
 
@@ -25,6 +24,8 @@ from config.schema import AppDatabase as AppSettings
 
 log = structlog.get_logger("balancer.analytics")
 
+BREATH = 0.002
+"""Seconds between two batches."""
 SALTS = 3600.0
 """Seconds between two looks at the salts of days."""
 
@@ -60,6 +61,7 @@ class AnalyticsService:
         self._salts: Salts | None = None
         self._salts_looked = 0.0
         self._looking: asyncio.Task[None] | None = None
+        self._pumping: asyncio.TimerHandle | None = None
         self.collector: Collector | None = None
         self.desk: Desk | None = None
         self.app: AppDatabase | None = None
@@ -101,13 +103,26 @@ class AnalyticsService:
         collector, desk = self.collector, self.desk
         if collector is None or desk is None:
             return
-        while collector.has_some and desk.has_room:
-            desk.send(collector.take(LARGEST))
+        if self._pumping is None:
+            self._pump()
         if now - self._salts_looked > SALTS and self._salts is not None:
             self._salts_looked = now
             if self._looking is None or self._looking.done():
                 look = asyncio.to_thread(self._prepare, self._salts)
                 self._looking = asyncio.get_running_loop().create_task(look)
+
+    def _pump(self) -> None:
+        """Send one batch, and the next one after whatever else the loop has to do: no request waits for all of them."""
+        collector, desk = self.collector, self.desk
+        self._pumping = None
+        if collector is None or desk is None or not collector.has_some or not desk.has_room:
+            return
+        desk.send(collector.take(LARGEST))
+        self._pump_soon()
+
+    def _pump_soon(self) -> None:
+        if self._pumping is None:
+            self._pumping = asyncio.get_running_loop().call_later(BREATH, self._pump)
 
     # Reports.
 
@@ -172,7 +187,10 @@ class AnalyticsService:
     async def close(self) -> None:
         """What has been gathered is stored, as far as that does not take long."""
         self._watch(None)
-        self.tick(monotonic())
+        while self.collector is not None and self.desk is not None and self.collector.has_some and self.desk.has_room:
+            self.desk.send(self.collector.take(LARGEST))
+        if self._pumping is not None:
+            self._pumping.cancel()
         await self._close_desk()
         await self._change_app(None)
 

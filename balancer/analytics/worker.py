@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -22,6 +23,8 @@ from balancer.analytics.event import Event
 from balancer.analytics.frames import Answer, Ask, Failed, Open, Opened, Write, Written, packed, read
 
 NICE: Final = 5
+TOGETHER: Final = 5000
+"""Events of one transaction."""
 AGAIN: Final = 1.0
 """Seconds after which a store that has failed is tried again."""
 PRUNED: Final = 3600.0
@@ -73,23 +76,34 @@ class Worker:
         opened = await engine.figures()
         self._say(Opened(engine.zone, opened.unclean))
         pruning = asyncio.get_running_loop().create_task(_prune(engine))
-        while (message := await self._writes.get()) is not None:
-            await self._write(engine, first.run, message)
+        over = False
+        while not over and (message := await self._writes.get()) is not None:
+            together = [message]
+            while not self._writes.empty() and sum(len(one.events) for one in together) < TOGETHER:
+                more = self._writes.get_nowait()
+                if more is None:
+                    over = True
+                    break
+                together.append(more)
+            await self._write(engine, first.run, together)
         pruning.cancel()
 
-    async def _write(self, engine: Engine, run: str, message: Write) -> None:
-        events = [Event._make(one) for one in message.events]
+    async def _write(self, engine: Engine, run: str, messages: Sequence[Write]) -> None:
+        """One transaction for what has come meanwhile."""
+        batches = [(one.batch, [Event._make(event) for event in one.events]) for one in messages]
         while True:
             begun = monotonic()
             try:
-                await engine.write(run, message.batch, events)
+                await engine.write(run, batches)
             except StoreError as error:
-                self._say(Failed(message.batch, str(error)))
+                self._say(Failed(messages[0].batch, str(error)))
                 if self._is_over():
                     return
                 await asyncio.sleep(AGAIN)
             else:
-                self._say(Written(message.batch, monotonic() - begun))
+                share = (monotonic() - begun) / len(messages)
+                for one in messages:
+                    self._say(Written(one.batch, share))
                 return
 
     def _is_over(self) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from operator import itemgetter
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from balancer.events.watched import Matches, Watched
-from balancer.http1.head import RequestHead, ResponseHead
+from balancer.events.watched import Watched
+from balancer.http1.head import RequestHead
 from balancer.http1.paths import match_path
 from config.schema import EventMatch, EventRule
 
@@ -17,8 +18,11 @@ TAKEN_ALWAYS: Final = ("community", "post", "comment", "report")
 """Names in paths that become dimensions by themselves: those of things, not of people."""
 LONGEST: Final = 200
 """Characters of a value that are looked at."""
-Take = Callable[[Mapping[str, bytes], RequestHead, ResponseHead | None], str | None]
-"""What a dimension is, from the path's names, the request and the app's answer; None: it is not there."""
+Fields = Mapping[bytes, bytes]
+"""Fields of a head that some rule asks for, by lower-cased name; of one that is there twice, the last."""
+Take = Callable[[Sequence[bytes], bytes, Fields, Fields], str | None]
+"""What a dimension is, from what the path's names stand for, the request's target, and fields of the request and of the
+app's answer; None: it is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,8 @@ class Condition:
     value: bytes | None
     """None: any."""
 
-    def holds(self, head: RequestHead, answer: ResponseHead | None) -> bool:
-        found = head.value(self.field) if not self.of_answer else answer.value(self.field) if answer else None
+    def holds(self, asked: Fields, answered: Fields) -> bool:
+        found = (answered if self.of_answer else asked).get(self.field)
         if self.value == b"":
             return not found
         return bool(found) if self.value is None else found == self.value
@@ -43,96 +47,102 @@ class Rule:
     __slots__ = ("hosts", "methods", "name", "names", "path", "statuses", "takes", "when")
 
     def __init__(self, name: str, match: EventMatch, settings: EventRule) -> None:
-        path = match.path
         self.name = name
-        self.path = path
+        self.path = match.path
         self.methods = tuple(method.encode("ascii") for method in match.method)
         self.hosts = frozenset(host.lower().encode("ascii") for host in match.host)
-        self.names = tuple(captures(path))
+        self.names = tuple(captures(match.path))
         self.statuses = settings.status.members
         self.when = tuple(condition(field, value) for field, value in settings.when.items())
-        takes = {name: f"path:{name}" for name in self.names if name in TAKEN_ALWAYS}
-        # What is taken comes first, and what the path says is for where that is not there.
+        sources: dict[str, tuple[str, ...]] = {n: (f"path:{n}",) for n in self.names if n in TAKEN_ALWAYS}
+        for dimension, source in settings.take.items():
+            # What is taken comes first, and what the path says is for where that is not there.
+            sources[dimension] = (source, *sources.get(dimension, ()))
         self.takes: tuple[tuple[str, tuple[Take, ...]], ...] = tuple(
-            (dimension, tuple(take(source) for source in sources))
-            for dimension, sources in {
-                **{dimension: (source,) for dimension, source in takes.items()},
-                **{
-                    dimension: (source, takes[dimension]) if dimension in takes else (source,)
-                    for dimension, source in settings.take.items()
-                },
-            }.items()
+            (dimension, tuple(take(source, self.names) for source in several)) for dimension, several in sources.items()
         )
 
-    def counts(self, status: int, head: RequestHead, answer: ResponseHead | None) -> bool:
+    def counts(self, status: int, asked: Fields, answered: Fields) -> bool:
         """Whether a request that fits has ended as it must."""
         if status not in self.statuses:
             return False
         for one in self.when:  # noqa: SIM110  # a generator costs more than what it asks
-            if not one.holds(head, answer):
+            if not one.holds(asked, answered):
                 return False
         return True
 
-    def taken(self, found: Sequence[bytes], head: RequestHead, answer: ResponseHead | None) -> dict[str, str]:
+    def taken(self, found: Sequence[bytes], target: bytes, asked: Fields, answered: Fields) -> dict[str, str]:
         """The dimensions, as they came."""
-        if not self.takes:
-            return {}
-        names = dict(zip(self.names, found, strict=True))
         dims = {}
         for dimension, ways in self.takes:
             for way in ways:
-                value = way(names, head, answer)
+                value = way(found, target, asked, answered)
                 if value:
-                    dims[dimension] = value[:LONGEST]
+                    dims[dimension] = value if len(value) <= LONGEST else value[:LONGEST]
                     break
         return dims
 
 
-class _Node:
-    """A step of paths: as those of routing, but all rules that fit are found."""
+Key = bytes | tuple[bytes, ...]
 
-    __slots__ = ("any", "below", "here", "literal")
+
+class _Group(NamedTuple):
+    """Rules whose paths have words at the same places: those of a path are found in one look."""
+
+    length: int
+    """Segments, the empty one before the first slash included; of a path that ends in /**, those before that."""
+    words: Callable[[list[bytes]], Key]
+    """What stands at the places of words."""
+    names: Callable[[list[bytes]], tuple[bytes, ...]]
+    """What stands at the places of names."""
+    rules: dict[Key, list[Rule]]
+
+
+class _Table:
+    """All rules for one method."""
+
+    __slots__ = ("_groups", "below", "exact")
 
     def __init__(self) -> None:
-        self.literal: dict[bytes, _Node] = {}
-        self.any: _Node | None = None
-        self.here: list[Rule] = []
-        self.below: list[Rule] = []
+        self.exact: dict[int, list[_Group]] = {}
+        """By the number of segments."""
+        self.below: list[_Group] = []
+        """Of paths that end in /**."""
+        self._groups: dict[tuple[tuple[int, ...], tuple[int, ...], bool], _Group] = {}
 
     def add(self, rule: Rule) -> None:
-        node = self
-        segments = rule.path[1:].encode().split(b"/")
+        segments = rule.path.encode().split(b"/")
         below = segments[-1] == b"**"
-        for segment in segments[:-1] if below else segments:
-            if is_capture(segment.decode()):
-                node.any = node.any or _Node()
-                node = node.any
+        if below:
+            segments.pop()
+        names = tuple(place for place, segment in enumerate(segments) if is_capture(segment.decode()))
+        words = tuple(place for place in range(len(segments)) if place not in names)
+        group = self._groups.get((words, names, below))
+        if group is None:
+            group = self._groups[words, names, below] = _Group(len(segments), itemgetter(*words), _names(names), {})
+            if below:
+                self.below.append(group)
             else:
-                node = node.literal.setdefault(segment, _Node())
-        (node.below if below else node.here).append(rule)
+                self.exact.setdefault(len(segments), []).append(group)
+        group.rules.setdefault(group.words(segments), []).append(rule)
 
-    def find(self, segments: list[bytes], at: int, found: list[bytes], matches: Matches) -> None:
-        for rule in self.below:
-            matches.append((rule, tuple(found)))
-        if at == len(segments):
-            for rule in self.here:
-                matches.append((rule, tuple(found)))
-            return
-        segment = segments[at]
-        literal = self.literal.get(segment)
-        if literal is not None:
-            literal.find(segments, at + 1, found, matches)
-        if self.any is not None and segment:
-            found.append(segment)
-            self.any.find(segments, at + 1, found, matches)
-            found.pop()
+
+def _names(places: tuple[int, ...]) -> Callable[[list[bytes]], tuple[bytes, ...]]:
+    """Reads what stands at these places, always as a tuple."""
+    if not places:
+        return lambda segments: ()
+    if len(places) == 1:
+        (place,) = places
+        return lambda segments: (segments[place],)
+    getter: Callable[[list[bytes]], tuple[bytes, ...]] = itemgetter(*places)
+    return getter
 
 
 class Rules:
     """All rules of a configuration; a request asks `watch` once."""
 
     def __init__(self, events: Mapping[str, EventRule]) -> None:
-        self._methods: dict[bytes, _Node] = {}
+        self._methods: dict[bytes, _Table] = {}
         every: list[Rule] = []
         self.all: list[Rule] = []
         for name, settings in events.items():
@@ -142,29 +152,42 @@ class Rules:
                 if not match.method:
                     every.append(rule)
                 for method in rule.methods:
-                    self._methods.setdefault(method, _Node()).add(rule)
-        self._others: _Node | None = None
+                    self._methods.setdefault(method, _Table()).add(rule)
+        self._others: _Table | None = None
         if every:
-            self._others = _Node()
-            for node in (*self._methods.values(), self._others):
+            self._others = _Table()
+            for table in (*self._methods.values(), self._others):
                 for rule in every:
-                    node.add(rule)
+                    table.add(rule)
+        sources = [source for one in events.values() for source in (*one.take.values(), *one.when)]
+        self.request_fields = _named_fields(sources, "request-header:")
+        """That some rule asks for."""
+        self.answer_fields = _named_fields(sources, "response-header:") | {b"location"}
 
     def watch(self, head: RequestHead) -> Watched | None:
         """What is to be carried to the request's end; None: it means nothing."""
-        node = self._methods.get(head.method, self._others)
-        if node is None:
+        table = self._methods.get(head.method, self._others)
+        if table is None:
             return None
         path = head.target
-        if b"?" in path:
-            path = path[: path.index(b"?")]
+        end = path.find(b"?")
+        if end >= 0:
+            path = path[:end]
         if b"%" in path or b"//" in path:
             path = match_path(path)
-        matches: Matches = []
-        node.find(path[1:].split(b"/"), 0, [], matches)
-        if not matches:
-            return None
-        return Watched(head, matches)
+        segments = path.split(b"/")
+        watched: Watched | None = None
+        for group in table.exact.get(len(segments), ()):
+            if (fit := group.rules.get(group.words(segments))) is not None:
+                found = group.names(segments)
+                if b"" not in found:  # a name stands for something
+                    watched = Watched(head, fit, found, watched)
+        for group in table.below:
+            if group.length <= len(segments) and (fit := group.rules.get(group.words(segments))) is not None:
+                found = group.names(segments)
+                if b"" not in found:
+                    watched = Watched(head, fit, found, watched)
+        return watched
 
 
 def captures(path: str) -> list[str]:
@@ -183,46 +206,48 @@ def condition(field: str, value: str) -> Condition:
     return Condition(kind == "response-header", name.lower().encode("latin-1"), wanted)
 
 
-def take(source: str) -> Take:
-    """From "path:NAME", "query:NAME" and so on, as `config.analytics` takes them."""
+def _named_fields(sources: Sequence[str], kind: str) -> frozenset[bytes]:
+    return frozenset(one.removeprefix(kind).lower().encode("latin-1") for one in sources if one.startswith(kind))
+
+
+def take(source: str, names: Sequence[str]) -> Take:
+    """From "path:NAME", "query:NAME" and so on, as `config.analytics` takes them; `names` are those of the path."""
     if source.startswith("="):
-        return _constant(source[1:])
+        constant = source[1:]
+        return lambda found, target, asked, answered: constant
     kind, _, name = source.partition(":")
+    if kind == "path":
+        return _path(list(names).index(name)) if name in names else _nothing
     return _KINDS[kind](name)
 
 
-def _constant(value: str) -> Take:
-    return lambda names, head, answer: value
+def _nothing(found: Sequence[bytes], target: bytes, asked: Fields, answered: Fields) -> None:
+    return None
 
 
-def _path(name: str) -> Take:
-    def taken(names: Mapping[str, bytes], head: RequestHead, answer: ResponseHead | None) -> str | None:
-        found = names.get(name)
-        return unquote(found.decode("latin-1")) if found is not None else None
+def _path(place: int) -> Take:
+    def taken(found: Sequence[bytes], target: bytes, asked: Fields, answered: Fields) -> str | None:
+        value = found[place].decode("latin-1")
+        return unquote(value) if "%" in value else value
 
     return taken
 
 
-def _query_value(head: RequestHead, name: str) -> str | None:
-    query = head.target.partition(b"?")[2][:4096].decode("latin-1")
-    return next((value for key, value in parse_qsl(query, max_num_fields=100) if key == name), None)
+def _query_value(target: bytes, name: str) -> str | None:
+    query = target.partition(b"?")[2][:4096].decode("latin-1")
+    try:
+        return next((value for key, value in parse_qsl(query, max_num_fields=100) if key == name), None)
+    except ValueError:  # more parameters than anybody has
+        return None
 
 
 def _query(name: str) -> Take:
-    def taken(names: Mapping[str, bytes], head: RequestHead, answer: ResponseHead | None) -> str | None:
-        try:
-            return _query_value(head, name)
-        except ValueError:  # more parameters than anybody has
-            return None
-
-    return taken
+    return lambda found, target, asked, answered: _query_value(target, name)
 
 
 def _query_length(name: str) -> Take:
-    value_of = _query(name)
-
-    def taken(names: Mapping[str, bytes], head: RequestHead, answer: ResponseHead | None) -> str | None:
-        value = value_of(names, head, answer)
+    def taken(found: Sequence[bytes], target: bytes, asked: Fields, answered: Fields) -> str | None:
+        value = _query_value(target, name)
         return str(len(value)) if value is not None else None
 
     return taken
@@ -230,38 +255,36 @@ def _query_length(name: str) -> Take:
 
 def _of_request(name: str) -> Take:
     field = name.lower().encode("latin-1")
-
-    def taken(names: Mapping[str, bytes], head: RequestHead, answer: ResponseHead | None) -> str | None:
-        value = head.value(field)
-        return value.decode("latin-1") if value is not None else None
-
-    return taken
+    return lambda found, target, asked, answered: _decoded(asked.get(field))
 
 
 def _of_answer(name: str) -> Take:
     field = name.lower().encode("latin-1")
 
-    def taken(names: Mapping[str, bytes], head: RequestHead, answer: ResponseHead | None) -> str | None:
-        value = answer.value(field) if answer is not None else None
+    def taken(found: Sequence[bytes], target: bytes, asked: Fields, answered: Fields) -> str | None:
+        value = answered.get(field)
         return value.decode("latin-1") if value is not None else None
 
     return taken
+
+
+def _decoded(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value is not None else None
 
 
 def _location(template: str) -> Take:
     parts = [r"([^/?#]+)" if is_capture(part) else re.escape(part) for part in template.split("/")]
     pattern = re.compile("(?:https?://[^/?#]*)?" + "/".join(parts) + r"(?:[?#].*)?", re.DOTALL)
 
-    def taken(names: Mapping[str, bytes], head: RequestHead, answer: ResponseHead | None) -> str | None:
-        value = answer.value(b"location") if answer is not None else None
-        found = pattern.fullmatch(value.decode("latin-1")) if value is not None else None
-        return unquote(found[1]) if found is not None else None
+    def taken(found: Sequence[bytes], target: bytes, asked: Fields, answered: Fields) -> str | None:
+        value = answered.get(b"location")
+        match = pattern.fullmatch(value.decode("latin-1")) if value is not None else None
+        return unquote(match[1]) if match is not None else None
 
     return taken
 
 
 _KINDS: Final[Mapping[str, Callable[[str], Take]]] = {
-    "path": _path,
     "query": _query,
     "query-length": _query_length,
     "request-header": _of_request,

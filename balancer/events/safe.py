@@ -22,4 +22,6 @@ def is_harmless(value: str) -> bool:
         return True
     if _HARMLESS.fullmatch(value) is None or _ADDRESS.fullmatch(value) or _PHONE.fullmatch(value):
         return False
-    return _UUID.fullmatch(value) is not None or _SECRET.fullmatch(value) is None
+    if _UUID.fullmatch(value):
+        return True
+    return not any(_SECRET.fullmatch(part) for part in value.split("."))

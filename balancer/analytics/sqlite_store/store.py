@@ -56,8 +56,8 @@ class SqliteStore:
             self._failure = str(error)
             raise
 
-    async def write(self, run: str, batch: int, events: Sequence[Event]) -> None:
-        """Store a batch, once: `run` is who numbers them. Raises StoreError."""
+    async def write(self, run: str, batches: Sequence[tuple[int, Sequence[Event]]]) -> None:
+        """Store batches, each once: `run` is who numbers them. Raises StoreError."""
 
         def work() -> None:
             connection, writer = self._connection, self._writer
@@ -65,10 +65,12 @@ class SqliteStore:
             assert writer is not None
             try:
                 with connection:
-                    if not self._is_next(connection, run, batch):
+                    last = _last_batch(connection, run)
+                    events = [one for number, batch in batches if number > last for one in batch]
+                    if not events:
                         return
                     stored = writer.write(events)
-                    _keep_meta(connection, "batch", json.dumps([run, batch]))
+                    _keep_meta(connection, "batch", json.dumps([run, batches[-1][0]]))
                     _add_meta(connection, "events", stored)
             except BaseException:
                 writer.forget_ids()
@@ -216,13 +218,6 @@ class SqliteStore:
             else:
                 self.zone = str(zone)
 
-    def _is_next(self, connection: sqlite3.Connection, run: str, batch: int) -> bool:
-        kept = _meta(connection, "batch")
-        if kept is None:
-            return True
-        last_run, last = json.loads(str(kept))
-        return run != last_run or batch > int(last)
-
     def _prune_events(self, before: int) -> int:
         connection = self._connection
         if connection is None:
@@ -274,6 +269,15 @@ def _told(path: Path) -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise StoreError(f"{path.name}: {reason}") from error
+
+
+def _last_batch(connection: sqlite3.Connection, run: str) -> int:
+    """The number of the last batch that is stored of a run; 0: none is."""
+    kept = _meta(connection, "batch")
+    if kept is None:
+        return 0
+    last_run, last = json.loads(str(kept))
+    return int(last) if run == last_run else 0
 
 
 def _wal(path: Path) -> Path:
