@@ -23,8 +23,9 @@ PACKAGES = ("api", "balancer", "config")
 
 LATER = {"compression"}
 """Modules of Pythons newer than the oldest supported: imported where they are there."""
-NOT_SHIPPED = {"pyvips", "pyvips-binary"}
-"""What the extra `vips` asks for: imported where it is there, and not in the image, since its library is LGPL."""
+NOT_SHIPPED = {"pyarrow", "pyvips", "pyvips-binary"}
+"""What the extras `vips` and `parquet` ask for: imported where they are, and not in the image. The library of the one
+is LGPL, that of the other 150 MB."""
 LOCKS = ("run", "build", "dev")
 LOCK_LINE = re.compile(
     r"""
@@ -123,8 +124,9 @@ def test_every_dependency_is_imported_and_every_import_is_a_dependency() -> None
 
 
 def test_what_is_not_shipped_is_what_the_extra_of_its_own_asks_for() -> None:
-    vips = PROJECT["project"]["optional-dependencies"]["vips"]
-    assert {canonicalize_name(Requirement(text).name) for text in vips} == NOT_SHIPPED
+    extras = PROJECT["project"]["optional-dependencies"]
+    texts = [*extras["parquet"], *extras["vips"]]
+    assert {canonicalize_name(Requirement(text).name) for text in texts} == NOT_SHIPPED
     assert NOT_SHIPPED.isdisjoint(pins("run"))
 
 
