@@ -154,8 +154,8 @@ class Demo:
             make one answer 500 at once ("failing": counted as errors, but an app's own 500 ejects nobody),
             or slowly ("slow"), or well again ("none"):
             curl -H "Content-Type: application/json" -d '{{"mode": "failing", "rate": 0.5}}' {self._chaos()}
-            see how the community is doing (user-growth, post-activity, community-growth, engagement, moderation, reports,
-            communities, users): what visitors did so far, from the traffic alone:
+            see how the community is doing (user-growth, post-activity, community-growth, engagement, moderation,
+            reports, communities, users): what visitors did so far, from the traffic alone:
             curl -H "Authorization: Bearer {self._key}" {self._admin_url}/api/monitoring/analytics/post-activity
             put a picture on the CDN, which is the balancer itself (it is gone when this stops), and open its address:
             curl -H "Authorization: Bearer {self._key}" -F file=@PICTURE {self._admin_url}/api/infrastructure/cdn/files

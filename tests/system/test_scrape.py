@@ -71,7 +71,7 @@ async def test_every_metric_in_the_rules_and_the_dashboard_is_in_a_scrape(
 
         async def is_whole() -> bool:
             told = await page()
-            last = ("balancer_database_up{", "balancer_redis_nodes{", "balancer_event_loop_lag_seconds ")
+            last = ("balancer_database_up{", "balancer_redis_nodes{", "\nbalancer_event_loop_lag_seconds")
             return all(name in told for name in last)
 
         await until(is_whole, balancer)
