@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from config.pool import Method, Model, Positive
 from config.problems import Unfit
-from config.values import Duration, StatusSet
+from config.values import Duration, Size, StatusSet
 
 _FIELD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
@@ -253,6 +253,8 @@ class Analytics(Model):
     """How long single events stay."""
     keep_summaries: Positive = 760 * 86400.0
     """How long what reports are made of stays."""
+    max_size: Annotated[Size, Field(ge=2**20)] = 10 * 2**30
+    """Bytes of the store; when it is full, further events wait, and are dropped in the end."""
     salt: str = ""
     """What users are hashed with; empty: one that is made once and kept beside `admin.state`."""
     user: tuple[Who, ...] = ("response-header:X-User-Id",)

@@ -28,6 +28,9 @@ IN_FLIGHT: Final = 64
 """Batches that the process has and has not stored."""
 LARGEST: Final = 200
 """Events of a batch: a tenth of a millisecond of packing, after which others have their turn."""
+LARGE: Final = 10 * 2**30
+ASKED: Final = 32
+"""Questions at a time."""
 PATIENCE: Final = 20.0
 """Seconds for an answer."""
 FAREWELL: Final = 5.0
@@ -62,11 +65,11 @@ class DeskFigures:
 class Desk:
     """One store, as one configuration names it. To be made on the loop; `start` begins."""
 
-    def __init__(self, store: str, zone: str, keep: float, keep_summaries: float) -> None:
+    def __init__(self, store: str, zone: str, keep: float, keep_summaries: float, max_size: int = LARGE) -> None:
         self.figures = DeskFigures()
         self.zone = zone
         self._run = secrets.token_hex(8)
-        self._opening = Open(store, zone, keep, keep_summaries, self._run)
+        self._opening = Open(store, zone, keep, keep_summaries, max_size, self._run)
         self._batch = 0
         self._flying: deque[Write] = deque()
         self._asked: dict[int, asyncio.Future[Any]] = {}
@@ -137,6 +140,8 @@ class Desk:
         """Raises StoreError, TimeoutError, and what the engine raises."""
         if self._writer is None:
             raise StoreError(self.figures.reason or "the event store is being opened")
+        if len(self._asked) >= ASKED:
+            raise StoreError("too much is asked of the event store at a time: ask again in a moment")
         self._number += 1
         number = self._number
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

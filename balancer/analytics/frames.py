@@ -22,6 +22,7 @@ class Open:
     zone: str
     keep: float
     keep_summaries: float
+    max_size: int
     run: str
     """Who numbers the batches."""
 

@@ -95,7 +95,7 @@ class AnalyticsService:
         elif self.desk is None or before is None or _place(before) != _place(settings):
             await self._close_desk()
             store = settings.store if "/" in settings.store else str(self._folder / settings.store)
-            self.desk = Desk(store, settings.time_zone, settings.keep, settings.keep_summaries)
+            self.desk = Desk(store, settings.time_zone, settings.keep, settings.keep_summaries, settings.max_size)
             self.desk.start()
 
     def tick(self, now: float) -> None:
@@ -222,4 +222,4 @@ _BY_DAYS = frozenset(("user-growth", "post-activity", "engagement", "communities
 
 
 def _place(settings: Analytics) -> tuple[object, ...]:
-    return settings.store, settings.time_zone, settings.keep, settings.keep_summaries
+    return settings.store, settings.time_zone, settings.keep, settings.keep_summaries, settings.max_size

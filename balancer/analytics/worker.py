@@ -127,7 +127,7 @@ def make_engine(opened: Open) -> Engine:
     """What keeps the events, by its URL or path."""
     from balancer.analytics.sqlite_store.store import SqliteStore  # one of several: each with imports of its own
 
-    return SqliteStore(Path(opened.store), opened.zone, opened.keep, opened.keep_summaries)
+    return SqliteStore(Path(opened.store), opened.zone, opened.keep, opened.keep_summaries, opened.max_size)
 
 
 async def _prune(engine: Engine) -> None:

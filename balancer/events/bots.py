@@ -14,6 +14,8 @@ _WORDS: Final = (
     r"|perplexity|bytespider|petalbot|semrush|ahrefs|dotbot|mj12|yandex|baidu|sogou|duckduck|applebot"
 )
 _BOT: Final = re.compile(_WORDS.encode(), re.IGNORECASE)
+LONGEST: Final = 300
+"""Bytes of a user agent that are looked at."""
 MOST: Final = 5000
 """User agents that are remembered."""
 
@@ -26,6 +28,7 @@ class Bots:
 
     def is_one(self, agent: bytes) -> bool:
         """Also who says nothing."""
+        agent = agent[:LONGEST]
         found = self._known.get(agent)
         if found is None:
             if len(self._known) >= MOST:

@@ -95,9 +95,12 @@ class Shapes:
             if self._places > MOST * 4:
                 self.left_out += 1
                 return
+        before_it = b""
         for segment in segments:
             before = len(words.below)
-            below = words.at(segment)
+            # What follows a word in the plural is one of them, whatever it looks like: /users/jo/follow names nobody.
+            below = words.at(b"*" if before_it.endswith(b"s") and len(before_it) > 3 else segment)
+            before_it = segment
             self._places += len(words.below) > before
             words = below
         words.count += 1

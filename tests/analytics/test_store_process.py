@@ -163,6 +163,19 @@ async def test_a_file_that_is_no_store_is_told_and_taken_as_soon_as_it_is_gone(t
     assert counted(path)[0] == 10
 
 
+async def test_a_store_that_is_full_says_so_and_takes_no_more(tmp_path: Path) -> None:
+    found = Desk(str(tmp_path / "events.db"), "UTC", KEEP, KEEP, 2**20)
+    found.start()
+    await asyncio.wait_for(found.opened.wait(), PATIENCE)
+    for begin in range(0, 12_000, 200):
+        found.send(events(200, begin))
+    await until(lambda: found.figures.ok is False)
+    assert found.figures.reason == "events.db has reached analytics.max_size: raise it, or keep less"
+    assert found.waiting > 0
+    await found.close()
+    assert found.figures.lost > 0
+
+
 async def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "events.db"
     with closing(sqlite3.connect(path)) as newer:

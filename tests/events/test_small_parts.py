@@ -89,11 +89,12 @@ def test_paths_of_one_shape_are_counted_together_and_name_nobody():
     for number in range(40):
         shapes.learn("POST", f"/api/communities/{number}/posts?token=abc".encode(), located=True)
         shapes.learn("POST", f"/api/users/jo{number}.smith/follow".encode(), located=False)
+        shapes.learn("POST", b"/api/users/jo/follow", located=False)
         shapes.learn("POST", b"/api/users", located=True)
     found = {(shape.method, shape.path): shape.count for shape in shapes.seen()}
     assert found == {
         ("POST", "/api/communities/*/posts"): 40,
-        ("POST", "/api/users/*/follow"): 40,
+        ("POST", "/api/users/*/follow"): 80,
         ("POST", "/api/users"): 40,
     }
 

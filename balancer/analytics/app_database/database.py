@@ -40,6 +40,8 @@ QUEUE: Final = 10.0
 """Seconds that a query waits for a connection."""
 IDLE: Final = 60.0
 """Seconds after which a connection that nobody uses is closed."""
+ASKED: Final = 64
+"""Different questions at a time, of which two are with the database."""
 KEPT: Final = 500
 """Answers that are kept."""
 LARGEST: Final = 20_000
@@ -130,6 +132,8 @@ class AppDatabase:
             return _copied(kept.rows), now - kept.at
         task = self._asking.get(key)
         if task is None:
+            if len(self._asking) >= ASKED:
+                raise TimedOut("too much is asked of the app's database at a time: ask again in a moment")
             task = self._asking[key] = asyncio.get_running_loop().create_task(self._fetch(query, asked))
             task.add_done_callback(lambda done: self._asking.pop(key, None))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # somebody hears of it

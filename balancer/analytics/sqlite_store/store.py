@@ -31,8 +31,9 @@ DAY_MS: Final = 86_400_000
 class SqliteStore:
     """One file, written by one process. Others may read it."""
 
-    def __init__(self, path: Path, zone: str, keep: float, keep_summaries: float) -> None:
+    def __init__(self, path: Path, zone: str, keep: float, keep_summaries: float, max_size: int) -> None:
         """`keep` and `keep_summaries` in seconds."""
+        self._max_size = max_size
         self._path = path
         self._zone = zone
         self._keep = round(keep * 1000)
@@ -64,6 +65,8 @@ class SqliteStore:
             assert connection is not None
             assert writer is not None
             try:
+                if _size(connection) > self._max_size:
+                    raise StoreError(f"{self._path.name} has reached analytics.max_size: raise it, or keep less")
                 with connection:
                     last = _last_batch(connection, run)
                     events = [one for number, batch in batches if number > last for one in batch]
@@ -278,6 +281,14 @@ def _last_batch(connection: sqlite3.Connection, run: str) -> int:
         return 0
     last_run, last = json.loads(str(kept))
     return int(last) if run == last_run else 0
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    """Bytes in use: what was pruned leaves room in the file."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return int((pages - free) * size)
 
 
 def _wal(path: Path) -> Path:

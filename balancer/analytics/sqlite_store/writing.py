@@ -29,6 +29,8 @@ EXCLUDED: Final = "~"
 """What the names of those begin with that are left out, `size` of them: bots, those who opted out, duplicates."""
 SOON: Final = 7 * 86_400_000
 """Milliseconds after a registration in which a first contribution counts as activation."""
+COMMUNITIES: Final = 100_000
+"""That are told apart: a value that anybody can make up must not fill the disk."""
 _AT_ONCE: Final = 500
 _USER: Final = (
     "key",
@@ -89,7 +91,18 @@ class Writer:
         return self._id(self._names, "name", "text", text)
 
     def community(self, key: str) -> int:
-        return self._id(self._communities, "community", "key", key) if key else 0
+        """0: none, and those for which there is no room."""
+        if not key:
+            return 0
+        found = self._communities.get(key)
+        if found is None and self._is_full():
+            row = self._db.execute("SELECT id FROM community WHERE key = ?", (key,)).fetchone()
+            return row[0] if row is not None else 0
+        return found if found is not None else self._id(self._communities, "community", "key", key)
+
+    def _is_full(self) -> bool:
+        (last,) = self._db.execute("SELECT coalesce(max(id), 0) FROM community").fetchone()
+        return int(last) >= COMMUNITIES
 
     def _id(self, known_ids: dict[str, int], table: str, column: str, text: str) -> int:
         found = known_ids.get(text)
