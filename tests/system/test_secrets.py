@@ -167,6 +167,23 @@ def settings(planted: Planted, folder: Path) -> dict[str, Any]:
             "images": {"secrets": [plant("what pictures are signed with"), "${IMAGE_SECRET}"]},
         },
         "redis": {"url": "${REDIS}", "timeout": "50ms"},
+        "analytics": {
+            "salt": plant("what users are hashed with"),
+            "events": {"seen": {"match": {"path": "/**"}, "take": {"kind": "query:token"}}},
+            "database": {"url": f"postgresql://app:{plant('a password of the database')}@127.0.0.1:1/app"},
+        },
+        "databases": {
+            "app": f"postgresql://app:{plant('another password of it')}@127.0.0.1:1/app",
+            "sessions": f"redis://:{plant('a password of another Redis')}@127.0.0.1:1/0",
+        },
+        "alerts": {
+            "webhooks": {
+                "team": {
+                    "url": f"http://127.0.0.1:1/{plant('the way to a webhook')}",
+                    "secret": plant("what messages are signed with"),
+                }
+            }
+        },
     }
 
 
@@ -183,6 +200,12 @@ QUERIES: Final = {
             "cdn.bunny.token_key",
             "cdn.images.secrets",
             "require_cdn.secret",
+            "analytics.salt",
+            "analytics.database.url",
+            "databases.app.url",
+            "databases.sessions.url",
+            "alerts.webhooks.team.url",
+            "alerts.webhooks.team.secret",
             "auth.users.jwt.secret",
             "auth.staff.basic.users.alice",
             "auth.apps.api_keys.keys.shop.hash",
