@@ -24,12 +24,13 @@ def scripts(**sizes: int) -> str:
 
 @cache
 def template() -> PostgresServer:
-    """The server, with a database `community` that others are copies of."""
+    """The server, with a database `community`. Copies are made of another one, which nobody is connected to."""
     server = postgres()
-    server.database("community")
-    server.run(scripts(**SMALL), "community")
+    server.database("original")
+    server.run(scripts(**SMALL), "original")
     server.run("CREATE ROLE reader LOGIN PASSWORD 'a-secret-of-the-reader'")
-    server.run("GRANT USAGE ON SCHEMA app TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA app TO reader", "community")
+    server.run("GRANT USAGE ON SCHEMA app TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA app TO reader", "original")
+    server.database("community", "original")
     return server
 
 
@@ -41,5 +42,5 @@ def copy() -> str:
     global _count
     _count += 1
     name = f"copy{_count}"
-    template().database(name, "community")
+    template().database(name, "original")
     return name
