@@ -77,12 +77,8 @@ class Monitoring:
     async def health(self, call: Call) -> Reply[Health]:
         """Whether traffic can be served, and how well; the single checks only with a key."""
         checks = self.note(await self._control.report())
-        worst = max((check.status for check in checks.values() if check.status in RANK), key=RANK.index)
-        pools = [check.status for name, check in checks.items() if name.startswith("pool ")]
-        # A pool without servers is bad for its routes; nothing can be served only when all are.
-        down = bool(pools) and all(status == "down" for status in pools)
-        status: Literal["ok", "degraded", "down"] = "down" if down else "ok" if worst == "ok" else "degraded"
-        code = 503 if down else 200
+        status = _status(checks)
+        code = 503 if status == "down" else 200
         if call.caller is None:
             return Reply(Health(status=status, checks=None), code)
         services = self._services
@@ -101,6 +97,7 @@ class Monitoring:
             seen = services.health_seen.note(name, check.status, now)
             moment = services.moment(seen.since)
             found[name] = check.model_copy(update={"since": moment, "changes": seen.changes})
+        services.health_seen.note("", _status(found), now)
         return found
 
     def _checks(self, report: Report) -> dict[str, HealthCheckState]:
@@ -157,6 +154,15 @@ class Monitoring:
         accept = ", ".join(call.request.headers.getall("Accept", []))
         body, content_type = self._services.metrics.page(report, await vitals(self._services), accept)
         return Text(body, content_type)
+
+
+def _status(checks: dict[str, HealthCheckState]) -> Literal["ok", "degraded", "down"]:
+    """Of the whole: a pool without servers is bad for its routes; nothing can be served only when all are."""
+    worst = max((check.status for check in checks.values() if check.status in RANK), key=RANK.index)
+    pools = [check.status for name, check in checks.items() if name.startswith("pool ")]
+    if pools and all(status == "down" for status in pools):
+        return "down"
+    return "ok" if worst == "ok" else "degraded"
 
 
 def _summary(checks: dict[str, HealthCheckState], now: datetime) -> str:

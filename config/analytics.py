@@ -58,6 +58,12 @@ def _postgres(text: str) -> str:
     return text
 
 
+def _store(text: str) -> str:
+    if "://" in text and not re.match(r"postgres(ql)?://[^\s]+\Z", text):
+        raise Unfit("must be a file, or a URL such as postgresql://user:password@host:5432/name", "what is there")
+    return text
+
+
 COLUMN = r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$"
 TABLE = r"^([A-Za-z_][A-Za-z0-9_$]{0,62}\.)?[A-Za-z_][A-Za-z0-9_$]{0,62}$"
 Column = Annotated[str, Field(pattern=COLUMN)]
@@ -247,8 +253,8 @@ class Analytics(Model):
     """auto: the app's database where it knows an answer, and the traffic for the rest."""
     time_zone: Zone = "UTC"
     """An IANA name: in whose days users are counted once. What has been counted keeps the days it was counted in."""
-    store: str = "analytics.db"
-    """A file of SQLite, by its name beside `admin.state`."""
+    store: Annotated[str, AfterValidator(_store)] = "analytics.db"
+    """A file of SQLite (a name without a slash is beside `admin.state`), or postgresql://user:password@host:5432/name."""
     keep: Positive = 30 * 86400.0
     """How long single events stay."""
     keep_summaries: Positive = 760 * 86400.0

@@ -125,7 +125,11 @@ class Worker:
 
 def make_engine(opened: Open) -> Engine:
     """What keeps the events, by its URL or path."""
-    from balancer.analytics.sqlite_store.store import SqliteStore  # one of several: each with imports of its own
+    if opened.store.startswith(("postgresql://", "postgres://")):
+        from balancer.analytics.postgres_store.store import PostgresStore  # each has imports of its own
+
+        return PostgresStore(opened.store, opened.zone, opened.keep_summaries)
+    from balancer.analytics.sqlite_store.store import SqliteStore
 
     return SqliteStore(Path(opened.store), opened.zone, opened.keep, opened.keep_summaries, opened.max_size)
 

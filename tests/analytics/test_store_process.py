@@ -167,7 +167,7 @@ async def test_a_store_that_is_full_says_so_and_takes_no_more(tmp_path: Path) ->
     found = Desk(str(tmp_path / "events.db"), "UTC", KEEP, KEEP, 2**20)
     found.start()
     await asyncio.wait_for(found.opened.wait(), PATIENCE)
-    for begin in range(0, 12_000, 200):
+    for begin in range(0, 30_000, 200):
         found.send(events(200, begin))
     await until(lambda: found.figures.ok is False)
     assert found.figures.reason == "events.db has reached analytics.max_size: raise it, or keep less"

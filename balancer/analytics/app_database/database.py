@@ -166,14 +166,14 @@ class AppDatabase:
     async def _fetch(self, query: str, asked: Asked) -> list[Row]:
         if query not in queries():
             raise Unavailable("the app's database knows nothing of it")
-        if asked.active == "seen" and query in _OF_ACTIVE:
+        if asked.active == "seen" and query in OF_ACTIVE:
             raise Unavailable("the app's database tells who contributed, and not who was seen")
         schema = await self._known_schema()
         wanted = queries()[query]
         for entity in wanted.entities:
             if entity in schema.missing:
                 raise Unavailable(schema.missing[entity])
-        text, parameters = rendered(wanted, schema, _values(asked))
+        text, parameters = rendered(wanted, schema, values_of(asked))
         begun = monotonic()
         self.figures.queries += 1
         try:
@@ -182,9 +182,9 @@ class AppDatabase:
             self.figures.failures += 1
             raise
         self.figures.seconds += monotonic() - begun
-        rows: list[Row] = [{name: _value(value) for name, value in record.items()} for record in found]
+        rows: list[Row] = [{name: plain(value) for name, value in record.items()} for record in found]
         if query == "engagement.lifecycle":
-            rows = _lifecycle(rows, asked)
+            rows = lifecycle(rows, asked)
         for column in self.missing(query):
             for row in rows:
                 row[column] = None
@@ -326,7 +326,7 @@ _NOT_IN: Final = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
 )
-_OF_ACTIVE: Final = frozenset(("user_growth.retention", "engagement.active_users", "engagement.lifecycle"))
+OF_ACTIVE: Final = frozenset(("user_growth.retention", "engagement.active_users", "engagement.lifecycle"))
 _MADE_OF: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
     "user_growth.series": (("deleted_users", "users", "deleted_at"), ("total_users", "users", "deleted_at")),
     "post_activity.series": (("posts_removed", "posts", "removed_at"),),
@@ -381,7 +381,8 @@ _MADE_OF: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
 """(column, entity, logical column) where an optional one is needed."""
 
 
-def _values(asked: Asked) -> Mapping[str, object]:
+def values_of(asked: Asked) -> Mapping[str, object]:
+    """Of the parameters of queries, by their names."""
     zone = ZoneInfo(asked.zone)
     first = asked.since.astimezone(zone).date()
     last = (asked.until - timedelta(milliseconds=1)).astimezone(zone).date()
@@ -402,7 +403,7 @@ def _at_least_days(interval: Interval) -> Interval:
     return "day" if interval == "hour" else interval
 
 
-def _lifecycle(rows: list[Row], asked: Asked) -> list[Row]:
+def lifecycle(rows: list[Row], asked: Asked) -> list[Row]:
     """From buckets that had somebody in them to all buckets, with who was there before and is not now."""
     by_day = {row["day"]: row for row in rows}
     zone = ZoneInfo(asked.zone)
@@ -422,7 +423,8 @@ def _lifecycle(rows: list[Row], asked: Asked) -> list[Row]:
     return found
 
 
-def _value(value: object) -> Any:
+def plain(value: object) -> Any:
+    """A value of a record as rows have it."""
     if isinstance(value, str) and value[:1] == "{":
         with suppress(ValueError):
             return json.loads(value)

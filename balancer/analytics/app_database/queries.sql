@@ -34,7 +34,7 @@ WITH c AS (SELECT id, date_trunc('week', created_at AT TIME ZONE :zone::text) w 
  x AS (SELECT author_id AS user_id, created_at AS at FROM posts
        UNION ALL SELECT author_id, created_at FROM comments UNION ALL SELECT user_id, created_at FROM reactions),
  a AS (SELECT DISTINCT user_id, date_trunc('week', at AT TIME ZONE :zone::text) w FROM x
-       WHERE at >= :since AND at < :until::timestamptz + interval '12 weeks'),
+       WHERE user_id IS NOT NULL AND at >= :since AND at < :until::timestamptz + interval '12 weeks'),
  n AS (SELECT w, count(*) AS size FROM c GROUP BY 1)
 SELECT c.w::date AS cohort, n.size, (extract(epoch FROM a.w - c.w) / 604800)::int AS week, count(*) AS retained,
        round(count(*)::numeric / n.size, 4)::float8 AS rate
@@ -63,7 +63,8 @@ FROM b LEFT JOIN p USING (k) LEFT JOIN c USING (k) LEFT JOIN r USING (k) ORDER B
 -- of: posts comments
 WITH f AS (SELECT p.id, extract(epoch FROM min(c.created_at) - p.created_at) AS s
            FROM posts p LEFT JOIN comments c
-             ON c.post_id = p.id AND c.author_id <> p.author_id AND c.deleted_at IS NULL
+             ON c.post_id = p.id AND c.author_id IS NOT NULL AND c.author_id IS DISTINCT FROM p.author_id
+            AND c.deleted_at IS NULL
            WHERE p.created_at >= :since AND p.created_at < :until AND p.deleted_at IS NULL AND p.removed_at IS NULL
              AND (:community::text IS NULL OR p.community_id::text = :community)
            GROUP BY p.id, p.created_at)
@@ -130,7 +131,7 @@ ORDER BY m.joins - m.leaves DESC, c.id LIMIT :top::int
 WITH x AS (SELECT author_id AS user_id, created_at AS at FROM posts
            UNION ALL SELECT author_id, created_at FROM comments UNION ALL SELECT user_id, created_at FROM reactions),
  a AS (SELECT DISTINCT user_id, (at AT TIME ZONE :zone::text)::date AS day FROM x
-       WHERE at >= :since::timestamptz - interval '31 days' AND at < :until),
+       WHERE user_id IS NOT NULL AND at >= :since::timestamptz - interval '31 days' AND at < :until),
  w AS (SELECT day, lead(day) OVER (PARTITION BY user_id ORDER BY day) AS next FROM a),
  e AS (SELECT day, 1 AS dau, 1 AS wau, 1 AS mau FROM w
        UNION ALL SELECT day + 1, -1, 0, 0 FROM w
@@ -148,7 +149,8 @@ FROM t WHERE real ORDER BY day
 -- of: posts comments reactions
 WITH x AS (SELECT author_id AS user_id, created_at AS at FROM posts
            UNION ALL SELECT author_id, created_at FROM comments UNION ALL SELECT user_id, created_at FROM reactions),
- a AS (SELECT DISTINCT user_id, date_trunc(:interval::text, at AT TIME ZONE :zone::text)::date AS k FROM x WHERE at < :until),
+ a AS (SELECT DISTINCT user_id, date_trunc(:interval::text, at AT TIME ZONE :zone::text)::date AS k FROM x
+       WHERE user_id IS NOT NULL AND at < :until),
  t AS (SELECT user_id, k, lag(k) OVER w AS prev FROM a WINDOW w AS (PARTITION BY user_id ORDER BY k)),
  u AS (SELECT k, count(*) AS n, count(*) FILTER (WHERE prev IS NULL) AS new,
               count(*) FILTER (WHERE prev = (k - ('1 ' || :interval::text)::interval)::date) AS again
@@ -161,7 +163,8 @@ WITH a AS (SELECT user_id, sum(posts) p, sum(comments) c, sum(reactions) r FROM 
         SELECT author_id AS user_id, 1 posts, 0 comments, 0 reactions FROM posts
          WHERE created_at >= :since AND created_at < :until
         UNION ALL SELECT author_id, 0, 1, 0 FROM comments WHERE created_at >= :since AND created_at < :until
-        UNION ALL SELECT user_id, 0, 0, 1 FROM reactions WHERE created_at >= :since AND created_at < :until) x GROUP BY 1)
+        UNION ALL SELECT user_id, 0, 0, 1 FROM reactions WHERE created_at >= :since AND created_at < :until) x
+        WHERE user_id IS NOT NULL GROUP BY 1)
 SELECT count(*) AS active_users, count(*) FILTER (WHERE p + c > 0) AS contributors, count(*) FILTER (WHERE p > 0) AS posters,
        count(*) FILTER (WHERE p + c = 0) AS reacting_only, round(avg(p + c + r), 2)::float8 AS actions_per_active_user,
        percentile_cont(0.5) WITHIN GROUP (ORDER BY p + c + r) AS median_actions,

@@ -173,7 +173,8 @@ class _Batch:
             self._active(SEEN, user, day)
             if one.name in known.CONTRIBUTIONS:
                 self._active(CONTRIBUTED, user, day)
-                self._activate(user, one.at)
+                if one.name != known.REACTED:
+                    self._activate(user, one.at)
                 self._do(one, day)
             if one.name == known.POSTED:
                 self._wrote_in(POSTED, user, one.at, day)
