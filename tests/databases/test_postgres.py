@@ -15,12 +15,13 @@ from balancer.databases.postgres import PostgresWatch
 from balancer.databases.service import Databases
 from balancer.redis_link import RedisLink
 from balancer.telemetry.database_figures import PostgresConnections, PostgresCounts, PostgresFigures, PostgresSession
-from bench.redis_server import RedisServer
 from config.databases import Database
 from config.schema import Redis
 from tests.postgres_server import PostgresServer, binaries, postgres
+from tests.redis_server import RedisServer, redis_server
 
-pytest_plugins = ("tests.redis_server",)
+__all__ = ["redis_server"]  # a fixture
+
 pytestmark = pytest.mark.slow
 
 

@@ -11,12 +11,13 @@ import pytest
 import trustme
 
 from bench.program import free_port
-from bench.redis_server import RedisServer
 from tests.analytics import seeded
+from tests.redis_server import RedisServer, redis_server
 from tests.system.process import AppServer, Balancer, running, until
 from tests.telemetry.test_documents import ELSEWHERE, queries
 
-pytest_plugins = ("tests.redis_server",)
+__all__ = ["redis_server"]  # a fixture
+
 pytestmark = pytest.mark.slow
 NOT_HERE = {
     "balancer_database_lag_seconds": "there is no standby",
