@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,17 +11,11 @@ from api.figures import redis_figures
 from api.operation import Call, Model, Operation
 from api.overview import DatabaseFigures
 from api.services import Services
+from balancer.databases.figures import shortened, without_queries
 from balancer.databases.redis import details
 from balancer.databases.service import Databases, RedisWatch, Watch, redis_problems
-from balancer.telemetry.database_figures import (
-    DatabaseProblem,
-    PostgresFigures,
-    PostgresSession,
-    PostgresStatement,
-    RedisDetails,
-)
+from balancer.telemetry.database_figures import DatabaseProblem, PostgresFigures, RedisDetails
 
-Silenced = TypeVar("Silenced", PostgresSession, PostgresStatement)
 DATABASE = "/api/monitoring/database"
 
 
@@ -100,29 +94,5 @@ def told(watch: Watch, tables: int, statements: int, *, texts: bool) -> Postgres
             details=details(state, watch.link.before),
             problems=redis_problems(watch.link),
         )
-    figures = watch.figures
-    changed: dict[str, object] = {}
-    if figures.tables is not None:
-        changed["tables"] = figures.tables.model_copy(update={"items": figures.tables.items[:tables]})
-    if figures.statements is not None:
-        top = figures.statements.top[:statements]
-        changed["statements"] = figures.statements.model_copy(update={"top": [_silent(one, texts) for one in top]})
-    if not texts:
-        changed["sessions"] = [_silent(one, texts) for one in figures.sessions]
-        if figures.locks is not None:
-            blocked = [
-                one.model_copy(
-                    update={
-                        "session": _silent(one.session, texts),
-                        "blocked_by": [_silent(other, texts) for other in one.blocked_by],
-                    }
-                )
-                for one in figures.locks.blocked
-            ]
-            changed["locks"] = figures.locks.model_copy(update={"blocked": blocked})
-    return figures.model_copy(update=changed)
-
-
-def _silent(one: Silenced, texts: bool) -> Silenced:
-    """Without the text of a query, which may have anything in it."""
-    return one if texts else one.model_copy(update={"query": None})
+    figures = shortened(watch.figures, tables, statements)
+    return figures if texts else without_queries(figures)

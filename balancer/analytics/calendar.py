@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 HOUR_MS = 3_600_000
@@ -25,11 +25,6 @@ class Calendar:
             day = self._days[quarter] = self._local(at).toordinal()
         return day
 
-    def start(self, day: int) -> int:
-        """When a local day begins, in milliseconds."""
-        local = datetime.combine(date.fromordinal(day), datetime.min.time(), self.zone)
-        return round(local.timestamp() * 1000)
-
     def _local(self, at: int) -> datetime:
         return datetime.fromtimestamp(at / 1000, UTC).astimezone(self.zone)
 
@@ -51,7 +46,3 @@ def month_of(day: int) -> int:
 
 def month_start(month: int) -> date:
     return date(month // 12, month % 12 + 1, 1)
-
-
-def next_day(day: date) -> date:
-    return day + timedelta(days=1)

@@ -104,10 +104,6 @@ class Desk:
 
     # As a source, and for what else is asked of the engine.
 
-    @property
-    def name(self) -> str:
-        return "events"
-
     async def rows(self, query: str, asked: Asked) -> list[Row]:
         """Raises SourceError."""
         found: list[Row] = await self._source("rows", query, asked)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from time import time as wall_time  # noqa: TID251  # salts are those of days
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from balancer.analytics.app_database.database import AppDatabase, AppSource
 from balancer.analytics.collector import Collector
 from balancer.analytics.desk import LARGEST, Desk
 from balancer.analytics.events_source import EventsSource
@@ -21,6 +20,9 @@ from balancer.analytics.salts import Salts, key_of
 from balancer.analytics.source import Asked, Source, SourceError
 from config.schema import Analytics
 from config.schema import AppDatabase as AppSettings
+
+if TYPE_CHECKING:
+    from balancer.analytics.app_database.database import AppDatabase
 
 log = structlog.get_logger("balancer.analytics")
 
@@ -61,6 +63,7 @@ class AnalyticsService:
         self._salts: Salts | None = None
         self._salts_looked = 0.0
         self._looking: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._pumping: asyncio.TimerHandle | None = None
         self.collector: Collector | None = None
         self.desk: Desk | None = None
@@ -80,7 +83,7 @@ class AnalyticsService:
         if settings is None:
             self._watch(None)
             self.collector = None
-            await self._close_desk()
+            self._leave_desk()
             return
         if self._salts is None or before is None or before.salt != settings.salt:
             self._salts = Salts(self._folder, settings.salt)
@@ -91,12 +94,17 @@ class AnalyticsService:
         self.collector = collector
         self._watch(collector)
         if not settings.events:  # what the traffic looks like is looked at all the same, for rules to be suggested
-            await self._close_desk()
+            self._leave_desk()
         elif self.desk is None or before is None or _place(before) != _place(settings):
-            await self._close_desk()
             store = settings.store if "/" in settings.store else str(self._folder / settings.store)
-            self.desk = Desk(store, settings.time_zone, settings.keep, settings.keep_summaries, settings.max_size)
-            self.desk.start()
+            old, self.desk = (
+                self.desk,
+                Desk(store, settings.time_zone, settings.keep, settings.keep_summaries, settings.max_size),
+            )
+            if old is None:
+                self.desk.start()
+            else:
+                self._leave(self._succeeded(old, self.desk))
 
     def tick(self, now: float) -> None:
         """Ten times a second: what has been gathered is sent on its way."""
@@ -151,9 +159,8 @@ class AnalyticsService:
         asking = Asking(name, wish, sources, self.shown_key)
         await REPORTS[name](asking)
         report = asking.done()
-        report.age = max(
-            (one.age for one in sources if isinstance(one, AppSource) and one.age is not None), default=None
-        )
+        ages = [age for one in sources if (age := getattr(one, "age", None)) is not None]  # of what was kept
+        report.age = max(ages, default=None)
         desk = self.desk
         if desk is not None and report.source != "sql" and desk.zone != wish.period.zone and name in _BY_DAYS:
             report.warnings.append(f"users are counted once a day by the days of {desk.zone}, the store's time zone")
@@ -191,7 +198,9 @@ class AnalyticsService:
             self.desk.send(self.collector.take(LARGEST))
         if self._pumping is not None:
             self._pumping.cancel()
-        await self._close_desk()
+        self._leave_desk()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
         await self._change_app(None)
 
     def _prepare(self, salts: Salts) -> None:
@@ -208,13 +217,27 @@ class AnalyticsService:
             await self.app.close()
             self.app = None
         if settings is not None:
+            from balancer.analytics.app_database.database import AppDatabase  # not for those who have none
+
             self.app = AppDatabase(settings)
             self.app.start()
 
-    async def _close_desk(self) -> None:
+    def _leave_desk(self) -> None:
+        """Beside the rest: a change of the configuration does not wait for a disk."""
         desk, self.desk = self.desk, None
         if desk is not None:
-            await desk.close()
+            self._leave(desk.close())
+
+    async def _succeeded(self, old: Desk, new: Desk) -> None:
+        """One after the other, as both may be about the same file."""
+        await old.close()
+        if new is self.desk:
+            new.start()
+
+    def _leave(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
 
 _BY_DAYS = frozenset(("user-growth", "post-activity", "engagement", "communities", "users"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final, Literal, Protocol, get_args
+from typing import Final, Literal, Protocol
 
 from config.problems import listed
 
@@ -14,7 +14,6 @@ Active = Literal["seen", "contributed"]
 SourceName = Literal["sql", "events"]
 Value = None | bool | int | float | str | date | datetime | Mapping[str, int] | Sequence[object]
 Row = dict[str, Value]
-INTERVALS: Final = get_args(Interval)
 
 QUERIES: Final[Mapping[str, tuple[str, ...]]] = {
     "user_growth.series": ("start", "new_users", "deleted_users", "net", "total_users"),

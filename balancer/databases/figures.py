@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from balancer.databases.reading import Large, Look, Row
 from balancer.telemetry.database_figures import (
     PostgresBlocked,
     PostgresCheckpoints,
@@ -23,6 +22,9 @@ from balancer.telemetry.database_figures import (
     PostgresTable,
     PostgresTables,
 )
+
+if TYPE_CHECKING:
+    from balancer.databases.reading import Large, Look, Row
 
 RATES: Final = {
     "commits": "commits_per_s",

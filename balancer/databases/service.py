@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from balancer.databases.advice import of_redis
-from balancer.databases.postgres import PostgresWatch
 from balancer.databases.redis import details
 from balancer.redis_link import RedisLink
 from balancer.telemetry.database_figures import DatabaseProblem, DatabaseReport, PostgresFigures
 from config.database_checks import kind_of
 from config.databases import Database
 from config.schema import Redis
+
+if TYPE_CHECKING:
+    from balancer.databases.postgres import PostgresWatch
 
 FRESH: Final = 2.0
 """Seconds that whoever asks anew waits at most."""
@@ -59,7 +61,7 @@ class Unwatched:
         pass
 
 
-Watch = PostgresWatch | RedisWatch | Unwatched
+Watch: TypeAlias = "PostgresWatch | RedisWatch | Unwatched"
 
 
 class Databases:
@@ -121,7 +123,7 @@ class Databases:
         """For metrics: those that were looked at."""
         found = {}
         for name, watch in self.watches.items():
-            if isinstance(watch, PostgresWatch):
+            if not isinstance(watch, RedisWatch):
                 figures = watch.figures
                 if figures.ok is not None:
                     found[name] = DatabaseReport(
@@ -132,7 +134,7 @@ class Databases:
                         postgres=figures if figures.ok else None,
                         problems=figures.problems,
                     )
-            elif isinstance(watch, RedisWatch) and (report := redis_report(watch.link)) is not None:
+            elif (report := redis_report(watch.link)) is not None:
                 found[name] = report
         own = redis_report(self.redis)
         return {**({"redis": own} if own is not None else {}), **found}
@@ -175,6 +177,8 @@ def redis_report(link: RedisLink) -> DatabaseReport | None:
 def _watch(name: str, settings: Database) -> Watch:
     kind = kind_of(settings.url)
     if kind == "postgres":
+        from balancer.databases.postgres import PostgresWatch  # what it imports is not for those who have none
+
         return PostgresWatch(settings)
     if kind == "redis":
         return RedisWatch(settings)

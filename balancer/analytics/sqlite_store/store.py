@@ -25,7 +25,6 @@ BUSY: Final = 2.0
 """Seconds that are waited for another process that has the file."""
 PRUNED_AT_ONCE: Final = 20_000
 """Events: nothing is written meanwhile."""
-DAY_MS: Final = 86_400_000
 
 
 class SqliteStore:
