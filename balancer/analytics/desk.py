@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from balancer.analytics.engine import Page, StoreError, StoreFigures
-from balancer.analytics.frames import Answer, Ask, Failed, Open, Opened, Write, Written, packed, read
+from balancer.analytics.frames import Answer, Ask, Done, Failed, Open, Opened, Refused, Write, Written, packed, read
 from balancer.analytics.source import Asked, Row, SourceAway, TimedOut
 
 log = structlog.get_logger("balancer.analytics")
@@ -53,7 +53,7 @@ class DeskFigures:
     """When `ok` became what it is, monotonic."""
     stored: int = 0
     lost: int = 0
-    """Events that the process had when it was ended for good."""
+    """Events that the process had when it was ended for good, and those that it could not store ever."""
     batches: int = 0
     seconds: float = 0.0
     """Spent storing."""
@@ -152,11 +152,12 @@ class Desk:
     async def close(self) -> None:
         """Wait a moment for what is on its way, and end the process."""
         self._closing = True
-        if self._flying and self.figures.ok:
+        if self._flying and self.figures.ok is not False:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FAREWELL):
                     await self._landed.wait()
         if self._writer is not None:
+            self._writer.write(packed(Done()))
             self._writer.close()
         process = self._process
         if process is not None:
@@ -164,8 +165,10 @@ class Desk:
                 await asyncio.to_thread(process.wait, FAREWELL)
             except subprocess.TimeoutExpired:
                 process.kill()
-                await asyncio.to_thread(process.wait)
-        self.figures.lost += self.waiting
+                await _ended(process)
+        if self._flying:
+            self.figures.lost += self.waiting
+            log.warning("events may not be stored", events=self.waiting, reason=self.figures.reason)
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -183,7 +186,9 @@ class Desk:
             except OSError as error:
                 reason = f"its process can not be started: {error.strerror or error}"
             finally:
-                self._gone()
+                gone = self._gone()
+                if gone is not None:
+                    await _ended(gone)
             if self._closing:
                 return
             self._tell(ok=False, reason=reason)
@@ -221,6 +226,13 @@ class Desk:
             self._tell(ok=True, reason=None)
             if self._closing and not self._flying:
                 self._landed.set()
+        elif isinstance(message, Refused):
+            write = self._flying.popleft()
+            assert write.batch == message.batch
+            self.figures.lost += len(write.events)
+            log.error("events can not be stored", events=len(write.events), reason=message.reason)
+            if self._closing and not self._flying:
+                self._landed.set()
         elif isinstance(message, Failed):
             self._tell(ok=False, reason=message.reason)
         elif isinstance(message, Opened):
@@ -238,7 +250,8 @@ class Desk:
                 else:
                     future.set_result(message.result)
 
-    def _gone(self) -> None:
+    def _gone(self) -> subprocess.Popen[bytes] | None:
+        """Let go of the process; itself, when its end is to be waited for."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -247,10 +260,12 @@ class Desk:
             self._process = None
             if process.poll() is None:
                 process.kill()
-                process.wait()
+        else:
+            process = None
         for future in self._asked.values():
             if not future.done():
                 future.set_exception(StoreError("the process of the event store has ended"))
+        return process
 
     def _tell(self, *, ok: bool, reason: str | None) -> None:
         figures = self.figures
@@ -277,11 +292,17 @@ def _started(theirs: socket.socket) -> subprocess.Popen[bytes]:
     )
 
 
+async def _ended(process: subprocess.Popen[bytes]) -> None:
+    """Wait for one that was killed, which takes as long as a disk that it is in the middle of; not for ever."""
+    with suppress(subprocess.TimeoutExpired):
+        await asyncio.to_thread(process.wait, FAREWELL)
+
+
 def _after(moment: int) -> str:
     if not moment:
         return "it is empty"
     last = datetime.fromtimestamp(moment / 1000, UTC)
-    return f"what came in the second after {last:%Y-%m-%d %H:%M:%S} UTC may be missing; the rest is complete"
+    return f"what came after {last:%Y-%m-%d %H:%M:%S} UTC may be missing: at most the last second before the end"
 
 
 def _shown(store: str) -> str:

@@ -45,6 +45,11 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """The last thing that is said: nothing else will come. Who goes without a word may have had more to say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """It is there; `zone` is that of its days."""
 
@@ -58,6 +63,14 @@ class Written:
 
     batch: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The batch can not be stored, today or tomorrow, for what is in it; others can."""
+
+    batch: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

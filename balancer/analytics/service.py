@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ log = structlog.get_logger("balancer.analytics")
 
 BREATH = 0.002
 """Seconds between two batches."""
+REST = 5.0
+"""Seconds at the end for what still waits to be sent: a full queue of the usual size takes less."""
 SALTS = 3600.0
 """Seconds between two looks at the salts of days."""
 
@@ -128,6 +131,18 @@ class AnalyticsService:
         desk.send(collector.take(LARGEST))
         self._pump_soon()
 
+    async def _send_rest(self, collector: Collector, desk: Desk) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REST):
+                while collector.has_some:
+                    while desk.has_room and collector.has_some:
+                        desk.send(collector.take(LARGEST))
+                    await asyncio.sleep(BREATH)
+        if collector.queue:
+            collector.dropped += len(collector.queue)
+            log.warning("events are dropped", events=len(collector.queue), reason=desk.figures.reason)
+            collector.queue.clear()
+
     def _pump_soon(self) -> None:
         if self._pumping is None:
             self._pumping = asyncio.get_running_loop().call_later(BREATH, self._pump)
@@ -194,10 +209,10 @@ class AnalyticsService:
     async def close(self) -> None:
         """What has been gathered is stored, as far as that does not take long."""
         self._watch(None)
-        while self.collector is not None and self.desk is not None and self.collector.has_some and self.desk.has_room:
-            self.desk.send(self.collector.take(LARGEST))
         if self._pumping is not None:
             self._pumping.cancel()
+        if self.collector is not None and self.desk is not None:
+            await self._send_rest(self.collector, self.desk)
         self._leave_desk()
         if self._leaving:
             await asyncio.wait(self._leaving)

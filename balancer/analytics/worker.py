@@ -20,7 +20,7 @@ from typing import Final
 
 from balancer.analytics.engine import Engine, StoreError
 from balancer.analytics.event import Event
-from balancer.analytics.frames import Answer, Ask, Failed, Open, Opened, Write, Written, packed, read
+from balancer.analytics.frames import Answer, Ask, Done, Failed, Open, Opened, Refused, Write, Written, packed, read
 
 NICE: Final = 5
 TOGETHER: Final = 5000
@@ -39,6 +39,8 @@ class Worker:
         self._writer = writer
         self._asked: set[asyncio.Task[None]] = set()
         self._writes: asyncio.Queue[Write | None] = asyncio.Queue()
+        self._given_up = False
+        """Some of what was given is not stored."""
 
     async def run(self) -> None:
         """Until the other end has gone."""
@@ -46,10 +48,16 @@ class Worker:
         assert isinstance(first, Open)
         engine = make_engine(first)
         opening = asyncio.get_running_loop().create_task(self._serve(engine, first))
+        opening.add_done_callback(
+            lambda done: self._writer.close()
+        )  # should it fail, this process ends, and is seen to
+        done = False
         try:
-            while True:
+            while not done:
                 message = await read(self._reader)
-                if isinstance(message, Write):
+                if isinstance(message, Done):
+                    done = True
+                elif isinstance(message, Write):
                     self._writes.put_nowait(message)
                 elif isinstance(message, Ask):
                     task = asyncio.get_running_loop().create_task(self._answer(engine, message))
@@ -60,20 +68,21 @@ class Worker:
         self._writes.put_nowait(None)
         await opening
         with suppress(StoreError):
-            await engine.close()
+            await engine.close(clean=done and not self._given_up)
 
     async def _serve(self, engine: Engine, first: Open) -> None:
         """Open the store, for as long as that takes, and then write what comes."""
         while True:
             try:
                 await engine.open()
+                opened = await engine.figures()
                 break
             except StoreError as error:
                 self._say(Failed(0, str(error)))
                 if self._is_over():
+                    self._given_up = True
                     return
                 await asyncio.sleep(AGAIN)
-        opened = await engine.figures()
         self._say(Opened(engine.zone, opened.unclean))
         pruning = asyncio.get_running_loop().create_task(_prune(engine))
         over = False
@@ -98,8 +107,17 @@ class Worker:
             except StoreError as error:
                 self._say(Failed(messages[0].batch, str(error)))
                 if self._is_over():
+                    self._given_up = True
                     return
                 await asyncio.sleep(AGAIN)
+            except Exception as error:  # no store's fault: it is of these events, and would be of them again
+                if len(messages) == 1:
+                    self._given_up = True
+                    self._say(Refused(messages[0].batch, f"{type(error).__name__}: {error}"))
+                    return
+                for one in messages:
+                    await self._write(engine, run, (one,))
+                return
             else:
                 share = (monotonic() - begun) / len(messages)
                 for one in messages:

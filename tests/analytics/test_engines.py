@@ -89,7 +89,7 @@ async def store() -> AsyncIterator[PostgresStore]:
     found = PostgresStore(url, "UTC", KEEP)
     await found.open()
     yield found
-    await found.close()
+    await found.close(clean=True)
     await asyncio.to_thread(server.run, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

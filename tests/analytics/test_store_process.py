@@ -163,6 +163,108 @@ async def test_a_file_that_is_no_store_is_told_and_taken_as_soon_as_it_is_gone(t
     assert counted(path)[0] == 10
 
 
+async def test_a_store_that_is_broken_is_set_aside_and_another_one_begun(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    first = desk(path)
+    await asyncio.wait_for(first.opened.wait(), PATIENCE)
+    first.send(events(200))
+    await until(lambda: first.figures.stored == 200)
+    await first.close()
+    with path.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 4000)  # the first page after its head: where the tables are told
+    found = desk(path)
+    found.send(events(10))
+    await until(lambda: found.figures.ok is False)
+    assert found.figures.reason is not None
+    assert found.figures.reason.endswith("; it is moved to events.db.bad, and a new one begun")
+    await until(lambda: found.figures.stored == 10)
+    assert found.figures.ok
+    await found.close()
+    assert counted(path) == (10, 10, 10)
+    assert (tmp_path / "events.db.bad").stat().st_size > 4000
+
+
+async def test_a_store_that_breaks_while_it_is_written_is_set_aside_as_well(opened: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    opened.send(events(200))
+    await until(lambda: opened.figures.stored == 200)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    opened._process.kill()  # type: ignore[union-attr]  # it has the pages in its memory
+    await until(lambda: opened.figures.restarts == 1)
+    opened.send(events(10))
+    await until(lambda: opened.figures.stored == 210)
+    await opened.close()
+    assert counted(path) == (10, 10, 10)
+    assert (tmp_path / "events.db.bad").exists()
+
+
+async def test_a_file_that_is_removed_is_made_anew(opened: Desk, tmp_path: Path) -> None:
+    opened.send(events(10))
+    await until(lambda: opened.figures.stored == 10)
+    for side in ("", "-wal", "-shm"):
+        (tmp_path / f"events.db{side}").unlink()
+    opened.send(events(20, 10))
+    await until(lambda: opened.figures.stored == 30)
+    assert (await opened.store_figures()).events == 20
+    await opened.close()
+    assert counted(tmp_path / "events.db") == (20, 20, 20)
+
+
+async def test_a_batch_that_can_not_be_stored_is_lost_alone_and_counted(opened: Desk, tmp_path: Path) -> None:
+    opened.send(events(10))
+    opened.send([(0, "post_created", 1, None, 200, 1, 1, {"post": "no text: \ud800"})])
+    opened.send(events(10, 10))
+    await until(lambda: opened.waiting == 0)
+    assert (opened.figures.stored, opened.figures.lost, opened.figures.ok) == (20, 1, True)
+    await opened.close()
+    assert counted(tmp_path / "events.db") == (20, 20, 20)
+
+
+async def test_who_goes_without_a_word_may_have_had_more_to_say(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    first = desk(path)
+    await asyncio.wait_for(first.opened.wait(), PATIENCE)
+    first.send(events(50))
+    await until(lambda: first.figures.stored == 50)
+    process = first._process
+    assert first._writer is not None
+    assert process is not None
+    first._closing = True
+    first._writer.close()  # as when the balancer is killed, and its store's process is not
+    await asyncio.to_thread(process.wait, PATIENCE)
+    await first.close()
+    second = desk(path)
+    await asyncio.wait_for(second.opened.wait(), PATIENCE)
+    assert second.figures.unclean is not None
+    await second.close()
+    assert counted(path) == (50, 50, 50)
+
+
+async def test_two_processes_at_one_store_lose_none_of_each_others_sums(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    pair = [desk(path), desk(path)]
+    for one in pair:
+        await asyncio.wait_for(one.opened.wait(), PATIENCE)
+    for begin in range(0, 4000, 100):
+        for index, one in enumerate(pair):
+            if one.has_room:
+                one.send(events(100, begin + index * 10_000))
+    sent = sum(one.waiting + one.figures.stored for one in pair)
+    await until(lambda: all(one.waiting == 0 for one in pair))
+    for one in pair:
+        await one.close()
+    assert counted(path) == (sent, sent, sent)
+    with closing(sqlite3.connect(path)) as found:
+        assert found.execute("SELECT sum(posts) FROM did_day").fetchone() == (sent,)
+        dau = found.execute("SELECT sum(n) FROM uniques WHERE what = 0 AND grain = 1").fetchone()
+        assert dau == found.execute("SELECT count(*) FROM did_day").fetchone()
+
+
 async def test_a_store_that_is_full_says_so_and_takes_no_more(tmp_path: Path) -> None:
     found = Desk(str(tmp_path / "events.db"), "UTC", KEEP, KEEP, 2**20)
     found.start()

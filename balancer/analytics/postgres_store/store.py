@@ -253,7 +253,8 @@ class PostgresStore:
         times = [None if at is None else round(at.timestamp() * 1000) for at in (ends["oldest"], ends["newest"])]
         return StoreFigures(row["events"], row["bytes"], times[0], times[1], None)
 
-    async def close(self) -> None:
+    async def close(self, *, clean: bool) -> None:
+        """Several balancers write here: nothing is kept of how one of them ended."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.terminate()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time as wall_time  # noqa: TID251  # when something is too old is a question of the wall clock
 from typing import Final, TypeVar
@@ -23,6 +24,7 @@ from balancer.analytics.sqlite_store.writing import Writer
 Result = TypeVar("Result")
 BUSY: Final = 2.0
 """Seconds that are waited for another process that has the file."""
+_MAGIC: Final = b"SQLite format 3\0"
 PRUNED_AT_ONCE: Final = 20_000
 """Events: nothing is written meanwhile."""
 
@@ -44,7 +46,8 @@ class SqliteStore:
         self._writer: Writer | None = None
         self._unclean: int | None = None
         self._failure = f"{path.name} is being opened"
-        self._last: tuple[str, int] | None = None
+        self._token = secrets.token_hex(8)
+        self._file = 0, 0
         self.zone = zone
         """In whose days users are counted: that of the file, once it is open."""
 
@@ -60,13 +63,17 @@ class SqliteStore:
         """Store batches, each once: `run` is who numbers them. Raises StoreError."""
 
         def work() -> None:
+            if self._is_another():  # it was moved away or removed: what is written would be nowhere
+                self._shut()
+            if self._connection is None:
+                self._open()
             connection, writer = self._connection, self._writer
             assert connection is not None
             assert writer is not None
             try:
                 if _size(connection) > self._max_size:
                     raise StoreError(f"{self._path.name} has reached analytics.max_size: raise it, or keep less")
-                with connection:
+                with _transaction(connection):
                     last = _last_batch(connection, run)
                     events = [one for number, batch in batches if number > last for one in batch]
                     if not events:
@@ -74,6 +81,10 @@ class SqliteStore:
                     stored = writer.write(events)
                     _keep_meta(connection, "batch", json.dumps([run, batches[-1][0]]))
                     _add_meta(connection, "events", stored)
+            except sqlite3.DatabaseError as error:
+                writer.forget_ids()
+                self._see_to(error)
+                raise
             except BaseException:
                 writer.forget_ids()
                 raise
@@ -108,7 +119,7 @@ class SqliteStore:
             connection = self._connection
             assert connection is not None
             gone = 0
-            with connection:
+            with _transaction(connection):
                 for table, column in (
                     ("event", "user"),
                     ("did_day", "user"),
@@ -161,32 +172,78 @@ class SqliteStore:
 
         return await self._read(work)
 
-    async def close(self) -> None:
+    async def close(self, *, clean: bool) -> None:
         def work() -> None:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                with connection:
-                    _keep_meta(connection, "closed", 1)
-                connection.close()
+            connection = self._connection
+            try:
+                if connection is not None and clean:
+                    with _transaction(connection):
+                        if _meta(connection, "opened") == self._token:  # else another process has it by now
+                            _keep_meta(connection, "closed", 1)
+            finally:
+                self._shut()
 
         try:
             await self._in(self._writing, work)
         finally:
-            reader, self._reader = self._reader, None
-            if reader is not None:
-                reader.close()
             self._writing.shutdown(wait=False)
             self._reading.shutdown(wait=False)
 
     # In the threads.
 
     def _open(self) -> None:
+        self._shut()
+        try:
+            self._connect()
+        except sqlite3.DatabaseError as error:
+            self._see_to(error)
+            raise
+
+    def _shut(self) -> None:
+        connection, self._connection = self._connection, None
+        reader, self._reader = self._reader, None
+        self._writer = None
+        if reader is not None:
+            reader.interrupt()
+            with suppress(TimeoutError):  # the last connection that is closed clears the journal away: let it be ours
+                self._reading.submit(reader.close).result(1.0)
+        if connection is not None:
+            connection.close()
+
+    def _is_another(self) -> bool:
+        """Whether what is at the path is not the file that is open."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return True
+        return (found.st_dev, found.st_ino) != self._file
+
+    def _see_to(self, error: sqlite3.DatabaseError) -> None:
+        """A store that is broken is set aside, so that the next attempt makes a new one; a file that is none is not
+        ours to move.
+        """
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return
+        self._shut()
+        with self._path.open("rb") as file:
+            ours = file.read(len(_MAGIC)) == _MAGIC
+        if not ours:
+            return
+        bad = self._path.with_name(f"{self._path.name}.bad")
+        for side in ("-wal", "-shm", ""):
+            old = self._path.with_name(self._path.name + side)
+            if old.exists():
+                old.replace(self._path.with_name(f"{bad.name}{side}"))
+        raise StoreError(f"{self._path.name}: {error}; it is moved to {bad.name}, and a new one begun") from error
+
+    def _connect(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=BUSY, check_same_thread=False)
         try:
             self._path.chmod(0o600)
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")  # a power cut may take the last moment, and breaks nothing
+            connection.execute("PRAGMA synchronous=FULL")  # a power cut takes no more than a kill does
             connection.execute("PRAGMA cache_size=-65536")
             connection.execute("PRAGMA journal_size_limit=67108864")
             connection.execute("PRAGMA secure_delete=ON")  # who is forgotten is not in free pages of the file either
@@ -199,6 +256,8 @@ class SqliteStore:
         except BaseException:
             connection.close()
             raise
+        found = self._path.stat()
+        self._file = found.st_dev, found.st_ino
         self._connection = connection
         self._writer = Writer(connection, Calendar(self.zone))
         self._reader = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=BUSY, check_same_thread=False)
@@ -208,11 +267,12 @@ class SqliteStore:
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Whether the run before said that it was done; and that this one has begun."""
-        with connection:
+        with _transaction(connection):
             if _meta(connection, "closed") == 0:
                 last = connection.execute("SELECT at FROM event ORDER BY id DESC LIMIT 1").fetchone()
                 self._unclean = last[0] if last is not None else 0
             _keep_meta(connection, "closed", 0)
+            _keep_meta(connection, "opened", self._token)
             zone = _meta(connection, "zone")
             if zone is None:
                 _keep_meta(connection, "zone", self._zone)
@@ -224,7 +284,7 @@ class SqliteStore:
         connection = self._connection
         if connection is None:
             return 0
-        with connection:
+        with _transaction(connection):
             gone = connection.execute(
                 "DELETE FROM event WHERE id IN (SELECT id FROM event ORDER BY id LIMIT ?) AND at < ?",
                 (PRUNED_AT_ONCE, before),
@@ -237,7 +297,7 @@ class SqliteStore:
         if connection is None:
             return
         day = Calendar(self.zone).day(before)
-        with connection:
+        with _transaction(connection):
             for table in ("total", "place"):
                 connection.execute(f"DELETE FROM {table} WHERE quarter < ?", (before // QUARTER,))
             for table in ("did_day", "wrote_day", "excluded"):
@@ -271,6 +331,14 @@ def _told(path: Path) -> Iterator[None]:
     except (sqlite3.Error, OSError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise StoreError(f"{path.name}: {reason}") from error
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is read in it nobody else changes before it is over: the process of the run before may not have ended."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
 def _last_batch(connection: sqlite3.Connection, run: str) -> int:
