@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -13,19 +20,23 @@ from balancer.analytics import event as known
 from balancer.analytics.buckets import starts
 from balancer.analytics.event import Event
 from balancer.analytics.source import QUERIES, Asked
+from balancer.analytics.sqlite_store.store import SqliteStore
 from tests.analytics.store import Memory, active_days, day_of
 
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns")
 # Around the end of summer time in Berlin and a month's end; two months in all.
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
-SPAN = 62 * 86_400_000
+DAY = 86_400_000
+SPAN = 62 * DAY
+LATE = 10_000
 NAMES = (known.REGISTERED, known.POSTED, known.COMMENTED, known.REACTED, known.VIEWED, known.JOINED, known.LEFT)
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
-    """Events of a few users, in the order of their times."""
-    times = sorted(draw(st.lists(st.integers(0, SPAN), min_size=1, max_size=60)))
+    """Events of a few users, many around midnights, each up to ten seconds later than those that it was before."""
+    midnights = st.integers(0, 61).flatmap(lambda day: st.integers(day * DAY - LATE, day * DAY + LATE))
+    times = sorted(draw(st.lists(st.integers(0, SPAN) | midnights, min_size=1, max_size=60)))
     events = []
     for number, offset in enumerate(times):
         name = draw(st.sampled_from(NAMES))
@@ -39,7 +50,8 @@ def histories(draw: st.DrawFn) -> list[Event]:
             dims = {"community": str(draw(st.integers(1, 3)))}
         at = round(BEGIN.timestamp() * 1000) + offset
         events.append(Event(at, name, user, None if user else 7, 200, 1000, 10, dims))
-    return events
+    rng = Random(draw(st.integers(0, 1000)))
+    return sorted(events, key=lambda event: event.at + rng.randint(0, LATE))
 
 
 def batches(events: list[Event], cuts: list[int]) -> list[list[Event]]:
@@ -99,8 +111,6 @@ def _of(day: date, interval: str) -> int:
 
 
 def _bucket(start: datetime, interval: str, zone: str) -> int:
-    from zoneinfo import ZoneInfo
-
     return _of(start.astimezone(ZoneInfo(zone)).date(), interval)
 
 
@@ -161,6 +171,130 @@ def test_what_each_user_did_in_a_period_is_a_recount_whatever_months_are_in_it(e
         (depth,) = memory.rows("engagement.depth", wish)
         assert depth["active_users"] == len(did)
         assert depth["contributors"] == sum(c[known.POSTED] + c[known.COMMENTED] > 0 for c in did.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    histories(),
+    st.lists(st.integers(0, 60), max_size=3),
+    st.sampled_from(ZONES),
+    st.sampled_from(("seen", "contributed")),
+)
+def test_cohorts_authors_and_answers_are_those_of_a_recount(events, cuts, zone, active):
+    memory = Memory(zone)
+    for batch in batches(events, cuts):
+        memory.write(batch)
+    wish = Asked(BEGIN - timedelta(days=7), BEGIN + timedelta(days=63), "day", zone, 500, active)
+    weeks = {user: {_of(day, "week") for day in days} for user, days in active_days(events, zone, active).items()}
+    cohorts: dict[int, int] = {}
+    for event in events:
+        if event.name == known.REGISTERED and event.user is not None:
+            cohorts.setdefault(event.user, _of(day_of(event, zone), "week"))
+    expected = Counter(
+        (cohorts[user], week - cohorts[user])
+        for user, own in weeks.items()
+        for week in own
+        if user in cohorts and 0 <= week - cohorts[user] < 12
+    )
+    sizes = Counter(cohorts.values())
+    told = {
+        (_of(row["cohort"], "week"), row["week"]): (row["retained"], row["size"])
+        for row in memory.rows("user_growth.retention", wish)
+    }
+    assert told == {key: (n, sizes[key[0]]) for key, n in expected.items()}
+
+    for interval in ("day", "week", "month"):
+        wish = Asked(wish.since, wish.until, interval, zone, 500, active)
+        for row in memory.rows("post_activity.series", wish):
+            bucket = _bucket(row["start"], interval, zone)
+            for column, name in (("post_authors", known.POSTED), ("comment_authors", known.COMMENTED)):
+                users = {
+                    event.user
+                    for event in events
+                    if event.name == name and event.user and _of(day_of(event, zone), interval) == bucket
+                }
+                assert row[column] == len(users), (interval, row["start"])
+
+    posts: dict[str, Event] = {}
+    answers: dict[str, int] = {}
+    for event in events:  # in the order in which they came
+        if event.name == known.POSTED:
+            posts.setdefault(event.dims["post"], event)
+        elif event.name == known.COMMENTED and event.user is not None:
+            post = posts.get(event.dims["post"])
+            if post is not None and event.user != post.user:
+                answers[event.dims["post"]] = min(event.at, answers.get(event.dims["post"], event.at))
+    (row,) = memory.rows("post_activity.first_response", wish)
+    assert (row["posts"], row["answered"]) == (len(posts), len(answers))
+    waits = [(at - posts[post].at) / 1000 for post, at in answers.items()]
+    assert row["mean_s"] == (round(sum(waits) / len(waits)) if waits else None)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    histories(),
+    st.lists(st.integers(0, 60), max_size=4),
+    st.lists(st.integers(0, 60), max_size=4),
+    st.integers(0, 1000),
+)
+def test_the_tables_are_the_same_however_the_events_were_cut_and_what_came_twice(events, cuts, others, seed):
+    rng = Random(seed)
+
+    async def kept(name: str, cuts: list[int]) -> dict[str, set[object]]:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.db"
+            store = SqliteStore(path, "Europe/Berlin", 1e9, 1e9, 2**30)
+            await store.open()
+            numbered = list(enumerate(batches(events, cuts), 1))
+            while numbered:
+                together = rng.randint(1, len(numbered))
+                await store.write("run", numbered[:together])
+                numbered = numbered[rng.randint(0, together) :]  # its receipt was lost for the rest
+            await store.close(clean=True)
+            with closing(sqlite3.connect(path)) as found:
+                tables = [name for (name,) in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+                return {
+                    table: set(found.execute(f"SELECT * FROM {table}"))
+                    for table in tables
+                    if table not in ("meta", "event")
+                } | {"event": set(found.execute("SELECT at, name, user, visitor, dims FROM event"))}
+
+    assert asyncio.run(kept("one", cuts)) == asyncio.run(kept("other", others))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("earlier", [[], [0], [3], [0, 3], [-40, -4], [4]])
+def test_what_comes_late_across_a_midnight_is_of_its_own_day_week_and_month(zone, earlier):
+    midnight = round(datetime(2026, 11, 1, tzinfo=ZoneInfo(zone)).timestamp() * 1000)  # a Sunday's, and November's
+    monday = midnight + DAY
+    for edge in (midnight, monday):
+        moments = [edge + (day - 5) * DAY + 3_600_000 for day in earlier] + [edge + 2000, edge - 3000, edge + 9 * DAY]
+        events = [Event(at, known.POSTED, 1, None, 201, 1, 1, {"post": str(at)}) for at in moments]
+        memory = Memory(zone)
+        for event in events:
+            memory.write([event])
+        ordered = Memory(zone)
+        ordered.write(sorted(events))
+        for table in ("uniques", "rolling", "did_day"):
+            there = f"SELECT * FROM {table}"
+            if table == "uniques":
+                there += " WHERE n > 0"
+            elif table == "rolling":
+                there += " WHERE week <> 0 OR month <> 0"
+            told, expected = (set(one.connection.execute(there)) for one in (memory, ordered))
+            assert told == expected, table
+
+
+def test_users_are_counted_again_after_a_clock_that_was_years_ahead():
+    memory = Memory("UTC")
+    at = round(BEGIN.timestamp() * 1000)
+    memory.write([Event(at, known.VIEWED, 1, None, 200, 1, 1, {})])
+    memory.write([Event(at + 1500 * DAY, known.VIEWED, 1, None, 200, 1, 1, {})])
+    for day in (1, 2, 9):
+        memory.write([Event(at + day * DAY, known.VIEWED, 1, None, 200, 1, 1, {})])
+    rows = memory.rows("engagement.active_users", asked(days=62))
+    assert [index for index, row in enumerate(rows) if row["dau"]] == [0, 1, 2, 9]
+    assert [row["mau"] for row in rows] == [int(day < 39) for day in range(62)]
 
 
 def test_every_query_has_the_columns_that_it_promises():

@@ -82,6 +82,16 @@ MIGRATIONS = (
         post TEXT, report TEXT, automated INTEGER NOT NULL DEFAULT 0);
     CREATE INDEX action_at ON action (at);
     """,
+    """
+    -- The day (or hour) before the last one in which a user was there: so one that comes late finds its place. NULL is
+    -- that there was none; what is larger than any day or hour, that nobody knows.
+    ALTER TABLE user ADD COLUMN s_day_before INTEGER DEFAULT 9007199254740992;
+    ALTER TABLE user ADD COLUMN k_day_before INTEGER DEFAULT 9007199254740992;
+    ALTER TABLE user ADD COLUMN p_hour_before INTEGER DEFAULT 9007199254740992;
+    ALTER TABLE user ADD COLUMN p_day_before INTEGER DEFAULT 9007199254740992;
+    ALTER TABLE user ADD COLUMN m_hour_before INTEGER DEFAULT 9007199254740992;
+    ALTER TABLE user ADD COLUMN m_day_before INTEGER DEFAULT 9007199254740992;
+    """,
 )
 """Scripts, each from one version of the schema to the next. Never edit one that has been released."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from balancer.analytics import event as known
@@ -31,7 +31,10 @@ SOON: Final = 7 * 86_400_000
 """Milliseconds after a registration in which a first contribution counts as activation."""
 COMMUNITIES: Final = 100_000
 """That are told apart: a value that anybody can make up must not fill the disk."""
+UNKNOWN: Final = 1 << 53
+"""A bucket in the place of one that nobody knows any more; see the schema."""
 _AT_ONCE: Final = 500
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _USER: Final = (
     "key",
     "first_at",
@@ -42,11 +45,20 @@ _USER: Final = (
     "cohort",
     *(f"{what}_{grain}" for what in "sk" for grain in ("day", "week", "month")),
     *(f"{what}_{grain}" for what in "pm" for grain in ("hour", "day", "week", "month")),
+    *(f"{what}_day_before" for what in "sk"),
+    *(f"{what}_{grain}_before" for what in "pm" for grain in ("hour", "day")),
 )
-_LAST: Final = {SEEN: _USER.index("s_day"), CONTRIBUTED: _USER.index("k_day")}
-_LAST_HOUR: Final = {POSTED: _USER.index("p_hour"), COMMENTED: _USER.index("m_hour")}
-_LAST_AT, _REGISTERED, _DELETED, _ACTIVATED, _COHORT = 2, 3, 4, 5, 6
-_GRAINS: Final = (DAY, WEEK, MONTH)
+_LETTERS: Final = {SEEN: "s", CONTRIBUTED: "k", POSTED: "p", COMMENTED: "m"}
+_DAYS: Final = {what: (_USER.index(f"{x}_day"), _USER.index(f"{x}_day_before")) for what, x in _LETTERS.items()}
+_HOURS: Final = {
+    what: (_USER.index(f"{x}_hour"), _USER.index(f"{x}_hour_before"))
+    for what, x in _LETTERS.items()
+    if what in (POSTED, COMMENTED)
+}
+_FIRST_AT, _LAST_AT, _REGISTERED, _DELETED, _ACTIVATED, _COHORT = 1, 2, 3, 4, 5, 6
+_GRAINS: Final[tuple[tuple[int, Callable[[int], int]], ...]] = ((DAY, int), (WEEK, week_of), (MONTH, month_of))
+_WINDOWS: Final = ((0, 7), (1, 30))
+"""The columns of `rolling`, and of how many days they are."""
 _POST: Final = (
     "id",
     "key",
@@ -62,6 +74,8 @@ _POST: Final = (
 _REMOVALS: Final = {"remove_post": 1, "restore_post": -1, "restore": -1}
 
 User = list[int | None]
+Place = tuple[int | None, int | None]
+"""The buckets of a user before and after one; None: there is none."""
 Post = list[object]
 
 
@@ -132,6 +146,8 @@ class _Batch:
         self._wrote: set[tuple[int, int, int]] = set()
         self._users: dict[int, User] = {}
         self._posts: dict[str, Post] = {}
+        self._loaded_users: dict[int, tuple[int | None, ...]] = {}  # as they were
+        self._loaded_posts: dict[str, tuple[object, ...]] = {}
 
     def write(self, events: Sequence[Event]) -> None:
         self._load_users({one.user for one in events if one.user is not None})
@@ -142,7 +158,7 @@ class _Batch:
                 self._excluded[self._calendar.day(one.at), one.name[1:]] += one.size
                 continue
             name = self._writer.name(one.name)
-            dims = json.dumps(one.dims, ensure_ascii=False, separators=(",", ":")) if one.dims else None
+            dims = _JSON(one.dims) if one.dims else None
             rows.append((one.at, name, one.user, one.visitor, one.status, one.duration, one.size, dims))
             self._count(one, name)
         self._db.executemany(
@@ -189,43 +205,67 @@ class _Batch:
         if user is None:
             user = self._users[one.user] = [None] * len(_USER)
             user[0], user[1], user[_LAST_AT], user[_ACTIVATED] = one.user, one.at, one.at, 0
+        user[_FIRST_AT] = min(user[_FIRST_AT] or one.at, one.at)
         user[_LAST_AT] = max(user[_LAST_AT] or 0, one.at)
         return user
 
     def _active(self, what: int, user: User, day: int) -> None:
-        """A user is active on a day; within seconds of midnight, the later day counts for what comes late."""
-        at = _LAST[what]
-        last = user[at]
-        if last is not None and day <= last:
+        """A user is active on a day."""
+        place = self._day(what, user, day)
+        if place is None:
             return
-        buckets = (day, week_of(day), month_of(day))
-        for offset, grain in enumerate(_GRAINS):
-            self._unique(what, grain, buckets[offset], user[at + offset])
-            if grain == WEEK and user[at + offset] != buckets[offset]:
-                self._retain(what, user, buckets[offset])
-            user[at + offset] = buckets[offset]
+        before, after = place
         # Who was counted up to so many days after the last day goes on being counted; see `rolling` in the schema.
-        for column, length in ((0, 7), (1, 30)):
-            begins = day if last is None else max(day, last + length)
-            self._rolling[what, begins][column] += 1
+        for column, length in _WINDOWS:
+            self._rolling[what, day if before is None else max(day, before + length)][column] += 1
             self._rolling[what, day + length][column] -= 1
+            if after is not None:  # followed `before` until now, and follows this one
+                self._rolling[what, after if before is None else max(after, before + length)][column] -= 1
+                self._rolling[what, max(after, day + length)][column] += 1
 
-    def _unique(self, what: int, grain: int, bucket: int, last: int | None) -> None:
-        if last is not None and bucket <= last:
-            return
+    def _day(self, what: int, user: User, day: int) -> Place | None:
+        """Count a user's day, and the week and the month that it makes theirs. None: it was counted before."""
+        last, previous = _DAYS[what]
+        place = _place_of(day, user[last], user[previous])
+        if place is None:
+            return None
+        before, after = place
+        for offset, (grain, of) in enumerate(_GRAINS):
+            bucket = of(day)
+            left = of(before) if before is not None else None
+            right = of(after) if after is not None else None
+            if bucket not in (left, right):
+                self._unique(what, grain, bucket, (left, right))
+                if grain == WEEK and what in (SEEN, CONTRIBUTED):
+                    self._retain(what, user, bucket)
+            if after is None:
+                user[last + offset] = bucket
+        user[previous] = before if after is None else day
+        return place
+
+    def _unique(self, what: int, grain: int, bucket: int, place: Place) -> None:
+        """A user's bucket that has not been counted, between those that have."""
+        before, after = place
         count = self._uniques[what, grain, bucket]
         count[0] += 1
-        count[1] += last is None
-        count[2] += last == bucket - 1
+        count[1] += before is None
+        count[2] += before == bucket - 1
+        if after is not None:
+            count = self._uniques[what, grain, after]
+            count[1] -= before is None
+            count[2] += bucket == after - 1
 
     def _wrote_in(self, what: int, user: User, at: int, day: int) -> None:
-        index = _LAST_HOUR[what]
-        for offset, (grain, bucket) in enumerate(
-            ((HOUR, at // HOUR_MS), (DAY, day), (WEEK, week_of(day)), (MONTH, month_of(day)))
-        ):
-            last = user[index + offset]
-            self._unique(what, grain, bucket, last)
-            user[index + offset] = bucket if last is None else max(bucket, last)
+        last, previous = _HOURS[what]
+        hour = at // HOUR_MS
+        place = _place_of(hour, user[last], user[previous])
+        if place is not None:
+            self._unique(what, HOUR, hour, place)
+            if place[1] is None:
+                user[last], user[previous] = hour, place[0]
+            else:
+                user[previous] = hour
+        self._day(what, user, day)
 
     def _retain(self, what: int, user: User, week: int) -> None:
         cohort = user[_COHORT]
@@ -249,9 +289,11 @@ class _Batch:
             user[_COHORT] = week_of(day)
             self._retained[REGISTERED, week_of(day), 0] += 1
             # What was seen earlier in this week, such as the page with the form, is of its first week, too.
-            for what, at in _LAST.items():
-                if user[at + 1] == week_of(day):
-                    self._retained[what, week_of(day), 0] += 1
+            for what in (SEEN, CONTRIBUTED):
+                for week in {
+                    week_of(there) for at in _DAYS[what] if (there := user[at]) is not None and there < UNKNOWN
+                }:
+                    self._retain(what, user, week)
 
     def _user_deleted(self, one: Event, community: int, day: int) -> None:
         user = self._users.get(one.user) if one.user is not None else None
@@ -267,7 +309,7 @@ class _Batch:
         post = self._posts.get(one.dims.get(known.POST, ""))
         if post is not None:
             post[6] = int(post[6]) + 1  # type: ignore[call-overload]
-            if post[5] is None and one.user is not None and one.user != post[3]:
+            if one.user is not None and one.user != post[3] and (post[5] is None or one.at < int(post[5])):  # type: ignore[call-overload]
                 post[5] = one.at
 
     def _reacted(self, one: Event, community: int, day: int) -> None:
@@ -334,6 +376,7 @@ class _Batch:
             marks = ",".join("?" * len(some))
             for row in self._db.execute(f"SELECT {columns} FROM user WHERE key IN ({marks})", some):
                 self._users[row[0]] = list(row)
+                self._loaded_users[row[0]] = row
 
     def _load_posts(self, keys: set[str]) -> None:
         columns = ", ".join(_POST)
@@ -341,6 +384,7 @@ class _Batch:
             marks = ",".join("?" * len(some))
             for row in self._db.execute(f"SELECT {columns} FROM post WHERE key IN ({marks})", some):
                 self._posts[row[1]] = list(row)
+                self._loaded_posts[row[1]] = row
 
     def _store(self) -> None:
         many = self._db.executemany
@@ -383,10 +427,21 @@ class _Batch:
             "INSERT INTO wrote_month VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             {(month_of(day), community, user) for day, community, user in self._wrote},
         )
-        marks = ", ".join("?" * len(_USER))
-        many(f"INSERT OR REPLACE INTO user ({', '.join(_USER)}) VALUES ({marks})", self._users.values())
-        marks = ", ".join("?" * len(_POST))
-        many(f"INSERT OR REPLACE INTO post ({', '.join(_POST)}) VALUES ({marks})", self._posts.values())
+        self._store_users()
+        posts = [post for key, post in self._posts.items() if tuple(post) != self._loaded_posts.get(key)]
+        many(_upsert("post", _POST, "id"), posts)
+
+    def _store_users(self) -> None:
+        """Of most, nothing but the last moment has changed."""
+        changed, seen = [], []
+        for key, user in self._users.items():
+            was = self._loaded_users.get(key)
+            if was is None or tuple(user[_REGISTERED:]) != was[_REGISTERED:] or user[_FIRST_AT] != was[_FIRST_AT]:
+                changed.append(user)
+            elif user[_LAST_AT] != was[_LAST_AT]:
+                seen.append((user[_LAST_AT], key))
+        self._db.executemany(_upsert("user", _USER, "key"), changed)
+        self._db.executemany("UPDATE user SET last_at = ? WHERE key = ?", seen)
 
     def _did_rows(self, *, monthly: bool) -> Iterator[tuple[int, ...]]:
         for (day, user), counts in self._did.items():
@@ -415,6 +470,25 @@ def key_of(text: str) -> int | None:
     except ValueError:
         return None
     return number - (1 << 64) if number >= 1 << 63 else number
+
+
+def _upsert(table: str, columns: Sequence[str], key: str) -> str:
+    marks = ", ".join("?" * len(columns))
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != key)
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {changes}"
+
+
+def _place_of(bucket: int, last: int | None, previous: int | None) -> Place | None:
+    """Where among a user's buckets one belongs that has not been counted; None: it has been, or nobody can tell.
+
+    `last` is the latest one and `previous` the one before it: what comes late by less than these are apart is exact,
+    and so is everything again after a clock that was far ahead.
+    """
+    if last is None or bucket > last:
+        return last, None
+    if bucket == last or (previous is not None and bucket <= previous):
+        return None
+    return previous, last
 
 
 def _pieces(keys: Sequence[object]) -> Iterable[Sequence[object]]:
