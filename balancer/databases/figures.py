@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,7 @@ RATES: Final = {
     "temp_bytes": "temp_bytes_per_s",
     "deadlocks": "deadlocks_per_s",
 }
+_PASSWORD: Final = re.compile(r"(\bpassword)\s*(?:=\s*)?(?:E|U&)?'(?:[^']|'')*(?:'|$)", re.IGNORECASE)
 FIRST: Final = "there was only one look so far"
 RESET: Final = "the counters began anew since the last look"
 _COUNTS: Final = (*RATES, "conflicts", "temp_files", "checksum_failures", "stats_reset")
@@ -134,7 +136,8 @@ def _session(row: Row) -> PostgresSession:
     return PostgresSession(
         waits_for=waits,
         **{name: row[name] for name in ("pid", "user", "application", "database", "state")},
-        **{name: row[name] for name in ("transaction_s", "query_s", "query")},
+        **{name: row[name] for name in ("transaction_s", "query_s")},
+        query=shown(row["query"]),
     )
 
 
@@ -207,11 +210,17 @@ def _statements(look: Look) -> PostgresStatements:
 
 def _statement(row: Mapping[str, Any]) -> PostgresStatement:
     return PostgresStatement(
-        **{name: row[name] for name in ("id", "calls", "rows", "query")},
+        **{name: row[name] for name in ("id", "calls", "rows")},
+        query=shown(row["query"]),
         total_ms=round(row["total_ms"], 1),
         mean_ms=round(row["mean_ms"], 3),
         hit_ratio=share(row["hit"], row["hit"] + row["read"]),
     )
+
+
+def shown(query: str | None) -> str | None:
+    """The beginning of a statement in one line. Those about roles are kept by the server with the password in them."""
+    return _PASSWORD.sub(r"\1 '***'", " ".join(query.split())) if query is not None else None
 
 
 def share(part: float, whole: float) -> float | None:

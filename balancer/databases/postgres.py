@@ -58,7 +58,7 @@ class PostgresWatch:
         self._rng = rng or Random()
         self._connection: Connection[Any] | None = None
         self._look: Look | None = None
-        self._before: Look | None = None
+        self._figures: PostgresFigures | None = None
         self._seen: datetime | None = None
         self._checked: datetime | None = None
         self._reason: str | None = NOT_ASKED
@@ -106,10 +106,9 @@ class PostgresWatch:
             "seen": self._seen,
             "age": round((now - self._seen).total_seconds(), 3) if self._seen is not None else None,
         }
-        if self._look is None:
+        if self._figures is None:
             return PostgresFigures(**about)
-        figures = told(self._look, self._before, **about)
-        return figures.model_copy(update={"problems": self._problems(figures)})
+        return self._figures.model_copy(update={**about, "problems": self._problems(self._figures)})
 
     def _problems(self, figures: PostgresFigures) -> list[DatabaseProblem]:
         """Each with when it was first found. None of one that is away: that alone is told."""
@@ -142,31 +141,34 @@ class PostgresWatch:
             try:
                 look = await self._asked()
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                if not kept or isinstance(error, TimeoutError):
+                if not kept or isinstance(error, (TimeoutError, asyncpg.QueryCanceledError)):
                     raise
                 self._drop()  # it may have been restarted since: a new connection tells
                 look = await self._asked()
+            self._take(look)
         except BaseException as error:
             self._drop()
             if not isinstance(error, Exception):
                 raise
+            # An odd server's answers can make anything be raised, and it is looked at again.
             self._ok, self._reason, self._checked = False, self._told(error), self._wall()
-            self._before = None
             self._since.clear()
             self._failures += 1
-            return
-        self._take(look)
 
     def _take(self, look: Look) -> None:
-        self._before, self._look = (self._look if self._ok else None), look
+        """What was seen. Rates are with the look before, if that was answered."""
+        before = self._look if self._ok else None
+        bare = dict.fromkeys(("ok", "reason", "server", "latency", "checked", "seen", "age"))
+        self._figures = told(look, before, **bare)
+        self._look = look
         self._ok, self._reason, self._failures = True, None, 0
         self._seen = self._checked = self._wall()
-        if self._before is not None:
-            more = look.database["deadlocks"] - self._before.database["deadlocks"]
+        if before is not None:
+            more = look.database["deadlocks"] - before.database["deadlocks"]
             if more > 0:
                 self._deadlocks.append((look.at, more))
-        now: set[str] = {found.about for found in self._found(self.figures)}
-        self._since = {about: self._since.get(about, self._seen) for about in now}
+        found = {problem.about for problem in self._found(self._figures)}
+        self._since = {about: self._since.get(about, self._seen) for about in found}
 
     async def _asked(self) -> Look:
         timeout = self._settings.timeout
@@ -213,8 +215,11 @@ class PostgresWatch:
     def _told(self, error: Exception) -> str:
         """One line without credentials."""
         text = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
-            text = f"{error.strerror or text} at {', '.join(map(str, self._url.places))}"
+        places = ", ".join(map(str, self._url.places))
+        if isinstance(error, ConnectionRefusedError):  # for which asyncio has other words than uvloop
+            text = f"connection refused at {places}"
+        elif isinstance(error, OSError) and not isinstance(error, TimeoutError):
+            text = text if places in text else f"{error.strerror or text} at {places}"
         elif not isinstance(error, (asyncpg.PostgresError, TimeoutError, TooOld)):
             text = f"{type(error).__name__}: {text}"
         for secret in self._url.secrets:

@@ -125,7 +125,7 @@ FROM pg_stat_io GROUP BY 1 HAVING sum(coalesce(reads, 0) + coalesce(writes, 0) +
 WAL_FROM: Final = 140000
 WAL: Final = "SELECT wal_bytes::int8 AS wal_bytes FROM pg_stat_wal"
 
-SIZE: Final = "SELECT pg_database_size(current_database())"
+SIZE: Final = "SELECT pg_database_size(current_database()) AS size"
 
 _TABLE: Final = """
 format('%I.%I', schemaname, relname) AS name, n_live_tup AS live_rows, n_dead_tup AS dead_rows,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LOCK: Final = 0.1
 """Seconds that a look waits for a lock: whoever asks how things are must not stand in a queue."""
 
+_LARGE: Final = ("size", "tables", "statements")
+
 Row = Mapping[str, Any]  # Any: as the server has typed them
 
 
@@ -34,6 +36,8 @@ class Large:
     tables: Sequence[Row] | None = None
     bloated: Sequence[Row] = ()
     statements: Sequence[Row] | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """What of it could not be told, and why."""
 
 
 @dataclass(slots=True)
@@ -78,17 +82,14 @@ class Reading:
                 f"PostgreSQL {said.major} is older than {queries.OLDEST // 10000}, the oldest that is looked at"
             )
         latency = await self._begin()
-        try:
-            found = Look(at, version, latency, await self._row(queries.SERVER), await self._row(queries.DATABASE))
-            found.missing = self._missing
-            await self._activity(found)
-            await self._replication(found)
-            await self._counters(found)
-            found.large = large or await self._large(found, tables, statements, wall)
-        finally:
-            # Where the connection has gone, or was left in the middle of an answer, there is nothing to end.
-            if not self._connection.is_closed() and self._connection.is_in_transaction():
-                await self._connection.execute("COMMIT")
+        found = Look(at, version, latency, await self._row(queries.SERVER), await self._row(queries.DATABASE))
+        found.missing = self._missing
+        await self._activity(found)
+        await self._replication(found)
+        await self._counters(found)
+        found.large = large or await self._large(found, tables, statements, wall)
+        found.missing |= found.large.missing
+        await self._connection.execute("COMMIT")  # where something is raised, the connection is given up
         return found
 
     async def _begin(self) -> float:
@@ -140,7 +141,7 @@ class Reading:
     async def _large(self, found: Look, tables: int, statements: int, wall: datetime) -> Large:
         large = Large(wall)
         sizes = await self._part("size", queries.SIZE)
-        large.size = sizes[0][0] if sizes else None  # type: ignore[index]  # a record can be asked by number
+        large.size = sizes[0]["size"] if sizes else None
         if tables:
             large.tables = await self._part("tables", queries.TABLES, tables)
             large.bloated = await self._part("tables", queries.BLOATED) or ()
@@ -148,10 +149,11 @@ class Reading:
         if statements and schema is not None:
             large.statements = await self._part("statements", queries.statements(schema, version), statements)
         elif statements:
-            found.missing["statements"] = (
+            self._missing["statements"] = (
                 "pg_stat_statements is not there: add it to shared_preload_libraries, start the server anew and "
                 "CREATE EXTENSION pg_stat_statements in this database"
             )
+        large.missing = {name: why for name, why in self._missing.items() if name in _LARGE}
         return large
 
     async def _row(self, query: str) -> Row:
