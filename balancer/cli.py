@@ -333,6 +333,13 @@ def _errors(options: Namespace, console: Console) -> int:
     return errors(console, _client(options, console), options.json)
 
 
+def _database(options: Namespace, console: Console) -> int:
+    from balancer.commands.database import database
+
+    client = _client(options, console)
+    return database(console, client, options.json, options.name, options.top, fresh=options.fresh)
+
+
 def _alerts(options: Namespace, console: Console) -> int:
     from balancer.commands.monitoring import alerts
 
@@ -433,6 +440,12 @@ COMMANDS = (
         "show every rule and who was told, and exit with 1 while one fires",
         _alerts,
         (takes.as_json, *takes.CLIENT),
+    ),
+    Command(
+        "database",
+        "show how the databases are and what to do, and exit with 1 while something is wrong",
+        _database,
+        (takes.database, takes.as_json, *takes.CLIENT),
     ),
     Command(
         "drain",

@@ -108,6 +108,14 @@ def limits(own: ArgumentParser) -> None:
     own.add_argument("--for", dest="time", default="1h", metavar="TIME", help="for how long (default: %(default)s)")
 
 
+def database(own: ArgumentParser) -> None:
+    own.add_argument("name", nargs="?", metavar="NAME", help="one of them, with its tables and statements")
+    own.add_argument("--fresh", action="store_true", help="look now, instead of telling the last look")
+    own.add_argument(
+        "--top", type=int, default=10, metavar="N", help="tables and statements, at most 100 (default: %(default)s)"
+    )
+
+
 def show(own: ArgumentParser) -> None:
     own.add_argument("--running", action="store_true", help="what is in force in the running balancer")
 

@@ -48,6 +48,8 @@ def details(state: RedisState, before: RedisState | None) -> RedisDetails | None
         max_memory=_whole(info, "maxmemory"),
         memory_policy=info.get("maxmemory_policy"),
         fragmentation_ratio=_number(info.get("mem_fragmentation_ratio")),
+        hits=hits,
+        misses=misses,
         hit_ratio=share(hits, hits + misses) if hits is not None and misses is not None else None,
         hit_ratio_recent=share(found, found + lost),
         operations_per_second=_number(info.get("instantaneous_ops_per_sec")),

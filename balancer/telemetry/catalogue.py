@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from balancer.cache.purges import KINDS
 from balancer.telemetry import cdn_report
+from balancer.telemetry.database_figures import PostgresFigures
 from balancer.telemetry.families import Family, Things
 from balancer.telemetry.report import STATES, PoolReport
 
@@ -64,6 +65,18 @@ POSTGRES = Things(
     ("database",),
     lambda scrape: [((name,), it.postgres) for name, it in scrape.vitals.databases.items() if it.postgres is not None],
 )
+POSTGRES_COUNTS = Things(
+    ("database",),
+    lambda scrape: [
+        ((name,), it.postgres.database)
+        for name, it in scrape.vitals.databases.items()
+        if it.postgres is not None and it.postgres.database is not None
+    ],
+)
+REDIS_SERVERS = Things(
+    ("database",),
+    lambda scrape: [((name,), it.redis) for name, it in scrape.vitals.databases.items() if it.redis is not None],
+)
 EVENTS = Things((), lambda scrape: [((), scrape.vitals.events)] if scrape.vitals.events is not None else [])
 
 CDN = Things(
@@ -85,6 +98,18 @@ FAILURES = ("connect", "connect-timeout", "reset", "timeout", "malformed")
 def _states(pool: PoolReport) -> dict[str, int]:
     states = [server.state for server in pool.servers]
     return {state: states.count(state) for state in STATES}
+
+
+def _sessions(it: PostgresFigures) -> dict[str, int]:
+    connections = it.connections
+    if connections is None or it.visible != "everything":
+        return {}
+    counts = {
+        "active": connections.active,
+        "idle": connections.idle,
+        "idle_in_transaction": connections.idle_in_transaction,
+    }
+    return {state: count for state, count in counts.items() if count is not None}
 
 
 # In the order in which series are kept when there are too many: first what says that something is wrong, last
@@ -170,10 +195,9 @@ CATALOGUE: tuple[Family, ...] = (
         lambda it: len(it.problems),
         "What somebody should look at; the API says what.",
     ),
-    POSTGRES.gauge(
-        "balancer_database_size_bytes",
-        lambda it: it.database.size_bytes if it.database is not None else None,
-        "Of the database that the URL names.",
+    DATABASES.gauge("balancer_database_age_seconds", lambda it: it.age, "Since the look that the figures are from."),
+    POSTGRES_COUNTS.gauge(
+        "balancer_database_size_bytes", lambda it: it.size_bytes, "Of the database that the URL names."
     ),
     POSTGRES.gauge(
         "balancer_database_connections",
@@ -185,26 +209,53 @@ CATALOGUE: tuple[Family, ...] = (
         lambda it: it.connections.max if it.connections is not None else None,
         "As many as there can be.",
     ),
+    POSTGRES.gauges(
+        "balancer_database_sessions",
+        ("state",),
+        _sessions,
+        "Connections by what they do, the balancer's own left out; absent where others can not be seen.",
+    ),
     POSTGRES.gauge(
+        "balancer_database_locks_waiting",
+        lambda it: it.locks.waiting if it.locks is not None else None,
+        "Sessions that wait for a lock of another one.",
+    ),
+    POSTGRES_COUNTS.gauge(
         "balancer_database_cache_hit_ratio",
-        lambda it: it.database.cache_hit_ratio if it.database is not None else None,
+        lambda it: it.cache_hit_ratio,
         "Blocks that were found in the server's memory.",
     ),
-    POSTGRES.counter(
-        "balancer_database_commits",
-        lambda it: it.database.commits if it.database is not None else None,
-        "Transactions that were committed.",
+    POSTGRES_COUNTS.counter("balancer_database_commits", lambda it: it.commits, "Transactions that were committed."),
+    POSTGRES_COUNTS.counter(
+        "balancer_database_rollbacks", lambda it: it.rollbacks, "Transactions that were rolled back."
     ),
-    POSTGRES.counter(
-        "balancer_database_deadlocks",
-        lambda it: it.database.deadlocks if it.database is not None else None,
-        "Deadlocks that the server ended.",
+    POSTGRES_COUNTS.counters(
+        "balancer_database_blocks",
+        ("from",),
+        lambda it: {"memory": it.blocks_hit, "disk": it.blocks_read},
+        "Blocks that were asked for, by where they were: the server's memory, or else.",
     ),
+    POSTGRES_COUNTS.counters(
+        "balancer_database_rows",
+        ("operation",),
+        lambda it: {
+            "fetched": it.rows_fetched,
+            "inserted": it.rows_inserted,
+            "updated": it.rows_updated,
+            "deleted": it.rows_deleted,
+        },
+        "Rows that were found by indexes, and written.",
+    ),
+    POSTGRES_COUNTS.counter(
+        "balancer_database_temp_bytes", lambda it: it.temp_bytes, "Written to temporary files for want of memory."
+    ),
+    POSTGRES_COUNTS.counter("balancer_database_deadlocks", lambda it: it.deadlocks, "Deadlocks that the server ended."),
     POSTGRES.gauge(
         "balancer_database_longest_transaction_seconds",
         lambda it: it.longest_transaction_s,
         "Since the transaction has begun that is open for longest.",
     ),
+    POSTGRES.gauge("balancer_database_standbys", lambda it: len(it.replication), "Servers that follow it."),
     POSTGRES.gauge(
         "balancer_database_lag_seconds",
         lambda it: max(
@@ -213,6 +264,26 @@ CATALOGUE: tuple[Family, ...] = (
             default=None,
         ),
         "How far the last standby is behind, or this one.",
+    ),
+    REDIS_SERVERS.gauge("balancer_database_memory_bytes", lambda it: it.used_memory, "That a Redis has taken."),
+    REDIS_SERVERS.gauge(
+        "balancer_database_max_memory_bytes", lambda it: it.max_memory, "That a Redis may take; 0: as much as there is."
+    ),
+    REDIS_SERVERS.gauge("balancer_database_clients", lambda it: it.clients, "Connections to a Redis."),
+    REDIS_SERVERS.counters(
+        "balancer_database_lookups",
+        ("result",),
+        lambda it: {} if it.hits is None or it.misses is None else {"hit": it.hits, "miss": it.misses},
+        "Keys that a Redis was asked for.",
+    ),
+    REDIS_SERVERS.counter(
+        "balancer_database_evicted_keys", lambda it: it.evicted_keys, "Keys that a Redis gave up for want of memory."
+    ),
+    REDIS_SERVERS.gauge("balancer_database_replicas", lambda it: len(it.replicas), "Servers that follow a Redis."),
+    REDIS_SERVERS.gauge(
+        "balancer_database_lag_bytes",
+        lambda it: it.lag_bytes,
+        "Of writes that the last replica of a Redis has not had, or this one not carried out.",
     ),
     EVENTS.gauge("balancer_events_store_up", lambda it: int(it.up), "1 when the store of product events takes them."),
     EVENTS.counter("balancer_events_counted", lambda it: it.counted, "Product events of the traffic."),

@@ -308,6 +308,8 @@ class RedisDetails(Part):
     memory_policy: str | None
     """What happens when it is full."""
     fragmentation_ratio: float | None
+    hits: int | None
+    misses: int | None
     hit_ratio: float | None
     """Of keys that were asked for, since the start."""
     hit_ratio_recent: float | None
