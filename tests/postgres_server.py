@@ -42,6 +42,12 @@ class PostgresServer:
     def data(self) -> Path:
         return self.folder / "data"
 
+    @property
+    def pid(self) -> int:
+        """Of the process that takes connections."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
     def make(self) -> None:
         self._run("initdb", "-D", str(self.data), "-U", SUPERUSER, "--auth=trust", "--no-sync", "--encoding=UTF8")
 

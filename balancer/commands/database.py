@@ -93,6 +93,8 @@ def _heading(name: str, one: Part, now: datetime | None) -> Line:
 
 def _kind(one: Part) -> str:
     if one.text("kind") == "postgres":
+        if one.text("server") is None:
+            return ""
         return f"PostgreSQL {one.text('version') or ''}".rstrip()
     said = one.part("details")
     return f"Redis {said.text('version')}" if said.fields else ""

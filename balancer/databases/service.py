@@ -67,13 +67,14 @@ Watch: TypeAlias = "PostgresWatch | RedisWatch | Unwatched"
 class Databases:
     """Everything that is watched. To be made on the loop that it will run on; nothing here waits for a database."""
 
-    def __init__(self, redis: RedisLink) -> None:
-        """`redis` is the balancer's own, which is watched anyway."""
+    def __init__(self, redis: RedisLink, *, patience: float = FRESH) -> None:
+        """`redis` is the balancer's own, which is watched anyway; `patience` is that of `refresh`, in seconds."""
+        self._patience = patience
         self.redis = redis
         self.watches: dict[str, Watch] = {}
         self._settings: Mapping[str, Database] = {}
         self._asked: dict[str, float] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
 
     async def change(self, settings: Mapping[str, Database]) -> None:
         """Take over a configuration that has come into force: who is as before is not disturbed."""
@@ -89,16 +90,14 @@ class Databases:
 
     def _leave(self, watch: Watch) -> None:
         """Beside the rest: a reload must not wait for a server that is away."""
-        task = asyncio.get_running_loop().create_task(watch.close())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._keep(asyncio.get_running_loop().create_task(watch.close()))
 
     async def close(self) -> None:
         for watch in self.watches.values():
             self._leave(watch)
         self.watches, self._settings = {}, {}
-        if self._leaving:
-            await asyncio.wait(self._leaving)
+        if self._beside:
+            await asyncio.wait(self._beside)
 
     async def refresh(self) -> None:
         """Look at all of them now, as far as they answer soon and were not looked at just now."""
@@ -108,16 +107,17 @@ class Databases:
             **{name: at for name, at in self._asked.items() if name in self.watches},
             **dict.fromkeys(late, now),
         }
-        looks = [asyncio.ensure_future(self.watches[name].look()) for name in late]
+        loop = asyncio.get_running_loop()
+        looks = [loop.create_task(self.watches[name].look()) for name in late]
         if looks:
-            _, slow = await asyncio.wait(looks, timeout=FRESH)
+            _, slow = await asyncio.wait(looks, timeout=self._patience)
             for look in slow:
-                self._wait_for(look)
+                self._keep(look)
 
-    def _wait_for(self, look: asyncio.Future[None]) -> None:
-        if isinstance(look, asyncio.Task):
-            self._leaving.add(look)
-            look.add_done_callback(self._leaving.discard)
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """To its end."""
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     def reports(self) -> Mapping[str, DatabaseReport]:
         """For metrics: those that were looked at."""

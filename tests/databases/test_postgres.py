@@ -139,7 +139,7 @@ async def test_a_server_that_is_killed_and_comes_back_is_told_and_nothing_else_w
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("postgresql://u:a-planted-password@127.0.0.1:1/x", "Connect call failed"),
+        ("postgresql://u:a-planted-password@127.0.0.1:1/x", "connection refused at 127.0.0.1:1"),
         ("postgresql://nobody-here:a-planted-password@127.0.0.1:{port}/x", "does not exist"),
     ],
 )
