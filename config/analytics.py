@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from config.pool import Method, Model, Positive
+from config.postgres_url import BadPostgresUrl, PostgresUrl
 from config.problems import Unfit
 from config.values import Duration, Size, StatusSet
 
@@ -53,22 +54,27 @@ def _zone(text: str) -> str:
 
 
 def _postgres(text: str) -> str:
-    if text and not re.match(r"postgres(ql)?://[^\s]+\Z", text):
-        raise Unfit("must be a URL such as postgresql://user:password@host:5432/name", "what is there")
+    try:
+        if text:
+            PostgresUrl.of(text)
+    except BadPostgresUrl as error:
+        raise Unfit(str(error), "what is there") from None
     return text
 
 
 def _store(text: str) -> str:
-    if "://" in text and not re.match(r"postgres(ql)?://[^\s]+\Z", text):
+    if "://" not in text:
+        return text
+    if not re.match(r"postgres(ql)?://", text):
         raise Unfit("must be a file, or a URL such as postgresql://user:password@host:5432/name", "what is there")
-    return text
+    return _postgres(text)
 
 
 COLUMN = r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$"
 TABLE = r"^([A-Za-z_][A-Za-z0-9_$]{0,62}\.)?[A-Za-z_][A-Za-z0-9_$]{0,62}$"
 Column = Annotated[str, Field(pattern=COLUMN)]
 OptionalColumn = Annotated[str, Field(pattern=COLUMN)] | None
-PostgresUrl = Annotated[str, AfterValidator(_postgres)]
+AppUrl = Annotated[str, AfterValidator(_postgres)]
 Taken = Annotated[str, AfterValidator(_taken)]
 When = Annotated[str, AfterValidator(_when)]
 Who = Annotated[str, AfterValidator(_who)]
@@ -231,7 +237,7 @@ class Mapping(Model):
 class AppDatabase(Model):
     """The app's own PostgreSQL, which is only read."""
 
-    url: PostgresUrl = ""
+    url: AppUrl = ""
     """postgresql://user:password@host:port/name; empty: ANALYTICS_DB_URL, else there is none."""
     tables_in: Column = "public"
     """The schema of tables that do not say theirs."""

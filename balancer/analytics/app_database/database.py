@@ -8,15 +8,17 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any, Final
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import asyncpg
 import structlog
 
 from balancer.analytics.app_database.mapping import Schema, checked
+from balancer.analytics.app_database.needs import WHOLE, unknown
 from balancer.analytics.app_database.queries import queries, rendered
 from balancer.analytics.buckets import bucket_date, following, midnight, starts
 from balancer.analytics.source import (
@@ -30,6 +32,7 @@ from balancer.analytics.source import (
     Unavailable,
     columns,
 )
+from config.postgres_url import PostgresUrl
 from config.schema import AppDatabase as Settings
 
 log = structlog.get_logger("balancer.analytics")
@@ -44,14 +47,18 @@ ASKED: Final = 64
 """Different questions at a time, of which two are with the database."""
 KEPT: Final = 500
 """Answers that are kept."""
-LARGEST: Final = 20_000
+KEPT_BYTES: Final = 32 * 2**20
+"""About what kept answers may take together."""
+LARGEST: Final = 5_000
 """Rows of an answer that is kept."""
 STALE: Final = 86_400.0
 """Seconds for which an answer is given while the database fails."""
 AGAIN: Final = 30.0
-"""Seconds after which a database that could not be looked at is looked at again."""
+"""Seconds after which a database that could not be looked at, or whose tables may have changed, is looked at again."""
+SEEN: Final = timedelta(days=1)
+"""How old the end of a period may be for `last_seen_at` to tell of it, as in `users.summary`."""
+SEEN_LAST: Final = "only the last time that somebody was seen is known, which tells nothing of before"
 APPLICATION: Final = "balancer-analytics"
-OPTIONAL_REASON: Final = "{entity}.{column} is not mapped, or the app has no such column"
 _CATALOGUE: Final = """
     SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns
     WHERE table_schema = ANY($1::text[]) AND table_name = ANY($2::text[])
@@ -70,6 +77,7 @@ _WRITES: Final = """
 class _Kept:
     rows: list[Row]
     at: float
+    size: int
 
 
 @dataclass
@@ -94,13 +102,16 @@ class AppDatabase:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.figures = AppFigures()
+        self._url = PostgresUrl.of(settings.url)
         self._pool: asyncpg.Pool[Any] | None = None
         self._gate = asyncio.Semaphore(settings.pool)
         self._schema: Schema | None = None
         self._answers: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
+        self._kept_bytes = 0
         self._asking: dict[tuple[object, ...], asyncio.Task[list[Row]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._looked = asyncio.Event()
+        self._looked_at = monotonic()
 
     def start(self) -> None:
         """Look at the catalogue, in the background."""
@@ -145,23 +156,11 @@ class AppDatabase:
             if kept is not None and now - kept.at < STALE:
                 return _copied(kept.rows), now - kept.at
             raise
-        if len(rows) <= LARGEST:
-            self._answers[key] = _Kept(rows, monotonic())
-            while len(self._answers) > KEPT:
-                self._answers.popitem(last=False)
         return _copied(rows), None
 
-    def missing(self, query: str) -> Mapping[str, str]:
-        """Columns that this app's tables do not have."""
-        schema = self._schema
-        if schema is None:
-            return {}
-        found = {}
-        for column, entity, logical in _MADE_OF.get(query, ()):
-            part = schema.parts.get(entity)
-            if part is not None and logical in part.absent:
-                found[column] = OPTIONAL_REASON.format(entity=entity, column=logical)
-        return found
+    def missing(self, query: str, asked: Asked) -> Mapping[str, str]:
+        """Columns that this app's tables do not tell."""
+        return _missing(query, self._schema, asked) if self._schema is not None else {}
 
     async def _fetch(self, query: str, asked: Asked) -> list[Row]:
         if query not in queries():
@@ -170,9 +169,9 @@ class AppDatabase:
             raise Unavailable("the app's database tells who contributed, and not who was seen")
         schema = await self._known_schema()
         wanted = queries()[query]
-        for entity in wanted.entities:
-            if entity in schema.missing:
-                raise Unavailable(schema.missing[entity])
+        missing = _missing(query, schema, asked)
+        if WHOLE in missing:
+            raise Unavailable(missing[WHOLE])
         text, parameters = rendered(wanted, schema, values_of(asked))
         begun = monotonic()
         self.figures.queries += 1
@@ -182,14 +181,24 @@ class AppDatabase:
             self.figures.failures += 1
             raise
         self.figures.seconds += monotonic() - begun
-        rows: list[Row] = [{name: plain(value) for name, value in record.items()} for record in found]
+        rows: list[Row] = [{name: plain(name, value) for name, value in record.items()} for record in found]
         if query == "engagement.lifecycle":
             rows = lifecycle(rows, asked)
-        for column in self.missing(query):
+        for column in missing:
             for row in rows:
                 row[column] = None
         assert not rows or tuple(rows[0]) == columns(query), (query, tuple(rows[0]))
+        if schema is self._schema and len(rows) <= LARGEST:  # else the tables have changed meanwhile
+            self._keep((query, *astuple(asked)), rows)
         return rows
+
+    def _keep(self, key: tuple[object, ...], rows: list[Row]) -> None:
+        before = self._answers.pop(key, None)
+        kept = self._answers[key] = _Kept(rows, monotonic(), len(repr(rows)))
+        self._kept_bytes += kept.size - (before.size if before is not None else 0)
+        while len(self._answers) > KEPT or self._kept_bytes > KEPT_BYTES:
+            _, oldest = self._answers.popitem(last=False)
+            self._kept_bytes -= oldest.size
 
     async def _known_schema(self) -> Schema:
         if self._schema is None:
@@ -211,60 +220,82 @@ class AppDatabase:
                     await connection.execute(
                         f"SET LOCAL statement_timeout = {round(limit * 1000)}; "
                         f"SET LOCAL lock_timeout = {round(settings.lock_timeout * 1000)}; "
-                        f"SET LOCAL idle_in_transaction_session_timeout = 10000; SET LOCAL jit = off"
+                        "SET LOCAL idle_in_transaction_session_timeout = 10000; SET LOCAL jit = off; "
+                        "SET LOCAL TimeZone = 'UTC'"  # a day added to a moment is 24 hours
                     )
                     found = await connection.fetch(text, *parameters, timeout=limit + CONNECT)
         except asyncpg.QueryCanceledError:
             raise TimedOut(f"the app's database did not answer within {limit:g} s (statement_timeout)") from None
         except asyncpg.LockNotAvailableError:
             raise TimedOut("a table of the app is locked (lock_timeout)") from None
+        except asyncpg.TransactionRollbackError:
+            raise TimedOut("the app's database ended the query for what it had to do itself: ask again") from None
         except TimeoutError:
             raise TimedOut("the app's database did not answer in time") from None
-        except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError) as error:
-            reason = self._away(error)
-            raise SourceAway(reason) from None
         except asyncpg.InsufficientPrivilegeError as error:
             raise Unavailable(f"the role may not read it: {error}") from None
         except asyncpg.PostgresError as error:
             if isinstance(error, _NOT_IN):
                 raise SourceAway(self._away(error)) from None
-            self._schema = None  # it may have changed since it was looked at
-            self._look_again()
-            raise SourceAway(f"the app's database refused the query: {_told(error)}") from None
+            if isinstance(error, asyncpg.SyntaxOrAccessError):  # tables may have changed since they were looked at
+                self._look_again()
+            raise SourceAway(f"the app's database refused the query: {self._told(error)}") from None
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError) as error:
+            raise SourceAway(self._away(error)) from None
         self.figures.ok, self.figures.reason = True, None
         return list(found)
 
     async def _connected(self) -> asyncpg.Pool[Any]:
+        """Parameters of the start are few, as PgBouncer refuses those that it does not know."""
         if self._pool is None:
+            url = self._url
             self._pool = asyncpg.create_pool(
-                self.settings.url,
+                f"postgresql://?{urlencode(url.tls)}" if url.tls else "postgresql://",
+                host=[place.host for place in url.places],
+                port=[place.port for place in url.places],
+                user=url.user,
+                password=url.password or "",
+                database=url.database,
+                ssl=None if "sslmode" in url.tls else "prefer",
+                target_session_attrs=url.target_session_attrs,
                 min_size=0,
                 max_size=self.settings.pool,
                 max_inactive_connection_lifetime=IDLE,
                 timeout=CONNECT,
                 command_timeout=self.settings.statement_timeout + CONNECT,
-                statement_cache_size=0,  # behind PgBouncer, too
-                server_settings={"application_name": APPLICATION, "default_transaction_read_only": "on"},
+                statement_cache_size=0,  # a pooler may give the next transaction to another server process
+                server_settings={"application_name": APPLICATION},
             )
             await self._pool
         return self._pool
 
     def _away(self, error: Exception) -> str:
-        reason = f"the app's database can not be reached: {_told(error)}"
+        reason = f"the app's database can not be reached: {self._told(error)}"
         if self.figures.ok is not False:
             log.warning("app database away", reason=reason)
         self.figures.ok, self.figures.reason = False, reason
         return reason
 
+    def _told(self, error: Exception) -> str:
+        """One line, without credentials and without what is in tables, which some messages quote."""
+        if isinstance(error, asyncpg.DataError) and isinstance(error, asyncpg.PostgresError):
+            return f"{type(error).__name__} ({error.sqlstate})"
+        text = str(error).strip().partition("\n")[0] or type(error).__name__
+        for secret in self._url.secrets:
+            text = text.replace(secret, "***")
+        return text[:200]
+
     # The catalogue.
 
     def _look_again(self) -> None:
-        if self._task is None or self._task.done():
+        """Soon, but not for each query that fails; what was known is good until then."""
+        if (self._task is None or self._task.done()) and monotonic() - self._looked_at >= AGAIN:
             self.start()
 
     async def _look(self) -> None:
         """Until it has been looked at once."""
         while True:
+            self._looked_at = monotonic()
             try:
                 await self._look_once()
                 return
@@ -291,8 +322,10 @@ class AppDatabase:
             log.warning("app database mapping", problem=problem)
         for warning in figures.warnings:
             log.warning("app database", problem=warning)
-        self._schema = schema
-        self._answers.clear()
+        if schema != self._schema:
+            self._schema = schema
+            self._answers.clear()
+            self._kept_bytes = 0
         self._looked.set()
 
 
@@ -313,7 +346,7 @@ class AppSource:
         return rows
 
     def missing(self, query: str, asked: Asked) -> Mapping[str, str]:
-        return self._database.missing(query)
+        return self._database.missing(query, asked)
 
 
 _MAY_WRITE: Final = (
@@ -322,63 +355,19 @@ _MAY_WRITE: Final = (
 _NOT_IN: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.ProtocolViolationError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
 )
 OF_ACTIVE: Final = frozenset(("user_growth.retention", "engagement.active_users", "engagement.lifecycle"))
-_MADE_OF: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
-    "user_growth.series": (("deleted_users", "users", "deleted_at"), ("total_users", "users", "deleted_at")),
-    "post_activity.series": (("posts_removed", "posts", "removed_at"),),
-    "post_activity.top": (("title", "posts", "title"), ("community_id", "posts", "community_id")),
-    "community_growth.series": (
-        ("closed_communities", "communities", "deleted_at"),
-        ("leaves", "memberships", "left_at"),
-    ),
-    "community_growth.fastest": (
-        ("slug", "communities", "slug"),
-        ("name", "communities", "name"),
-        ("leaves", "memberships", "left_at"),
-    ),
-    "moderation.series": (("automated", "moderation_actions", "automated"),),
-    "moderation.moderators": (("username", "users", "name"),),
-    "moderation.quality": (
-        ("automated_share", "moderation_actions", "automated"),
-        ("removed_share_of_posts", "posts", "removed_at"),
-    ),
-    "reports.series": (("resolved", "reports", "resolved_at"), ("open_at_end", "reports", "resolved_at")),
-    "reports.summary": (
-        ("upheld", "reports", "status"),
-        ("rejected", "reports", "status"),
-        ("ignored", "reports", "status"),
-        ("still_open", "reports", "resolved_at"),
-        ("resolved_of_opened", "reports", "resolved_at"),
-        ("oldest_open_age_s", "reports", "resolved_at"),
-    ),
-    "reports.breakdown": (("upheld", "reports", "status"),),
-    "communities.table": (
-        ("slug", "communities", "slug"),
-        ("name", "communities", "name"),
-        ("visibility", "communities", "visibility"),
-        ("open_reports", "reports", "resolved_at"),
-    ),
-    "users.top": (
-        ("username", "users", "name"),
-        ("role", "users", "role"),
-        ("trust_level", "users", "trust_level"),
-        ("last_seen_at", "users", "last_seen_at"),
-        ("reports_against", "reports", "target_user_id"),
-        ("upheld_against", "reports", "target_user_id"),
-    ),
-    "users.summary": (
-        ("seen_30d", "users", "last_seen_at"),
-        ("suspended", "users", "suspended_until"),
-        ("bots", "users", "is_bot"),
-        ("by_trust_level", "users", "trust_level"),
-        ("by_role", "users", "role"),
-    ),
-}
-"""(column, entity, logical column) where an optional one is needed."""
+
+
+def _missing(query: str, schema: Schema, asked: Asked) -> Mapping[str, str]:
+    found = unknown(query, schema, of_community=asked.community is not None)
+    if query == "users.summary" and datetime.now(UTC) - asked.until > SEEN:
+        return {"seen_30d": SEEN_LAST, **found}
+    return found
 
 
 def values_of(asked: Asked) -> Mapping[str, object]:
@@ -423,11 +412,10 @@ def lifecycle(rows: list[Row], asked: Asked) -> list[Row]:
     return found
 
 
-def plain(value: object) -> Any:
-    """A value of a record as rows have it."""
-    if isinstance(value, str) and value[:1] == "{":
-        with suppress(ValueError):
-            return json.loads(value)
+def plain(name: str, value: object) -> Any:
+    """A column of a record as rows have it."""
+    if isinstance(value, str) and name.startswith("by_"):
+        return json.loads(value)
     return value if value is None or isinstance(value, _PLAIN) else str(value)
 
 
@@ -436,9 +424,3 @@ _PLAIN: Final = (bool, int, float, str, dict, date)
 
 def _copied(rows: list[Row]) -> list[Row]:
     return [dict(row) for row in rows]
-
-
-def _told(error: Exception) -> str:
-    """What went wrong, without anything of the URL: messages of PostgreSQL name roles and databases, not passwords."""
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text else type(error).__name__

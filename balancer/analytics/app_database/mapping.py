@@ -11,7 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from config.analytics import Entity, ModerationActions, UserReports
+from config.analytics import (
+    Comments,
+    Communities,
+    Entity,
+    Memberships,
+    ModerationActions,
+    Posts,
+    Reactions,
+    UserReports,
+    Users,
+)
 from config.analytics import Mapping as Settings
 from config.problems import listed
 
@@ -19,16 +29,17 @@ Family = Literal["time", "number", "text", "bool", "other"]
 Catalogue = Mapping[tuple[str, str], Mapping[str, str]]
 """(schema, table) to column to its type."""
 
-ENTITIES: Final = (
-    "users",
-    "communities",
-    "memberships",
-    "posts",
-    "comments",
-    "reactions",
-    "reports",
-    "moderation_actions",
-)
+_MODELS: Final[Mapping[str, type[Entity]]] = {
+    "users": Users,
+    "communities": Communities,
+    "memberships": Memberships,
+    "posts": Posts,
+    "comments": Comments,
+    "reactions": Reactions,
+    "reports": UserReports,
+    "moderation_actions": ModerationActions,
+}
+ENTITIES: Final = tuple(_MODELS)
 TIMES: Final = frozenset(
     ("created_at", "last_seen_at", "deleted_at", "suspended_until", "joined_at", "left_at", "removed_at", "resolved_at")
 )
@@ -54,6 +65,26 @@ _FAMILIES: Final[Mapping[str, Family]] = {
     "boolean": "bool",
 }
 _NULLS: Final = {"time": "NULL::timestamptz", "bool": "false", "number": "NULL::bigint", "text": "NULL::text"}
+_IDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "users": {"id": "users"},
+    "communities": {"id": "communities"},
+    "memberships": {"community_id": "communities", "user_id": "users"},
+    "posts": {"id": "posts", "community_id": "communities", "author_id": "users"},
+    "comments": {"id": "comments", "post_id": "posts", "author_id": "users"},
+    "reactions": {"user_id": "users", "target_id": "posts"},
+    "reports": {"id": "reports", "reporter_id": "users", "target_user_id": "users", "community_id": "communities"},
+    "moderation_actions": {
+        "id": "moderation_actions",
+        "moderator_id": "users",
+        "community_id": "communities",
+        "report_id": "reports",
+    },
+}
+"""Whose id a column has."""
+_OF_IDS: Final = ("smallint", "integer", "bigint", "numeric", "uuid", "text", "character varying")
+"""Types that a NULL in the place of an id may have."""
+UNMAPPED: Final = "{entity} are not mapped"
+ABSENT: Final = "{entity}.{column} is not mapped, or the app has no such column"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +92,7 @@ class Part:
     """One entity as it is in this app."""
 
     table: str
-    """Quoted."""
+    """Quoted; empty where there is none."""
     columns: Mapping[str, str]
     """Logical name to an expression of SQL; those that the app does not have are in `absent`."""
     absent: frozenset[str] = frozenset()
@@ -78,39 +109,93 @@ class Schema:
     parts: Mapping[str, Part]
     missing: Mapping[str, str] = field(default_factory=dict)
     """Entities that there are not, each with the reason."""
+    unmapped: frozenset[str] = frozenset()
+    """Of those that are missing: what the configuration says that the app has not."""
+    empty: Mapping[str, Part] = field(default_factory=dict)
+    """What queries see of those that are missing: their columns, and no rows."""
     problems: Sequence[str] = ()
     """Sentences for the operator."""
 
     def views(self, entities: Sequence[str], values: list[object]) -> str:
         """WITH clauses without the WITH; parameters are appended to `values`."""
-        return ",\n".join(f"{name} AS NOT MATERIALIZED ({_view(self.parts[name], values)})" for name in entities)
+        parts = {**self.empty, **self.parts}
+        return ",\n".join(f"{name} AS NOT MATERIALIZED ({_view(parts[name], values)})" for name in entities)
+
+    def lacks(self, need: str) -> str | None:
+        """Why there is no such entity, or no such `entity.column`; None: there is."""
+        entity, _, column = need.partition(".")
+        if entity in self.missing:
+            return self.missing[entity]
+        return ABSENT.format(entity=entity, column=column) if column in self.parts[entity].absent else None
 
 
 def checked(settings: Settings, tables_in: str, time_zone: str, catalogue: Catalogue) -> Schema:
     """The mapping held against what there is."""
     parts: dict[str, Part] = {}
     missing: dict[str, str] = {}
+    unmapped: set[str] = set()
     problems: list[str] = []
+    nulls = _nulls_of_ids(settings, tables_in, catalogue)
     for name in ENTITIES:
         entity: Entity | None = getattr(settings, name)
         if entity is None:
-            missing[name] = f"{name} are not mapped"
+            missing[name] = UNMAPPED.format(entity=name)
+            unmapped.add(name)
             continue
         faults: list[str] = []
-        part = _part(name, entity, tables_in, time_zone, catalogue, faults)
+        part = _part(name, entity, tables_in, time_zone, catalogue, faults, nulls)
         problems += faults
         if part is None:
             missing[name] = faults[0]
         else:
             parts[name] = part
-    return Schema(parts, missing, problems)
+    empty = {
+        name: Part("", {column: _null(name, column, nulls) for column in columns_of(_MODELS[name])}) for name in missing
+    }
+    return Schema(parts, missing, frozenset(unmapped), empty, problems)
+
+
+def columns_of(entity: type[Entity]) -> Sequence[str]:
+    """Its logical ones."""
+    return [name for name in entity.model_fields if name not in ("table", "where", "status_values", "action_values")]
+
+
+def _place(entity: Entity, tables_in: str) -> tuple[str, str]:
+    schema, _, table = entity.table.rpartition(".")
+    return schema or tables_in, table
+
+
+def _nulls_of_ids(settings: Settings, tables_in: str, catalogue: Catalogue) -> Mapping[str, str]:
+    """By whose ids they are, NULLs of the type that the app's have: queries compare ids of one table with another's."""
+    kinds: dict[str, str] = {}
+    for own in (True, False):  # what a table calls its own id first
+        for name, ids in _IDS.items():
+            entity: Entity | None = getattr(settings, name)
+            if entity is None:
+                continue
+            there = catalogue.get(_place(entity, tables_in), {})
+            for logical, of in ids.items():
+                kind = there.get(getattr(entity, logical) or "") if (logical == "id") is own else None
+                if kind in _OF_IDS:
+                    kinds.setdefault(of, kind)
+    return {of: f"NULL::{kind}" for of, kind in kinds.items()}
+
+
+def _null(entity: str, logical: str, nulls: Mapping[str, str]) -> str:
+    of = _IDS[entity].get(logical)
+    return _NULLS[_wanted(logical) or "text"] if of is None else nulls.get(of, "NULL::text")
 
 
 def _part(
-    name: str, entity: Entity, tables_in: str, time_zone: str, catalogue: Catalogue, faults: list[str]
+    name: str,
+    entity: Entity,
+    tables_in: str,
+    time_zone: str,
+    catalogue: Catalogue,
+    faults: list[str],
+    nulls: Mapping[str, str],
 ) -> Part | None:
-    schema, _, table = entity.table.rpartition(".")
-    place = (schema or tables_in, table)
+    place = _place(entity, tables_in)
     there = catalogue.get(place)
     shown = ".".join(place)
     if there is None:
@@ -118,14 +203,14 @@ def _part(
         hint = (
             f"there is {listed(known, 'and')}" if known else f"the schema {place[0]} has none that this role may read"
         )
-        faults.append(f"analytics.database.mapping.{name}.table: there is no table {shown}; {hint}")
+        faults.append(
+            f"analytics.database.mapping.{name}.table: there is no table {shown}; {hint}; null if the app has none"
+        )
         return None
     columns: dict[str, str] = {}
     absent: set[str] = set()
     usable = True
-    for logical in type(entity).model_fields:
-        if logical in ("table", "where", "status_values", "action_values"):
-            continue
+    for logical in columns_of(type(entity)):
         column: str | None = getattr(entity, logical)
         optional = logical in OPTIONAL[name]
         setting = f"analytics.database.mapping.{name}.{logical}"
@@ -138,7 +223,7 @@ def _part(
             column = None
         if column is None:
             absent.add(logical)
-            columns[logical] = _NULLS[_wanted(logical) or "text"]
+            columns[logical] = _null(name, logical, nulls)
             continue
         family = _FAMILIES.get(there[column], "other")
         wanted = _wanted(logical)
@@ -146,7 +231,7 @@ def _part(
             faults.append(f"{setting}: {shown}.{column} must be a {_SAID[wanted or 'text']}, and is {there[column]}")
             usable = usable and optional
             absent.add(logical)
-            columns[logical] = _NULLS[wanted or "text"]
+            columns[logical] = _null(name, logical, nulls)
             continue
         columns[logical] = _expression(_quoted(column), wanted, there[column], time_zone)
     for column in entity.where:
@@ -214,6 +299,8 @@ def _view(part: Part, values: list[object]) -> str:
                 values.append(list(called))
                 cases.append(f"WHEN {expressions[logical]} = ANY(${len(values)}::text[]) THEN {_literal(said)}")
         expressions[logical] = f"CASE {' '.join(cases)} ELSE {expressions[logical]} END"
+    if not part.table:
+        return f"SELECT {', '.join(f'{null} AS {logical}' for logical, null in expressions.items())} WHERE false"
     selected = ", ".join(f"{expression} AS {logical}" for logical, expression in expressions.items())
     where = []
     for column, value in part.values:

@@ -234,11 +234,13 @@ FROM reports WHERE created_at >= :since AND created_at < :until
 
 -- name: reports.breakdown
 -- of: reports
+-- Reasons may be whatever people write, so that there is an end to them.
 WITH f AS (SELECT * FROM reports WHERE created_at >= :since AND created_at < :until
              AND (:community::text IS NULL OR community_id::text = :community))
 (SELECT 'reason' AS dimension, reason AS key, count(*) AS opened, count(*) FILTER (WHERE status = 'upheld') AS upheld
- FROM f GROUP BY 2 ORDER BY 3 DESC, 2)
-UNION ALL (SELECT 'target_type', target_type, count(*), count(*) FILTER (WHERE status = 'upheld') FROM f GROUP BY 2 ORDER BY 3 DESC, 2)
+ FROM f GROUP BY 2 ORDER BY 3 DESC, 2 LIMIT 500)
+UNION ALL (SELECT 'target_type', target_type, count(*), count(*) FILTER (WHERE status = 'upheld')
+           FROM f GROUP BY 2 ORDER BY 3 DESC, 2 LIMIT 500)
 UNION ALL (SELECT 'community', community_id::text, count(*), count(*) FILTER (WHERE status = 'upheld')
            FROM f GROUP BY 2 ORDER BY 3 DESC, 2 LIMIT :top::int)
 

@@ -170,7 +170,7 @@ class PostgresStore:
             raise Unavailable("the store knows nothing of it")
         seen = query in OF_ACTIVE and asked.active != "contributed"
         text, parameters = rendered(queries()[query], SEEN if seen else SCHEMA, values_of(asked))
-        rows = [{name: plain(value) for name, value in row.items()} for row in await self._read(text, parameters)]
+        rows = [{name: plain(name, value) for name, value in row.items()} for row in await self._read(text, parameters)]
         return lifecycle(rows, asked) if query == "engagement.lifecycle" else rows
 
     async def _series(self, asked: Asked) -> list[Row]:
