@@ -14,6 +14,7 @@ class Calendar:
     def __init__(self, zone: str) -> None:
         self.zone = ZoneInfo(zone)
         self._days: dict[int, int] = {}
+        self._hours: dict[int, int] = {}
 
     def day(self, at: int) -> int:
         """The ordinal of the local day at a moment in milliseconds."""
@@ -27,6 +28,17 @@ class Calendar:
 
     def _local(self, at: int) -> datetime:
         return datetime.fromtimestamp(at / 1000, UTC).astimezone(self.zone)
+
+    def hour(self, at: int) -> int:
+        """A number that grows by one each hour of the zone, which begins at half past one of UTC in some."""
+        quarter = at // 900_000
+        hour = self._hours.get(quarter)
+        if hour is None:
+            if len(self._hours) > 100_000:
+                self._hours.clear()
+            ahead = (self._local(at).minute - at // 60_000) % 60
+            hour = self._hours[quarter] = (at + ahead * 60_000) // HOUR_MS
+        return hour
 
 
 def week_of(day: int) -> int:

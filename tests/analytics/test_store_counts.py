@@ -6,7 +6,8 @@ import asyncio
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancer.analytics import event as known
-from balancer.analytics.buckets import starts
+from balancer.analytics.buckets import index_of, starts
 from balancer.analytics.event import Event
 from balancer.analytics.source import QUERIES, Asked
 from balancer.analytics.sqlite_store.store import SqliteStore
@@ -342,3 +343,58 @@ def test_a_user_who_comes_back_is_in_one_window_at_a_time(gap):
     rows = memory.rows("engagement.active_users", asked(days=62))
     assert [row["wau"] for row in rows] == [int(any(0 <= day - one < 7 for one in (0, gap))) for day in range(62)]
     assert [row["mau"] for row in rows] == [int(any(0 <= day - one < 30 for one in (0, gap))) for day in range(62)]
+
+
+@pytest.mark.parametrize(("first", "length"), [(0, 10), (0, 31), (5, 20), (5, 40), (0, 62)])
+def test_whoever_writes_on_several_days_in_a_community_is_one_user_of_it(first, length):
+    memory = Memory("UTC")
+    at = round(BEGIN.timestamp() * 1000)
+    for day in range(62):
+        memory.write(
+            [
+                Event(
+                    at + day * 86_400_000,
+                    known.POSTED,
+                    user,
+                    None,
+                    201,
+                    1,
+                    1,
+                    {"post": f"{day}-{user}", "community": "c"},
+                )
+                for user in (1, 2, None)
+            ]
+        )
+    since = BEGIN + timedelta(days=first)
+    (row,) = memory.rows("communities.table", Asked(since, since + timedelta(days=length)))
+    assert (row["posts"], row["active_users"]) == (3 * length, 2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories(), st.sampled_from(ZONES), st.sampled_from(("hour", "day", "week", "month")), st.integers(0, 20))
+def test_authors_of_a_bucket_are_those_of_its_posts_also_where_the_period_cuts_it(events, zone, interval, begin):
+    memory = Memory(zone)
+    memory.write(events)
+    local = ZoneInfo(zone)
+    first = date(2026, 10, 8) + timedelta(days=begin)  # with the end of summer time in Berlin and in St John's
+    last = first + timedelta(days=6 if interval == "hour" else 25)
+    since, until = (datetime.combine(day, time(), local).astimezone(UTC) for day in (first, last))
+    wish = Asked(since, until, interval, zone, 500)  # type: ignore[arg-type]
+    rows = memory.rows("post_activity.series", wish)
+    bounds = [start.timestamp() * 1000 for start in starts(since, until, wish.interval, zone)]
+    inside = [event for event in events if since.timestamp() * 1000 <= event.at < until.timestamp() * 1000]
+    for column, name in (("post_authors", known.POSTED), ("comment_authors", known.COMMENTED)):
+        authors: list[set[int]] = [set() for _ in bounds]
+        for event in inside:
+            if event.name == name and event.user:
+                authors[index_of(bounds, event.at)].add(event.user)
+        assert [row[column] for row in rows] == [len(users) for users in authors], column
+
+
+def test_a_report_on_one_community_has_all_registrations():
+    memory = Memory("UTC")
+    at = round(BEGIN.timestamp() * 1000)
+    memory.write([Event(at, known.REGISTERED, 1, None, 201, 1, 1, {})])
+    wish = replace(asked(days=1), community="1")
+    assert [row["new_users"] for row in memory.rows("user_growth.series", wish)] == [1]
+    assert [row["new"] for row in memory.rows("users.summary", wish)] == [1]

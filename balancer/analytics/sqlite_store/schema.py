@@ -3,7 +3,8 @@
 Everything but `event` is kept up with each batch, in the transaction that stores its events, so that no report looks
 at single events. Times are milliseconds since 1970; a quarter is `at // 900_000`; days, weeks and months are those of
 the store's own time zone, as numbers (see `calendar`): a day is its proleptic ordinal, a week the ordinal of its Monday
-divided by seven, a month `year * 12 + month - 1`; an hour is `at // 3_600_000`. Users and visitors are keyed hashes.
+divided by seven, a month `year * 12 + month - 1`; hours count from 1970, and begin when the zone's do. Users and
+visitors are keyed hashes.
 """
 
 from __future__ import annotations

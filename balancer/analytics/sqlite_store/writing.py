@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from balancer.analytics import event as known
-from balancer.analytics.calendar import HOUR_MS, Calendar, month_of, week_of
+from balancer.analytics.calendar import Calendar, month_of, week_of
 from balancer.analytics.event import Event
 from balancer.analytics.sqlite_store.schema import (
     COHORT_WEEKS,
@@ -257,7 +257,7 @@ class _Batch:
 
     def _wrote_in(self, what: int, user: User, at: int, day: int) -> None:
         last, previous = _HOURS[what]
-        hour = at // HOUR_MS
+        hour = self._calendar.hour(at)
         place = _place_of(hour, user[last], user[previous])
         if place is not None:
             self._unique(what, HOUR, hour, place)

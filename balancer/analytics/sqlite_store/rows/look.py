@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 
-from balancer.analytics.buckets import index_of, starts
+from balancer.analytics.buckets import following, index_of, starts
 from balancer.analytics.calendar import Calendar, month_of, month_start, week_of
 from balancer.analytics.source import Active, Asked, Interval
 from balancer.analytics.sqlite_store.schema import CONTRIBUTED, DAY, HOUR, MONTH, QUARTER, SEEN, WEEK
@@ -83,20 +83,16 @@ class Look:
         local = datetime.fromtimestamp(at / 1000, self._asked_calendar.zone)
         return local.isoweekday(), local.hour
 
-    def counts(self, name: str) -> list[int]:
+    def counts(self, name: str, *, everywhere: bool = False) -> list[int]:
         """How many events of a name by bucket, of the community that is asked for or of all."""
         number = self.name(name)
-        if self.community is None:
+        if self.community is None or everywhere:
             sql = "SELECT quarter, n FROM total WHERE name = ? AND quarter >= ? AND quarter < ?"
             found = self.all(sql, number, self.first_quarter, self.end_quarter)
         else:
             sql = "SELECT quarter, n FROM place WHERE name = ? AND quarter >= ? AND quarter < ? AND community = ?"
             found = self.all(sql, number, self.first_quarter, self.end_quarter, self.community)
         return self.spread((quarter * QUARTER, n) for quarter, n in found)
-
-    def count(self, name: str) -> int:
-        """The same of the whole period."""
-        return sum(self.counts(name))
 
     def by_community(self, name: str) -> dict[int, int]:
         """How many events of a name by community."""
@@ -108,7 +104,7 @@ class Look:
     def bucket_numbers(self, interval: Interval, moments: Sequence[datetime]) -> list[int]:
         """What `uniques` calls the buckets that begin at these moments of the zone that is asked for."""
         if interval == "hour":
-            return [int(moment.timestamp()) // 3600 for moment in moments]
+            return [self.calendar.hour(round(moment.timestamp() * 1000)) for moment in moments]
         days = [self.local_date(moment).toordinal() for moment in moments]
         if interval == "week":
             return [week_of(day) for day in days]
@@ -131,9 +127,19 @@ class Look:
         """The day after the one of the last moment."""
         return self.local_date(self.asked.until - timedelta(milliseconds=1)).toordinal() + 1
 
-    def uniques(self, what: int) -> list[int]:
-        """Users by bucket of the interval."""
-        return [counts[0] for counts in self.unique_counts(what, self.asked.interval, self.starts)]
+    def wrote(self, what: int, column: str) -> list[int]:
+        """How many users did what `column` of `did_day` counts, by bucket: of one that is cut, within the period."""
+        found = [counts[0] for counts in self.unique_counts(what, self.asked.interval, self.starts)]
+        if self.asked.interval not in ("week", "month"):
+            return found
+        begins = [self.local_date(start).toordinal() for start in self.starts]
+        ends = [*begins[1:], following(date.fromordinal(begins[-1]), self.asked.interval).toordinal()]
+        for index, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+            first, last = max(begin, self.first_day), min(end, self.end_day)
+            if (first, last) != (begin, end):
+                sql = f"SELECT count(DISTINCT user) FROM did_day WHERE day >= ? AND day < ? AND {column} > 0"
+                (found[index],) = self.one(sql, first, last)
+        return found
 
     def unique_counts(self, what: int, interval: Interval, moments: Sequence[datetime]) -> list[tuple[int, int, int]]:
         """(n, new, again) by bucket."""
@@ -175,7 +181,7 @@ class Look:
         parts = [f"SELECT community, user FROM wrote_day WHERE day >= {a} AND day < {b}" for a, b in days]
         if months is not None:
             parts.append(f"SELECT community, user FROM wrote_month WHERE month >= {months[0]} AND month < {months[1]}")
-        return dict(self.all(f"SELECT community, count(*) FROM ({' UNION '.join(parts)}) GROUP BY 1"))
+        return dict(self.all(f"SELECT community, count(DISTINCT user) FROM ({' UNION ALL '.join(parts)}) GROUP BY 1"))
 
 
 def key_text(user: int | None) -> str | None:

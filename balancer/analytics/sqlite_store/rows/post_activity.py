@@ -16,8 +16,8 @@ def series(look: Look) -> list[Row]:
     everywhere = look.community is None
     posts, comments, reactions = look.counts(POSTED), look.counts(COMMENTED), look.counts(REACTED)
     nobody: list[int | None] = [None] * len(posts)
-    authors = look.uniques(POSTERS) if everywhere else nobody
-    commenters = look.uniques(COMMENTERS) if everywhere else nobody
+    authors = look.wrote(POSTERS, "posts") if everywhere else nobody
+    commenters = look.wrote(COMMENTERS, "comments") if everywhere else nobody
     sql = "SELECT at, 1 FROM post WHERE at >= ? AND at < ? AND removed_at IS NOT NULL"
     removed = look.spread(look.all(sql + _in(look), look.since, look.until))
     return [

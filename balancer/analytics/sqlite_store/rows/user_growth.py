@@ -13,7 +13,8 @@ from balancer.analytics.sqlite_store.writing import SOON
 
 
 def series(look: Look) -> list[Row]:
-    new, gone = look.counts(REGISTERED), look.counts(USER_DELETED)
+    """Of all communities: nobody registers in one."""
+    new, gone = (look.counts(name, everywhere=True) for name in (REGISTERED, USER_DELETED))
     return [
         {
             "start": start,

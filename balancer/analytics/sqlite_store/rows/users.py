@@ -49,7 +49,7 @@ def summary(look: Look) -> list[Row]:
     return [
         {
             "total": None,
-            "new": look.count(REGISTERED),
+            "new": sum(look.counts(REGISTERED, everywhere=True)),
             "seen_30d": seen,
             "suspended": None,
             "bots": None,
