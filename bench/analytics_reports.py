@@ -122,7 +122,8 @@ def main() -> int:
     given.store.parent.mkdir(parents=True, exist_ok=True)
     connection = made(given.store, given.events)
     print(f"{given.store.stat().st_size / 1e6:,.0f} MB")
-    rule = EventRule(match=(EventMatch(path="/"),))
+    dims = ("community", "post", "report", "action", "automated", "outcome", "target_user")
+    rule = EventRule(match=(EventMatch(path="/"),), take=dict.fromkeys(dims, "=it"))
     source = EventsSource(Store(connection), Analytics(events=dict.fromkeys(known.KNOWN, rule)))
     late = 0
     for days, bar in BARS.items():

@@ -7,7 +7,8 @@ from typing import Final, Protocol
 
 from balancer.analytics import event as known
 from balancer.analytics.source import Asked, Row, SourceName, Unavailable
-from config.schema import Analytics
+from balancer.events.rules import TAKEN_ALWAYS, captures
+from config.schema import Analytics, EventRule
 
 NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "user_growth.series": (known.REGISTERED, known.USER_DELETED),
@@ -115,6 +116,68 @@ OF_EVENTS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "users.summary": {"new": (known.REGISTERED,)},
 }
 """Which events a column is made of, any of them; without, it is not known."""
+Taken = tuple[str, str]
+_OF_POSTS: Final[tuple[Taken, ...]] = ((known.POSTED, known.POST), (known.COMMENTED, known.POST))
+_REMOVED: Final[tuple[Taken, ...]] = (
+    (known.POSTED, known.POST),
+    (known.MODERATED, known.POST),
+    (known.MODERATED, known.ACTION),
+)
+_RESOLVED: Final[tuple[Taken, ...]] = ((known.REPORTED, known.REPORT), (known.RESOLVED, known.REPORT))
+_OUTCOME: Final[tuple[Taken, ...]] = (*_RESOLVED, (known.RESOLVED, known.OUTCOME))
+_HANDLED: Final[tuple[Taken, ...]] = ((known.REPORTED, known.REPORT), (known.MODERATED, known.REPORT))
+_ACTION: Final[tuple[Taken, ...]] = ((known.MODERATED, known.ACTION),)
+_AUTOMATED: Final[tuple[Taken, ...]] = ((known.MODERATED, known.AUTOMATED),)
+TAKES: Final[Mapping[str, Mapping[str, tuple[Taken, ...]]]] = {
+    "post_activity.series": {"posts_removed": _REMOVED},
+    "post_activity.first_response": {
+        "posts": ((known.POSTED, known.POST),),
+        **dict.fromkeys(("answered", "unanswered", "mean_s", "median_s", "p90_s"), _OF_POSTS),
+    },
+    "post_activity.top": {
+        "community_id": ((known.POSTED, known.COMMUNITY),),
+        "comments": _OF_POSTS,
+        "reactions": ((known.POSTED, known.POST), (known.REACTED, known.POST)),
+    },
+    "community_growth.fastest": {
+        "joins": ((known.JOINED, known.COMMUNITY),),
+        "leaves": ((known.LEFT, known.COMMUNITY),),
+    },
+    "moderation.series": {"automated": _AUTOMATED, "by_action": _ACTION},
+    "moderation.moderators": {
+        **dict.fromkeys(("removals", "sanctions"), _ACTION),
+        "reports_handled": ((known.MODERATED, known.REPORT),),
+        "median_response_s": _HANDLED,
+    },
+    "moderation.quality": {
+        **dict.fromkeys(("removals", "reversals", "reversal_rate"), _ACTION),
+        "removed_share_of_posts": _REMOVED,
+        "automated_share": _AUTOMATED,
+    },
+    "reports.series": dict.fromkeys(("resolved", "open_at_end"), _RESOLVED),
+    "reports.summary": {
+        **dict.fromkeys(
+            ("resolved_of_opened", "still_open", "median_resolution_s", "p90_resolution_s", "oldest_open_age_s"),
+            _RESOLVED,
+        ),
+        **dict.fromkeys(("upheld", "rejected", "ignored"), _OUTCOME),
+    },
+    "reports.breakdown": {"upheld": _OUTCOME},
+    "communities.table": {
+        "new_members": ((known.JOINED, known.COMMUNITY),),
+        "posts": ((known.POSTED, known.COMMUNITY),),
+        "comments": ((known.COMMENTED, known.COMMUNITY),),
+        "active_users": ((known.POSTED, known.COMMUNITY), (known.COMMENTED, known.COMMUNITY)),
+        "reports": ((known.REPORTED, known.COMMUNITY),),
+        "open_reports": ((known.REPORTED, known.COMMUNITY), *_RESOLVED),
+    },
+    "users.top": {
+        "reactions_received": ((known.POSTED, known.POST), (known.REACTED, known.POST)),
+        "reports_against": ((known.REPORTED, known.TARGET_USER),),
+        "upheld_against": ((known.REPORTED, known.TARGET_USER), *_OUTCOME),
+    },
+}
+"""What the rules of these events have to take for a column to be right, as far as there are such rules."""
 
 
 class Rows(Protocol):
@@ -130,12 +193,15 @@ class EventsSource:
 
     def __init__(self, store: Rows, settings: Analytics) -> None:
         self._store = store
-        self._made = frozenset(settings.events)
+        self._takes = {name: taken(rule) for name, rule in settings.events.items()}
+        posts, comments = (self._takes.get(name, frozenset()) for name in (known.POSTED, known.COMMENTED))
+        if known.POST in comments and {known.POST, known.COMMUNITY} <= posts:
+            self._takes[known.COMMENTED] = comments | {known.COMMUNITY}  # that of its post
 
     async def rows(self, query: str, asked: Asked) -> list[Row]:
         """Raises SourceError."""
         needed = NEEDS.get(query, ())
-        if needed and self._made.isdisjoint(needed):
+        if needed and self._takes.keys().isdisjoint(needed):
             raise Unavailable(_no_rule(needed))
         rows = await self._store.rows(query, asked)
         for column in self.missing(query, asked):
@@ -146,13 +212,23 @@ class EventsSource:
     def missing(self, query: str, asked: Asked) -> Mapping[str, str]:
         told = dict(NEVER.get(query, {}))
         for column, events in OF_EVENTS.get(query, {}).items():
-            if self._made.isdisjoint(events):
+            if self._takes.keys().isdisjoint(events):
                 told[column] = _no_rule(events)
+        for column, pairs in TAKES.get(query, {}).items():
+            for name, dimension in pairs:
+                if dimension not in self._takes.get(name, (dimension,)):
+                    told.setdefault(column, f"analytics.events.{name} takes no `{dimension}`")
         if asked.community is not None and query == "post_activity.series":
             told |= dict.fromkeys(
                 ("post_authors", "comment_authors"), "traffic is not told apart by author and community"
             )
         return told
+
+
+def taken(rule: EventRule) -> frozenset[str]:
+    """The dimensions that events of a rule can have."""
+    found = {name for match in rule.match for name in captures(match.path) if name in TAKEN_ALWAYS}
+    return frozenset(found | rule.take.keys())
 
 
 def _no_rule(events: tuple[str, ...]) -> str:
