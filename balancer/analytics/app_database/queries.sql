@@ -95,17 +95,21 @@ FROM p LEFT JOIN c ON c.post_id = p.id LEFT JOIN r ON r.id = p.id ORDER BY score
 -- of: communities memberships
 WITH b AS (SELECT s AS start, k FROM unnest(:starts::timestamptz[]) WITH ORDINALITY AS u(s, k)),
  n AS (SELECT width_bucket(created_at, :starts::timestamptz[]) k, count(*) n FROM communities
-        WHERE created_at >= :since AND created_at < :until GROUP BY 1),
+        WHERE created_at >= :since AND created_at < :until AND (:community::text IS NULL OR id::text = :community) GROUP BY 1),
  x AS (SELECT width_bucket(deleted_at, :starts::timestamptz[]) k, count(*) n FROM communities
-        WHERE deleted_at >= :since AND deleted_at < :until GROUP BY 1),
+        WHERE deleted_at >= :since AND deleted_at < :until AND (:community::text IS NULL OR id::text = :community) GROUP BY 1),
  j AS (SELECT width_bucket(joined_at, :starts::timestamptz[]) k, count(*) n FROM memberships
-        WHERE joined_at >= :since AND joined_at < :until GROUP BY 1),
+        WHERE joined_at >= :since AND joined_at < :until
+          AND (:community::text IS NULL OR community_id::text = :community) GROUP BY 1),
  l AS (SELECT width_bucket(left_at, :starts::timestamptz[]) k, count(*) n FROM memberships
-        WHERE left_at >= :since AND left_at < :until GROUP BY 1),
+        WHERE left_at >= :since AND left_at < :until
+          AND (:community::text IS NULL OR community_id::text = :community) GROUP BY 1),
  base AS (SELECT (SELECT count(*) FROM communities
-                   WHERE created_at < :since AND (deleted_at IS NULL OR deleted_at >= :since)) c,
+                   WHERE created_at < :since AND (deleted_at IS NULL OR deleted_at >= :since)
+                     AND (:community::text IS NULL OR id::text = :community)) c,
                  (SELECT count(*) FROM memberships
-                   WHERE joined_at < :since AND (left_at IS NULL OR left_at >= :since)) m)
+                   WHERE joined_at < :since AND (left_at IS NULL OR left_at >= :since)
+                     AND (:community::text IS NULL OR community_id::text = :community)) m)
 SELECT b.start, coalesce(n.n, 0) AS new_communities, coalesce(x.n, 0) AS closed_communities,
        (base.c + sum(coalesce(n.n, 0) - coalesce(x.n, 0)) OVER (ORDER BY b.k))::bigint AS total_communities,
        coalesce(j.n, 0) AS joins, coalesce(l.n, 0) AS leaves,

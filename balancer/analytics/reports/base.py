@@ -13,6 +13,15 @@ from balancer.analytics.source import Active, Asked, Row, Source, SourceName, Un
 
 Table = list[Row]
 ANYHOW: Final = "this source does not tell"
+OF_ONE: Final = (
+    "post_activity.",
+    "community_growth.series",
+    "moderation.",
+    "reports.",
+    "communities.",
+    "events.",
+)
+"""What the names of queries begin with that can be about one community."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +169,8 @@ class Asking:
             self.report.missing[f"{query}.{column}"] = reason
         if query.startswith(("engagement.", "user_growth.retention")):
             self.report.active = active
+        if asked.community is not None and not query.startswith(OF_ONE):
+            self.report.warnings.append(f"{query} is of all communities: it can not be told of one")
 
     def _shown(self, row: Row, source: SourceName) -> Row:
         """Without who users are, unless whoever asks may know."""
