@@ -129,7 +129,8 @@ class AnalyticsService:
         if collector is None or desk is None or not collector.has_some or not desk.has_room:
             return
         desk.send(collector.take(LARGEST))
-        self._pump_soon()
+        if len(collector.queue) >= LARGEST:  # less than that waits for the next beat: a frame for each event costs more
+            self._pump_soon()
 
     async def _send_rest(self, collector: Collector, desk: Desk) -> None:
         with suppress(TimeoutError):

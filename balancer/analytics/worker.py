@@ -24,7 +24,9 @@ from balancer.analytics.frames import Answer, Ask, Done, Failed, Open, Opened, R
 
 NICE: Final = 5
 TOGETHER: Final = 5000
-"""Events of one transaction."""
+"""Events of one transaction, roughly."""
+GATHERED: Final = 0.2
+"""Seconds between two transactions: many small ones cost more, and each waits for the disk."""
 AGAIN: Final = 1.0
 """Seconds after which a store that has failed is tried again."""
 PRUNED: Final = 3600.0
@@ -85,17 +87,28 @@ class Worker:
                 await asyncio.sleep(AGAIN)
         self._say(Opened(engine.zone, opened.unclean))
         pruning = asyncio.get_running_loop().create_task(_prune(engine))
-        over = False
-        while not over and (message := await self._writes.get()) is not None:
-            together = [message]
-            while not self._writes.empty() and sum(len(one.events) for one in together) < TOGETHER:
-                more = self._writes.get_nowait()
-                if more is None:
-                    over = True
-                    break
-                together.append(more)
+        due = monotonic()
+        while together := await self._gathered(due):
             await self._write(engine, first.run, together)
+            due = monotonic() + GATHERED
         pruning.cancel()
+
+    async def _gathered(self, due: float) -> list[Write]:
+        """What comes up to a moment, or is there already, for one transaction. Empty: nothing will come."""
+        together: list[Write] = []
+        size = 0
+        while size < TOGETHER:
+            try:
+                async with asyncio.timeout(max(0.0, due - monotonic()) if together and self._writes.empty() else None):
+                    message = await self._writes.get()
+            except TimeoutError:
+                break
+            if message is None:
+                self._writes.put_nowait(None)  # for the next time
+                break
+            together.append(message)
+            size += len(message.events)
+        return together
 
     async def _write(self, engine: Engine, run: str, messages: Sequence[Write]) -> None:
         """One transaction for what has come meanwhile."""

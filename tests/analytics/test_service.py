@@ -47,16 +47,20 @@ async def test_what_was_gathered_goes_on_over_a_reload_and_to_another_store(tmp_
     add(service.collector, 500)
     service.tick(1.0)
     desk = service.desk
+
+    def is_there(count: int) -> bool:
+        service.tick(1.0)  # as the loop does, ten times a second
+        return service.desk is not None and service.desk.figures.stored + service.desk.waiting == count
+
     await service.change(settings(duplicates=9.0))
     assert service.desk is desk  # the store is as it was
     gathered = service.gathered()
     assert gathered is not None
     assert gathered.counted == 500
-    await until(lambda: service.desk is not None and service.desk.figures.stored + service.desk.waiting == 500)
+    await until(lambda: is_there(500))
     await service.change(settings(store="other.db"))
     add(service.collector, 300)
-    service.tick(2.0)
-    await until(lambda: service.desk is not None and service.desk.figures.stored == 300)
+    await until(lambda: is_there(300) and service.desk is not None and not service.desk.waiting)
     await service.change(None)
     assert (watched[-1], service.desk, service.gathered()) == (None, None, None)
     await service.close()
