@@ -2,10 +2,11 @@
 # work in a fresh clone with nothing but Python 3.11 or newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test api-fuzz check fmt bench prism lock sbom licenses clean
+.PHONY: help run test api-fuzz check fmt bench dashboard prism lock sbom licenses clean
 
 BIN := .venv/bin
 PACKAGES := balancer api config examples bench deploy
+DRAWN := api/dashboard/vendor/LICENSES.txt
 # More for the command behind a target: make test ARGS="-k reload -x", make lock ARGS=--upgrade
 ARGS :=
 COMPILE = @build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
@@ -14,11 +15,11 @@ COMPILE = @build/uv/bin/uv pip compile --quiet --universal --python-version 3.11
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-run: .venv/ready ## Start the demonstration: three sample servers, some traffic and the balancer
+run: .venv/ready $(DRAWN) ## Start the demonstration: three sample servers, some traffic and the balancer
 	@exec $(BIN)/python -m examples.demo $(ARGS)
 
 # Three processes for two cores, as many tests wait. One file's tests stay in one process, which shares what is slow to start between them.
-test: .venv/ready ## Run every test
+test: .venv/ready $(DRAWN) ## Run every test
 	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 api-fuzz: .venv/ready ## Search long for answers of the admin API that its document does not have
@@ -37,6 +38,12 @@ fmt: .venv/ready ## Format the code and fix what can be fixed safely
 
 bench: .venv/ready ## Measure the cost of a request beside other proxies
 	@exec $(BIN)/python -m bench $(ARGS)
+
+dashboard: $(DRAWN) ## Fetch what the dashboard is drawn with (npm, or a wheel that has it)
+
+# Everything else runs without it, and its page says what to do: so this is no reason to stop.
+$(DRAWN): .venv/ready api/dashboard/package-lock.json deploy/dashboard.py
+	@$(BIN)/python -m deploy.dashboard || true
 
 prism: build/prism/ready ## Install what answers as an OpenAPI document says, for tests of CDNs (needs Node.js)
 
@@ -69,5 +76,5 @@ licenses: .venv/ready ## Show the licence of each package that an installation h
 	@$(BIN)/python -m deploy.sbom --licenses
 
 clean: ## Remove everything the tools made, the virtual environment included
-	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv api/dashboard/vendor build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,9 +24,11 @@ from api.history import Histories
 from api.infrastructure import Infrastructure
 from api.keys import Keys
 from api.limits import Limits
+from api.live import LiveViews
 from api.monitoring import Monitoring
 from api.openapi import document
 from api.operation import Operation, Text
+from api.pages import Pages
 from api.request_checks import LIMIT
 from api.servers import Servers
 from api.services import Services
@@ -44,7 +46,7 @@ EVERYWHERE = {
 
 def make_app(services: Services, patience: Patience = PATIENCE) -> web.Application:
     """The application of the admin listener. The caller runs it, on a `Site` that takes no other traffic."""
-    operations = all_operations(services)
+    operations = (*all_operations(services), *Pages(services).operations())
     gate = Gate(services)
     app = web.Application(middlewares=[gate.middleware], client_max_size=LIMIT)
     app[DOOR] = _door(services, patience)
@@ -78,12 +80,13 @@ def _door(services: Services, patience: Patience) -> Door:
 
 
 def all_operations(services: Services) -> tuple[Operation, ...]:
-    """Every operation there is, its document's own included."""
+    """Every operation of the API, its document's own included."""
     operations = [
         *Monitoring(services).operations(),
         *Analytics(services).operations(),
         *AlertViews(services).operations(),
         *Histories(services).operations(),
+        *LiveViews(services).operations(),
         *DatabaseViews(services).operations(),
         *Infrastructure(services).operations(),
         *Cache(services).operations(),

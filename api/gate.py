@@ -144,7 +144,7 @@ class Gate:
         else:
             check_size(request)
         check_host(request, _names(self._services.control.snapshot.config.admin))
-        check_browser(request)
+        check_browser(request, page=found is not None and found.page)
         check_path(request, tail=found is not None and found.tail)
 
     def _authorised(self, operation: Operation, request: web.Request) -> Caller | None:

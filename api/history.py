@@ -116,7 +116,7 @@ class Histories:
     async def history(self, call: Call, query: TrafficHistoryQuery) -> TrafficHistory:
         """How it went, of everything or of one thing, for a chart."""
         history = self._services.history
-        line = history.line(_key(query.of), SPANS[query.span])
+        line = history.line(series_key(query.of), SPANS[query.span])
         if line is None:
             there = ", ".join(_name(key) for key in history.keys[:20])
             message = f"there is no history of it; there is {there or 'none yet'}"
@@ -179,7 +179,8 @@ class Histories:
         )
 
 
-def _key(of: str) -> Key:
+def series_key(of: str) -> Key:
+    """The key of a series by its name; see `TrafficHistoryQuery.of`."""
     if of == "total":
         return ()
     kind, _, name = of.partition(":")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from api.auth import Caller, Role
 from api.body import Stream, read, too_large
 from api.problems import Problem, of_validation
+from api.streams import write
 from balancer.control import OPERATOR
 from config.diff import Change
 from config.schema import Config
@@ -51,6 +52,7 @@ class Text:
     body: bytes
     content_type: str
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Flow:
     pieces: AsyncIterator[bytes]
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    live: bool = False
+    """It has no end of its own: whoever does not read is left, and whoever has left is no failure."""
 
 
 Result = BaseModel | Reply[BaseModel | None] | Text | Flow | None
@@ -135,6 +139,8 @@ class Operation:
     """The last name of the path stands for all that follows, slashes included."""
     key_shows_more: bool = False
     """An open operation that tells more to a caller with a key; elsewhere in the open, keys are not looked at."""
+    page: bool = False
+    """A page for people, or what one consists of: the same for everybody, and no part of the document."""
     unlimited: bool = False
     """Not counted by `admin.rate_limit`: who restarts the balancer when it does not answer must get an answer."""
     trail: Literal["both", "after", "none"] = "both"
@@ -298,6 +304,9 @@ async def _flow(request: web.Request, flow: Flow) -> web.StreamResponse:
     if request.method == "HEAD":
         return response
     await response.prepare(request)
+    if flow.live:
+        await write(request, response, flow.pieces)
+        return response
     try:
         async for piece in flow.pieces:
             await response.write(piece)
@@ -313,7 +322,8 @@ def _response(result: BaseModel | Reply[BaseModel | None] | Text | None) -> web.
     if result is None:
         return web.Response(status=204)
     if isinstance(result, Text):
-        return web.Response(status=result.status, body=result.body, headers={"Content-Type": result.content_type})
+        headers = {"Content-Type": result.content_type, **result.headers}
+        return web.Response(status=result.status, body=result.body, headers=headers)
     reply = result if isinstance(result, Reply) else Reply(result)
     if reply.body is None:
         return web.Response(status=reply.status, headers=dict(reply.headers))

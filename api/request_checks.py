@@ -56,17 +56,21 @@ def check_host(request: web.Request, names: Iterable[str]) -> None:
     raise Problem(421, f"this listener does not go by the name {host[:80]!r}: add it to admin.hosts")
 
 
-def check_browser(request: web.Request) -> None:
+def check_browser(request: web.Request, *, page: bool = False) -> None:
     """Refuse what a page of another site makes a browser send; there are no CORS headers either.
 
-    Whatever has one of the fields that browsers send is taken for one, and has to show that it is of this site.
+    Whatever has one of the fields that browsers send is taken for one, and has to show that it is of this site. A
+    `page` and what it consists of tell nothing that is not everybody's: whoever likes may link to the one, and our own
+    pages load the others as styles and pictures are loaded.
     """
     origin, site, mode = (once(request, name) for name in ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode"))
     cookie = once(request, "Cookie")
     safe = request.method in SAFE
     if "Sec-WebSocket-Key" in request.headers or "websocket" in request.headers.get("Upgrade", "").lower():
         raise Problem(403, "there are no WebSockets here: a page of any site could open one")
-    if mode is not None and mode.lower() not in ("cors", "navigate", "same-origin"):
+    if page and safe and mode is not None and mode.lower() == "navigate" and origin is None:
+        return
+    if mode is not None and mode.lower() not in ("cors", "navigate", "same-origin", *(("no-cors",) if page else ())):
         raise Problem(403, f"requests of Sec-Fetch-Mode {mode[:20]} are refused: their answers are not for scripts")
     if origin is not None and origin.lower() != f"{request.scheme}://{request.headers.get('Host', '')}".lower():
         raise Problem(403, "requests from web pages of other origins are refused")

@@ -11,6 +11,7 @@ from time import monotonic
 from api.auth import Keyring
 from api.pace import Pace
 from api.sessions import Sessions
+from api.streams import Streams
 from api.trail import AuditTrail
 from balancer.alerting.service import AlertService
 from balancer.analytics.service import AnalyticsService
@@ -20,6 +21,7 @@ from balancer.databases.service import Databases
 from balancer.redis_link import RedisLink
 from balancer.telemetry.changes_seen import ChangesSeen
 from balancer.telemetry.error_groups import ErrorGroups
+from balancer.telemetry.happenings import Happenings
 from balancer.telemetry.history import History
 from balancer.telemetry.last_errors import Failed
 from balancer.telemetry.metrics import Metrics
@@ -63,6 +65,9 @@ class Services:
     pace: Pace = field(init=False)
     health_seen: ChangesSeen[str] = field(default_factory=ChangesSeen)
     """Since when each check of health says what it says."""
+    happenings: Happenings = field(default_factory=Happenings)
+    streams: Streams = field(default_factory=Streams)
+    """Who follows what happens."""
     requests: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Requests to the API by status (owner: api.app)."""
 

@@ -26,6 +26,7 @@ from api.app import make_app, make_metrics_app
 from api.auth import Keyring
 from api.door import Layer, Site
 from api.key_store import KeyStore, LastUse
+from api.live import LiveViews
 from api.monitoring import Monitoring
 from api.services import Services
 from api.trail import Actor, AuditTrail, Matter
@@ -248,6 +249,7 @@ class App:
             dropped=self._dropped,
         )
         self._monitoring = Monitoring(self.services)
+        self._live = LiveViews(self.services)
         self._drops: dict[str, Drop] = {}
         self._compared = 0.0
         self._config = config
@@ -288,6 +290,7 @@ class App:
             return 0
         finally:
             self._beside.cancel()
+            self.services.streams.close()
             await self._keep_uses()
             await self.control.close()
             await self.plane.close()
@@ -351,7 +354,7 @@ class App:
                 report = self.plane.report()
                 self.recent.sample(now, report)
                 self.history.sample(now, wall_time(), report)
-                self._monitoring.note(report)
+                self._live.look(report, self._monitoring.note(report))
                 if self.alerts.is_due(now):
                     self.alerts.look(self._measures(report), wall_time())
                     if self.alerts.events and now - self._compared > COMPARED:

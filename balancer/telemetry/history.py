@@ -134,6 +134,15 @@ class History:
             [list(heat[i * width : (i + 1) * width]) for i in order] if heat is not None else [],
         )
 
+    def latest(self, key: Key) -> tuple[float, dict[str, float]] | None:
+        """The last second of a series: when, in seconds since 1970, and each of `COLUMNS`; None without one."""
+        rings = self._rings.get(key)
+        if rings is None:
+            return None
+        index = (self._next[1] - 1) % STEPS[1]
+        columns = zip(COLUMNS, rings[1].columns, strict=True)
+        return self._times[1][index], {name: column[index] for name, column in columns}
+
     @property
     def keys(self) -> list[Key]:
         """Series that there are."""
