@@ -125,6 +125,9 @@ function Shell() {
       left = true;
     };
   }, [name]);
+  useEffect(() => {
+    document.querySelector(".side a[aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+  }, [name]);
   const first = useRef(true);
   useEffect(() => {
     // Whoever reads with a screen reader, or a keyboard, is to be where the new view begins.

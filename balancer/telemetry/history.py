@@ -54,7 +54,9 @@ class _Ring:
         before, self.before = self.before, counts
         old, self.latency = self.latency, array("Q", latency)
         if before is None or any(now < then for now, then in zip(counts, before, strict=True)):
-            before, old = counts, self.latency  # it has begun, or begun anew: nothing is known of this point
+            self.skip(index)  # it has begun, or begun anew: nothing is known of what was before
+            self.columns[5][index] = in_flight
+            return
         per = 1 / seconds if seconds > 0 else 0.0
         columns = self.columns
         columns[0][index] = (counts.requests - before.requests) * per

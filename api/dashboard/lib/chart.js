@@ -16,11 +16,17 @@ export function colour(name) {
   return found;
 }
 
+const STEPS = {
+  bytes: Array.from({ length: 41 }, (_, power) => 2 ** power),
+  count: Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat(),
+};
+
 /**
- * @param {{times: number[], series: {name: string, values: (number | null)[], colour?: string, fill?: boolean, dash?: boolean}[], format?: (value: number) => string, height?: number, label: string, sync?: string, stacked?: boolean, max?: number, onRange?: (from: number, to: number) => void, bars?: boolean}} props
- *   `times`: seconds since 1970. `stacked`: one on the other; `series` stay what they are for the text. `sync`: charts of one name share the cursor.
+ * @param {{times: number[], series: {name: string, values: (number | null)[], colour?: string, fill?: boolean, dash?: boolean}[], format?: (value: number) => string, height?: number, label: string, sync?: string, stacked?: boolean, max?: number, onRange?: (from: number, to: number) => void, bars?: boolean, unit?: "bytes" | "count"}} props
+ *   `times`: seconds since 1970. `stacked`: one on the other; `series` stay what they are for the text. `sync`: charts of one name share the cursor. `unit`: which
+ *   steps the axis may have.
  */
-export function Chart({ times, series, format = number, height = 200, label, sync, stacked = false, max, onRange, bars = false }) {
+export function Chart({ times, series, format = number, height = 200, label, sync, stacked = false, max, onRange, bars = false, unit }) {
   const box = useRef(null);
   const plot = useRef(null);
   const given = useRef(null);
@@ -38,7 +44,7 @@ export function Chart({ times, series, format = number, height = 200, label, syn
         return {
           label: one.name,
           stroke,
-          width: 1.5,
+          width: stacked && i > 0 ? 0 : 1.5, // the line of a part that is nothing would lie on the one below
           dash: one.dash ? [4, 3] : undefined,
           fill: one.fill || (stacked && i === 0) ? faint(stroke, stacked ? 0.45 : 0.15) : undefined,
           paths: bars ? uPlot.paths.bars({ size: [0.7, 40] }) : undefined,
@@ -50,7 +56,7 @@ export function Chart({ times, series, format = number, height = 200, label, syn
         };
       });
       // Of a stack, each fills what is between it and the one below.
-      const bands = stacked ? lines.slice(1).map((one, i) => ({ series: [i + 2, i + 1], fill: faint(one.stroke, 0.45) })) : [];
+      const bands = stacked ? lines.slice(1).map((one, i) => ({ series: [i + 2, i + 1], fill: faint(one.stroke, 0.85) })) : [];
       plot.current = new uPlot(
         {
           width: box.current.clientWidth || 300,
@@ -60,8 +66,8 @@ export function Chart({ times, series, format = number, height = 200, label, syn
           legend: { live: true },
           scales: { x: { time: true }, y: { range: (_plot, low, high) => [Math.min(0, low ?? 0), max ?? (high > 0 ? high * 1.08 : 1)] } },
           axes: [
-            { ...axis, space: 70, values: ticks },
-            { ...axis, size: 58, values: (_plot, values) => values.map((value) => given.current.format(value)) },
+            { ...axis, space: 70, size: 30, values: ticks },
+            { ...axis, size: 62, incrs: STEPS[unit], values: (_plot, values) => values.map((value) => given.current.format(value)) },
           ],
           bands,
           series: [{ label: "at", value: (_plot, value) => (value === null ? "" : time(value * 1000)) }, ...lines],
@@ -95,7 +101,7 @@ export function Chart({ times, series, format = number, height = 200, label, syn
   }, [times, series]);
 
   return html`<figure class="chart">
-    <div class="plot" ref=${box} style=${{ minHeight: `${height + 30}px` }} role="img" aria-label="${label}. ${summary(series, format)}"></div>
+    <div class="plot" ref=${box} style=${{ minHeight: `${height + 26}px` }} role="img" aria-label="${label}. ${summary(series, format)}"></div>
     <${Twin} times=${times} series=${series} format=${format} label=${label} />
   </figure>`;
 }
