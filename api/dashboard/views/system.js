@@ -51,7 +51,7 @@ function Health() {
       <dt>Dashboards</dt><dd>${plural(second?.watched ?? 0, "open page")}</dd>
       <dt>Requests to the API</dt><dd>${Object.entries(data.admin.requests).map(([status, count]) => `${status}: ${number(count)}`).join(", ")}</dd>
     </dl>`}</${Loaded}></${Card}>
-    <${Card} title="Listeners" id="listeners"><${Loaded} of=${stats}>${(data) => html`<${Table} label="Listeners" rows=${Object.entries(data.listeners).map(([name, one]) => ({ name, ...one }))} id=${(row) => row.name} columns=${[
+    <${Card} title="Listeners" id="listeners" wide=${true}><${Loaded} of=${stats}>${(data) => html`<${Table} label="Listeners" rows=${Object.entries(data.listeners).map(([name, one]) => ({ name, ...one }))} id=${(row) => row.name} columns=${[
       { key: "name", title: "Listener", cell: (row) => html`<a href="#/traffic?of=${encodeURIComponent(`listener:${row.name}`)}">${row.name}</a>` },
       { key: "connections", title: "Connections", right: true, cell: (row) => number(row.connections) },
       { key: "requests", title: "Requests/s", right: true, cell: (row) => number(row.requests.per_second_10s) },

@@ -16,7 +16,7 @@ function Database({ name, of }) {
   const off = of.ok === null;
   return html`<${Card} title=${name} id="database-${name}" aside=${html`<${State} of=${off ? "unknown" : of.ok ? "ok" : "down"} text=${off ? "not looked at" : of.ok ? `answers in ${duration(of.latency)}` : "away"} />`}>
     ${of.reason && html`<p class="soft">${of.reason}</p>`}
-    ${(of.problems ?? []).map((one) => html`<${Notice} level=${one.severity === "critical" ? "bad" : "warning"}><strong>${one.title ?? one.text ?? one.kind}</strong>${one.detail && html`<div>${one.detail}</div>`}${one.advice && html`<div>${one.advice}</div>`}</${Notice}>`)}
+    ${(of.problems ?? []).map((one) => html`<${Notice} level="warning"><strong>${one.about.replaceAll("_", " ")}:</strong> ${one.message}</${Notice}>`)}
     <dl class="facts">${facts(of)}</dl>
     ${of.checked && html`<p class="soft">looked at <${When} at=${of.checked} /></p>`}
   </${Card}>`;
