@@ -226,6 +226,35 @@ export function Act({ children, onAct, kind = "", disabled, label }) {
   return html`<button type="button" class=${kind} disabled=${busy || disabled} aria-busy=${busy} aria-label=${label} onClick=${act}>${children}</button>`;
 }
 
+let menus = 0;
+
+/** Further things to do, behind one button. `items`: [[text, act, danger?]]; false ones are left out. */
+export function Menu({ label, text = "More", items }) {
+  const [id] = useState(() => `menu-${++menus}`);
+  const box = useRef(null);
+  const button = useRef(null);
+  const [busy, setBusy] = useState(false);
+  const act = async (own) => {
+    box.current.hidePopover();
+    setBusy(true);
+    try {
+      await own();
+    } catch (error) {
+      tell({ level: "bad", text: error.message });
+    } finally {
+      setBusy(false);
+    }
+  };
+  const put = (event) => {
+    if (event.newState !== "open") return;
+    const at = button.current.getBoundingClientRect();
+    box.current.style.top = `${Math.min(at.bottom + 4, innerHeight - 40 * items.length - 12)}px`;
+    box.current.style.right = `${Math.max(8, document.documentElement.clientWidth - at.right)}px`;
+  };
+  return html`<button ref=${button} type="button" class="small" popovertarget=${id} aria-label=${label} disabled=${busy}>${text} <span aria-hidden="true">▾</span></button>
+    <div ref=${box} id=${id} popover class="menu" onBeforeToggle=${put}>${items.filter(Boolean).map(([word, own, danger]) => html`<button type="button" class=${danger ? "quiet wrong" : "quiet"} onClick=${() => act(own)}>${word}</button>`)}</div>`;
+}
+
 // Messages at the foot of the page.
 
 let messages = [];
