@@ -232,6 +232,24 @@ class StrategyAnswer(Model):
     candidates: list[CandidateAnswer]
 
 
+class OtherRoute(Model):
+    """A route that does not take the request."""
+
+    route: str
+    reason: str
+
+
+class ExplainedRoute(Model):
+    """Which route takes a request. Guards, limits and the cache of the route are not asked."""
+
+    route: str | None
+    """null: none, and `reason` says what is answered."""
+    reason: str
+    pool: str | None
+    """Where it goes; null: the route answers by itself, or splits its requests."""
+    others: list[OtherRoute]
+
+
 class NextServer(Model):
     """Whom the next request would get; no turn is spent on the question."""
 

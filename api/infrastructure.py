@@ -11,7 +11,9 @@ from api.answers import (
     CandidateAnswer,
     CertificateAnswer,
     CertificateAnswers,
+    ExplainedRoute,
     NextServer,
+    OtherRoute,
     ProbeAnswer,
     ProbeAnswers,
     State,
@@ -23,13 +25,13 @@ from api.operation import Call, Operation
 from api.overview import AdminFigures, ReloadFigures, Stats, TrustedRanges
 from api.problems import Fault, Problem
 from api.request_checks import LIMIT
-from api.requests import CheckRequest, Initialize, NextQuery
+from api.requests import CheckRequest, ExplainQuery, Initialize, NextQuery
 from api.services import Services
 from api.status import View
 from api.translation import as_problems
 from balancer import changes
 from balancer.health.monitor import CheckResult
-from balancer.preview import Preview, PreviewAnswer
+from balancer.preview import Preview, PreviewAnswer, RouteQuestion
 from balancer.server import ServerKey
 from balancer.telemetry.ranges_report import RangesReport
 from config.problems import path_text
@@ -68,6 +70,7 @@ class Infrastructure:
                 unknown,
             ),
             Operation("GET", BALANCER + "/next-server", "viewer", self.next_server, {200: "The choice."}, unknown),
+            Operation("GET", "/api/infrastructure/routes/explain", "viewer", self.explain_route, {200: "The route."}),
             Operation("GET", "/api/infrastructure/stats", "viewer", self.stats, {200: "Everything."}),
             Operation(
                 "GET",
@@ -140,6 +143,27 @@ class Infrastructure:
             server=chosen.server if chosen is not None else None,
             reason=chosen.reason if chosen is not None else "no strategy has answered",
             strategies=list(map(_strategy, answers)),
+        )
+
+    async def explain_route(self, call: Call, query: ExplainQuery) -> ExplainedRoute:
+        """Which route a request would take, and why no other one. Nothing is sent anywhere."""
+        rest = query.url.partition("://")[2] if not query.url.startswith("/") else ""
+        host, slash, path = rest.partition("/") if rest else ("", "/", query.url[1:])
+        host, _, search = host.partition("?")  # of http://host?query
+        target = f"/{path}" if slash or not search else f"/?{search}"
+        headers = []
+        for line in filter(None, query.headers.split("\n")):
+            name, _, value = line.partition(":")
+            headers.append((name, value.strip()))
+        answer = await self._control.explain(
+            RouteQuestion(query.method, host.rpartition("@")[2], target.partition("#")[0], tuple(headers))
+        )
+        route = self._control.snapshot.config.routes.get(answer.route or "")
+        return ExplainedRoute(
+            route=answer.route,
+            reason=answer.reason,
+            pool=route.pool if route is not None else None,
+            others=[OtherRoute(route=one.route, reason=one.reason) for one in answer.others],
         )
 
     async def stats(self, call: Call) -> Stats:

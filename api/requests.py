@@ -225,6 +225,18 @@ class NextQuery(Model):
     """One field that matters, such as "Cookie: lb=..."."""
 
 
+class ExplainQuery(Model):
+    """A request that nobody makes."""
+
+    url: Annotated[
+        str, Field(pattern=r"^(https?://[!-~]+|/[!-~]*)$", max_length=4000, examples=["https://example.com/a"])
+    ]
+    """With the host, if routes ask for one; what follows # is no part of a request."""
+    method: Annotated[str, Field(pattern=r"^[A-Z-]{1,40}$")] = "GET"
+    headers: Annotated[str, Field(pattern=r"^([!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*(\n|$))*$", max_length=8000)] = ""
+    """One in a line: "X-Beta: yes". Others than those that routes ask for change nothing."""
+
+
 class PoolQuery(Model):
     """One pool or all of them."""
 

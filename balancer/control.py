@@ -22,7 +22,7 @@ from balancer.health.monitor import CheckResult, Monitor, OnChange
 from balancer.health.target import Target, targets
 from balancer.history import History
 from balancer.memory import Memory, judge
-from balancer.preview import Preview, PreviewAnswer
+from balancer.preview import Preview, PreviewAnswer, RouteAnswer, RouteQuestion
 from balancer.reloads import Reloaded, Reloads, restart_required
 from balancer.revisions import FILE, Revisions
 from balancer.server import ServerKey
@@ -39,7 +39,7 @@ from config.expiry import expired_keys, without_admin
 from config.load import Loaded, load, parse
 from config.overlay import Overlay
 from config.problems import ConfigError
-from config.schema import Config
+from config.schema import Config, Match
 from config.state import StateError
 
 GLANCE = 0.1
@@ -84,6 +84,9 @@ class Fleet(Protocol):
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
         """What strategies would pick now; the pool's own comes first, and no turn is spent."""
+
+    async def explain(self, question: RouteQuestion, matches: Mapping[str, Match]) -> RouteAnswer:
+        """Which route takes a request, and why no other one."""
 
 
 class Control:
@@ -198,6 +201,11 @@ class Control:
         """What strategies would pick now; Unknown when the pool is not there."""
         self.standing.pool(question.pool)
         return await self._fleet.preview(question)
+
+    async def explain(self, question: RouteQuestion) -> RouteAnswer:
+        """Which route takes a request, and why no other one; nothing is sent anywhere."""
+        matches = {name: route.match for name, route in self.snapshot.config.routes.items()}
+        return await self._fleet.explain(question, matches)
 
     async def check_now(self, keys: Iterable[ServerKey] | None = None) -> list[CheckResult]:
         """Probe these servers, or all that are probed; the verdicts are in force when this returns."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from time import monotonic
 
@@ -15,12 +15,14 @@ from balancer.http1.fields import parse_line
 from balancer.http1.head import RequestFields, RequestHead
 from balancer.plane import Plane, PlaneError
 from balancer.pool import Pool
-from balancer.preview import Candidate, Preview, PreviewAnswer
+from balancer.preview import Candidate, Preview, PreviewAnswer, RouteAnswer, RouteQuestion
+from balancer.routing.explain import explain
 from balancer.routing.keys import hash_key
 from balancer.snapshot import Snapshot
 from balancer.strategy import STRATEGIES, Strategy, StrategyError, build, figures, preview
 from balancer.telemetry.limit_report import KeyReport
 from balancer.telemetry.report import Report
+from config.schema import Match
 
 
 class LocalFleet:
@@ -57,6 +59,15 @@ class LocalFleet:
         names = [question.strategy] if question.strategy else [own, *(n for n in STRATEGIES if n != own)]
         head = _head(question)
         return [_asked(pool, name, head, question.client) for name in names]
+
+    async def explain(self, question: RouteQuestion, matches: Mapping[str, Match]) -> RouteAnswer:
+        """Which route takes a request, and why no other one."""
+        fields = [parse_line(f"{name}: {value}".encode("latin-1")) for name, value in question.headers]
+        head = RequestHead(
+            question.method.encode("ascii"), question.path.encode("ascii"), 1, RequestFields(b"", 1, fields, [])
+        )
+        head.host = question.host.encode("latin-1")
+        return explain(self._plane.reception.table, matches, head)
 
 
 def _head(question: Preview) -> RequestHead:

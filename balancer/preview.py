@@ -45,3 +45,33 @@ class PreviewAnswer:
     reason: str
     """A few words: "next in turn", "by its cookie", "no server in rotation"."""
     candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteQuestion:
+    """A request that nobody makes, of which only the route is wanted."""
+
+    method: str
+    host: str
+    path: str
+    """With its query, if it matters."""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteVerdict:
+    """Why a route does not take it."""
+
+    route: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteAnswer:
+    """Which route takes it."""
+
+    route: str | None
+    """None: none does, and `reason` says what is answered."""
+    reason: str
+    others: tuple[RouteVerdict, ...]
+    """Every other route, in the order of the configuration."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import get_args
@@ -16,7 +16,7 @@ from balancer.cache.receipts import LevelReceipt, PurgeReceipt
 from balancer.control import PublishError
 from balancer.guards.limiter import Limiter
 from balancer.guards.rulings import NamedKey, Ruling
-from balancer.preview import Candidate, Preview, PreviewAnswer
+from balancer.preview import Candidate, Preview, PreviewAnswer, RouteAnswer, RouteQuestion, RouteVerdict
 from balancer.server import ServerKey
 from balancer.snapshot import Snapshot
 from balancer.tally import CacheTally, ListenerTally, PoolTally, RouteTally, ServerTally
@@ -24,7 +24,7 @@ from balancer.telemetry.cache_report import CacheReport, SecondReport
 from balancer.telemetry.limit_report import KeyReport, of_policy, top_keys
 from balancer.telemetry.redis_report import RedisReport
 from balancer.telemetry.report import CertificateReport, PoolReport, Report, ServerReport
-from config.schema import StrategyName
+from config.schema import Match, StrategyName
 
 
 class RecordedFleet:
@@ -43,6 +43,7 @@ class RecordedFleet:
         self.ejected: set[ServerKey] = set()
         self.panic: set[str] = set()
         self.asked: list[Preview] = []
+        self.explained: list[RouteQuestion] = []
         self.tallies: defaultdict[ServerKey, ServerTally] = defaultdict(ServerTally)
         self.certificates: list[CertificateReport] = []
         self.store = Memory(1 << 20)
@@ -124,6 +125,11 @@ class RecordedFleet:
 
     async def rule(self, ruling: Ruling) -> NamedKey:
         return self.limiter.obey(ruling, b"secret", self._clock())
+
+    async def explain(self, question: RouteQuestion, matches: Mapping[str, Match]) -> RouteAnswer:
+        self.explained.append(question)
+        first, *others = matches
+        return RouteAnswer(first, "the only one that fits", tuple(RouteVerdict(name, "its path") for name in others))
 
     async def preview(self, question: Preview) -> list[PreviewAnswer]:
         self.asked.append(question)

@@ -6,7 +6,7 @@ import pytest
 from pytest_aiohttp import AiohttpClient
 
 from api.app import make_app
-from balancer.preview import Preview
+from balancer.preview import Preview, RouteQuestion
 from balancer.telemetry.report import CertificateReport
 from tests.api.desk import BALANCER, Clock, Desk, Keys, services
 from tests.control_room import room
@@ -323,3 +323,40 @@ async def test_certificates_tell_until_when_they_are_valid(desk: Desk) -> None:
     assert (item["listener"], item["names"], item["days_left"]) == ("main", ["a.test", "*.a.test"], 29)
     assert (item["issuer"], item["key_type"]) == ("CN=Somebody", "ECDSA P-256")
     assert str(item["not_after"]).endswith("Z")
+
+
+# routes/explain
+
+EXPLAIN = "/api/infrastructure/routes/explain"
+
+
+async def test_a_route_is_explained_for_a_request_that_nobody_makes(desk: Desk) -> None:
+    query = "?method=POST&url=http://shop.example.com/a%3Fb=c&headers=X-Beta:%20yes%0ACookie:%20a=b"
+    answer = await desk.ask("GET", EXPLAIN + query, role="viewer")
+    assert answer.status == 200, answer.content
+    asked = RouteQuestion("POST", "shop.example.com", "/a?b=c", (("X-Beta", "yes"), ("Cookie", "a=b")))
+    assert desk.room.fleet.explained == [asked]
+    assert answer.at("route") in desk.room.control.snapshot.config.routes
+    assert answer.at("reason") == "the only one that fits"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "path"),
+    [
+        ("/x", "", "/x"),
+        ("http://a.example", "a.example", "/"),
+        ("http://a.example?b=c", "a.example", "/?b=c"),
+        ("https://u:p@a.example:8443/x%23y", "a.example:8443", "/x"),
+    ],
+)
+async def test_a_url_is_taken_apart_as_clients_do(desk: Desk, url: str, host: str, path: str) -> None:
+    answer = await desk.ask("GET", f"{EXPLAIN}?url={url}")
+    assert answer.status == 200, answer.content
+    assert (desk.room.fleet.explained[0].host, desk.room.fleet.explained[0].path) == (host, path)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?url=example.com", "?url=/a%20b", "?url=/&headers=nothing", "?url=/&method=get"]
+)
+async def test_what_is_no_request_is_not_explained(desk: Desk, query: str) -> None:
+    assert (await desk.ask("GET", EXPLAIN + query)).status == 422
