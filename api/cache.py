@@ -9,6 +9,7 @@ from api.cache_models import (
     LISTS,
     MOST_WIDE,
     CacheStats,
+    HitPoint,
     KeyAnswer,
     LevelAnswer,
     PurgeAnswer,
@@ -16,6 +17,7 @@ from api.cache_models import (
     PurgeRequest,
     StatsQuery,
     TagAnswer,
+    WouldMeet,
 )
 from api.operation import Call, Operation, Reply
 from api.problems import Fault, Problem
@@ -31,6 +33,7 @@ from balancer.telemetry.redaction import Redaction
 from balancer.telemetry.summary import cache_figures
 
 CACHE = "/api/infrastructure/cache"
+EXAMPLES = 20
 _KINDS = dict(zip(LISTS, ("url", "prefix", "pattern", "tag", "host"), strict=True))
 
 
@@ -70,6 +73,10 @@ class Cache:
             **{name: getattr(figures, name) for name in type(figures).model_fields},
             at=self._services.wall(),
             enabled=enabled,
+            history=[
+                HitPoint(at=self._services.moment(point.at), lookups=point.lookups, hits=point.hits)
+                for point in self._services.recent.cache.points()
+            ],
             top_keys=[_key(stored, redaction) for stored in contents.urls],
             top_tags=[TagAnswer(tag=_text(tag), entries=count) for tag, count in contents.tags],
         )
@@ -81,7 +88,10 @@ class Cache:
         meanwhile is not stored. A level that does not take it keeps the others from nothing. To purge what is gone
         already does no harm.
         """
-        receipts = await self._control.purge(_purges(body))
+        purges = _purges(body)
+        if body.dry_run:
+            return Reply(await self._rehearsed(purges))
+        receipts = await self._control.purge(purges)
         redaction = Redaction(self._control.snapshot.config.logs.access.redact)
         for receipt in receipts:
             what = " ".join((receipt.purge.kind, redaction.path(_text(receipt.purge.value)))).strip()
@@ -91,6 +101,21 @@ class Cache:
         names = dict.fromkeys(level.level for item in items for level in item.levels)
         levels = [_sum([level for item in items for level in item.levels if level.level == name]) for name in names]
         return Reply(PurgeAnswer(ok=ok, levels=levels, items=items), 200 if ok else 503)
+
+    async def _rehearsed(self, purges: list[Purge]) -> PurgeAnswer:
+        met = await self._control.rehearse(purges, EXAMPLES)
+        redaction = Redaction(self._control.snapshot.config.logs.access.redact)
+        items = [
+            PurgedAnswer(kind=one.kind, value=_text(one.value), soft=one.soft, ok=True, levels=[_forecast(count)])
+            for one, count in zip(purges, met.by_purge, strict=True)
+        ]
+        urls = [redaction.path(_text(url)) for url in met.urls]
+        would = WouldMeet(entries=met.entries, bytes=met.size, urls=urls)
+        return PurgeAnswer(ok=True, levels=[_forecast(met.entries)], items=items, would=would)
+
+
+def _forecast(entries: int) -> LevelAnswer:
+    return LevelAnswer(level="memory", ok=True, entries=entries, seconds=0.0, reason="nothing was purged: a dry run")
 
 
 def _purges(body: PurgeRequest) -> list[Purge]:

@@ -45,6 +45,8 @@ class PurgeRequest(Model):
     everything: bool = False
     soft: bool = False
     """What it meets is not gone, but stale: it may still be served while it is fetched anew, or in an error's place."""
+    dry_run: bool = False
+    """Only say what it would meet in memory; nothing is touched, and Redis is not asked."""
 
     @model_validator(mode="after")
     def _bounded(self) -> PurgeRequest:
@@ -83,9 +85,21 @@ class PurgedAnswer(Model):
     levels: list[LevelAnswer]
 
 
+class WouldMeet(Model):
+    """What a purge would meet in memory."""
+
+    entries: int
+    """Stored answers; one that several items meet counts once."""
+    bytes: int
+    urls: list[str]
+    """Up to twenty of them."""
+
+
 class PurgeAnswer(Model):
     """The receipt of a purge."""
 
+    would: WouldMeet | None = None
+    """With `dry_run`; the counts of `levels` and `items` are then what would be."""
     ok: bool
     """Everything is in force on every level. If not, the levels tell where; the same may be asked again."""
     levels: list[LevelAnswer]
@@ -124,8 +138,19 @@ class TagAnswer(Model):
     """Stored answers that have it."""
 
 
+class HitPoint(Model):
+    """How it went for ten seconds."""
+
+    at: datetime
+    lookups: int
+    hits: int
+
+
 class CacheStats(CacheFigures):
     """The cache at this moment."""
+
+    history: list[HitPoint]
+    """The last hour, the oldest first."""
 
     at: datetime
     enabled: bool

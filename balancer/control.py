@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from balancer.cache.contents import Contents
+from balancer.cache.contents import Contents, Met
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.changes import Conflict, Edit, Standing, Unknown
@@ -72,6 +72,9 @@ class Fleet(Protocol):
 
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
         """Put purges in force on every level of every cache; a level that does not take one says so in its receipt."""
+
+    async def rehearse(self, purges: Sequence[Purge], most: int) -> Met:
+        """What purges would meet in memory."""
 
     async def contents(self, most: int) -> Contents:
         """The URLs and tags that take most of the caches."""
@@ -192,6 +195,10 @@ class Control:
 
     async def report(self) -> Report:
         return await self._fleet.report()
+
+    async def rehearse(self, purges: Sequence[Purge], most: int) -> Met:
+        """What purges would meet in memory, and some of the URLs; nothing is touched. It looks at everything there."""
+        return await self._fleet.rehearse(purges, most)
 
     async def contents(self, most: int) -> Contents:
         """The URLs and tags that take most of the caches; it takes a look at everything in them."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from time import monotonic
 
-from balancer.cache.contents import Contents
+from balancer.cache.contents import Contents, Met
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.control import PublishError
@@ -42,6 +42,9 @@ class LocalFleet:
 
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
         return await self._plane.purge(purges)
+
+    async def rehearse(self, purges: Sequence[Purge], most: int) -> Met:
+        return await self._plane.rehearse(purges, most)
 
     async def contents(self, most: int) -> Contents:
         return await self._plane.contents(most)

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from balancer.cache.contents import Contents, Survey
+from balancer.cache.contents import Contents, Met, Rehearsal, Survey
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import PurgeReceipt
 from balancer.ewma import PeakEwma
@@ -409,6 +409,13 @@ class Plane:
     async def purge(self, purges: Sequence[Purge]) -> list[PurgeReceipt]:
         """Put purges in force on every level of the cache."""
         return await self.reception.cache.stock.purge_all(purges)
+
+    async def rehearse(self, purges: Sequence[Purge], most: int) -> Met:
+        """What purges would meet in memory, and at most so many of the URLs."""
+        rehearsal = Rehearsal(self.reception.cache.stock.memory, purges, most)
+        for _ in rehearsal.steps(SURVEYED):
+            await asyncio.sleep(0)
+        return rehearsal.met()
 
     def limited_keys(self) -> dict[str, tuple[KeyReport, ...]]:
         """By policy, the keys that an operator has said something of, and those that were refused most."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import get_args
 
-from balancer.cache.contents import Contents, Survey
+from balancer.cache.contents import Contents, Met, Rehearsal, Survey
 from balancer.cache.memory import Memory
 from balancer.cache.purges import Purge
 from balancer.cache.receipts import LevelReceipt, PurgeReceipt
@@ -113,6 +113,12 @@ class RecordedFleet:
             pass
         own = [LevelReceipt("memory", True, receipt.entries, 0.0) for receipt in receipts]
         return [PurgeReceipt(purge, (level, *self.below)) for purge, level in zip(purges, own, strict=True)]
+
+    async def rehearse(self, purges: Sequence[Purge], most: int) -> Met:
+        rehearsal = Rehearsal(self.store, purges, most)
+        for _ in rehearsal.steps(100):
+            pass
+        return rehearsal.met()
 
     async def contents(self, most: int) -> Contents:
         survey = Survey(self.store, most)

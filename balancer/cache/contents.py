@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from balancer.cache.memory import Memory
+from balancer.cache.purges import Purge
 
 MOST_TAGS: Final = 65536
 """Different tags that are counted. With more in the store, those that come later are not."""
@@ -37,6 +38,57 @@ class Contents:
     urls: tuple[StoredUrl, ...]
     tags: tuple[tuple[bytes, int], ...]
     """Each with the number of answers that have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What purges would meet."""
+
+    entries: int
+    size: int
+    """Bytes."""
+    by_purge: tuple[int, ...]
+    """Answers that each of them would meet; one that several meet counts for each."""
+    urls: tuple[bytes, ...]
+    """Some of them."""
+
+
+class Rehearsal:
+    """Goes through a store as a purge would, a little at a time, and touches nothing."""
+
+    def __init__(self, memory: Memory, purges: Sequence[Purge], most: int) -> None:
+        self._memory = memory
+        self._purges = purges
+        self._most = most
+        self._left = iter(memory.urls())
+        self._counts = [0] * len(purges)
+        self._urls: list[bytes] = []
+        self._entries = self._bytes = 0
+
+    def steps(self, urls: int) -> Iterator[None]:
+        """Look at so many URLs in each step, with other work in between."""
+        while some := list(islice(self._left, urls)):
+            for url in some:
+                self._look(url)
+            yield
+
+    def _look(self, url: bytes) -> None:
+        met_here = False
+        for entry in self._memory.find(url):
+            if entry.checked != self._memory.serial and not self._memory.current(entry):
+                continue
+            met = [number for number, purge in enumerate(self._purges) if purge.meets(entry)]
+            for number in met:
+                self._counts[number] += 1
+            if met:
+                self._entries += 1
+                self._bytes += entry.size
+                met_here = True
+        if met_here and len(self._urls) < self._most:
+            self._urls.append(url)
+
+    def met(self) -> Met:
+        return Met(self._entries, self._bytes, tuple(self._counts), tuple(self._urls))
 
 
 class Survey:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 from balancer.telemetry.cache_report import hits, lookups
@@ -12,6 +13,14 @@ Window = Literal["now", "five_minutes", "hour"]
 SECONDS: Final[dict[Window, float]] = {"now": 0.0, "five_minutes": 300.0, "hour": 3600.0}
 STEP: Final = 10.0
 """Seconds between two samples that are kept: a window is up to this much longer than its name."""
+
+
+class HitCount(NamedTuple):
+    """What was asked for, and what of it the cache had, until a moment (monotonic) and since the one before."""
+
+    at: float
+    lookups: int
+    hits: int
 
 
 class _Mark(NamedTuple):
@@ -46,6 +55,14 @@ class HitRatios:
         if last is None or base is None or last.lookups <= base.lookups:
             return None
         return (last.hits - base.hits) / (last.lookups - base.lookups)
+
+    def points(self) -> list[HitCount]:
+        """The last hour in steps of ten seconds, the oldest first."""
+        marks = list(self._marks)
+        return [
+            HitCount(mark.at, mark.lookups - before.lookups, mark.hits - before.hits)
+            for before, mark in pairwise(marks)
+        ]
 
     def _base(self, window: Window) -> _Mark | None:
         """The youngest sample that is old enough, or the oldest there is."""

@@ -171,3 +171,20 @@ async def test_health_tells_of_a_level_in_redis_that_is_away(desk: Desk) -> None
     figures = (await desk.ask("GET", STATS)).json["redis"]
     assert isinstance(figures, dict)
     assert (figures["state"], figures["owed"]) == ("up", 0)
+
+
+async def test_a_dry_run_tells_what_a_purge_would_meet_and_purges_nothing(desk: Desk) -> None:
+    store(desk, *ALL, tags="all")
+    said = {"urls": ["/posts/1"], "hosts": ["b.com"], "dry_run": True}
+    answer = await desk.ask("POST", PURGE, said, role="operator")
+    assert answer.status == 200
+    assert left(desk) == set(ALL)
+    assert (answer.at("would", "entries"), answer.at("levels", 0, "entries")) == (3, 3)
+    assert {answer.at("items", number, "levels", 0, "entries") for number in (0, 1)} == {1, 2}
+    assert set(answer.json["would"]["urls"]) == {ALL[0], ALL[2], ALL[3]}  # type: ignore[index, call-overload]  # JSON
+    assert desk.room.fleet.store.figures().purged == 0
+
+
+async def test_the_hits_of_the_last_hour_are_told_in_steps(desk: Desk) -> None:
+    answer = await desk.ask("GET", STATS, role="viewer")
+    assert isinstance(answer.json["history"], list)

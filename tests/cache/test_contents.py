@@ -1,7 +1,7 @@
-from balancer.cache.contents import Contents, Survey
+from balancer.cache.contents import Contents, Met, Rehearsal, Survey
 from balancer.cache.entry import Entry
 from balancer.cache.memory import Memory
-from balancer.cache.purges import parse
+from balancer.cache.purges import Purge, parse
 
 NOW = 1000.0
 
@@ -70,3 +70,34 @@ def test_what_leaves_the_store_while_it_is_gone_through_is_left_out() -> None:
         memory.invalidate(b"http://h/3")
     found = survey.contents(NOW)
     assert [each.url for each in found.urls] == [b"http://h/1", b"http://h/2"]
+
+
+def rehearsed(memory: Memory, *purges: Purge, most: int = 10) -> Met:
+    rehearsal = Rehearsal(memory, purges, most)
+    for _ in rehearsal.steps(1):
+        pass
+    return rehearsal.met()
+
+
+def test_a_rehearsal_counts_what_the_purge_then_meets_and_touches_nothing() -> None:
+    memory = filled(*(stored(f"http://h/{n}", tags="odd" if n % 2 else "even") for n in range(6)))
+    purges = (parse("tag", "odd"), parse("url", "http://h/1"), parse("tag", "none"))
+    found = rehearsed(memory, *purges)
+    assert found.by_purge == (3, 1, 0)
+    assert found.entries == 3
+    assert set(found.urls) == {b"http://h/1", b"http://h/3", b"http://h/5"}
+    entries = [entry for url in memory.urls() for entry in memory.find(url)]
+    assert found.size == sum(entry.size for entry in entries if b"odd" in entry.tags)
+    assert len(entries) == 6
+    assert all(memory.current(entry) for entry in entries)
+    receipt = memory.purge(purges[0], NOW)
+    while memory.reap(1):
+        pass
+    assert receipt.entries == found.by_purge[0]
+
+
+def test_a_rehearsal_tells_some_urls_and_counts_all_and_leaves_out_what_was_purged_before() -> None:
+    memory = filled(*(stored(f"http://h/{n}", tags="a") for n in range(5)))
+    memory.purge(parse("url", "http://h/0"), NOW)
+    found = rehearsed(memory, parse("tag", "a"), most=2)
+    assert (found.entries, len(found.urls)) == (4, 2)

@@ -30,7 +30,7 @@ function Health() {
   const health = usePoll(() => get("/api/monitoring/health"), 5000);
   const stats = usePoll(() => get("/api/infrastructure/stats"), 5000);
   const { second } = useLive();
-  return html`<div class="grid">
+  return html`<div class="grid two">
     <${Card} title="Checks" id="checks" wide=${true}><${Loaded} of=${health}>${(data) => html`
       <p class=${data.status === "ok" ? "soft" : ""}>${data.summary}</p>
       <${Table} label="Checks of health" rows=${Object.entries(data.checks).map(([name, check]) => ({ name, ...check }))} id=${(row) => row.name} columns=${[
