@@ -109,6 +109,9 @@ class Desk:
         if raw is not None:
             sent.setdefault("Content-Type", "application/json")
         response = await self.client.request(method, path, json=body, data=raw, headers=sent)
+        if response.content_type == "text/event-stream" and method != "HEAD":
+            async with response:  # has no end: its first event is enough
+                return Answer(response, await response.content.readuntil(b"\n\n"), None)
         return Answer(response, await response.read(), await _json(response))
 
 

@@ -26,6 +26,8 @@ POOL = f"{BALANCER}/pools/{{pool}}/servers"
 PURGE = "/api/infrastructure/cache/purge"
 CDN = "/api/infrastructure/cdn"
 ANALYTICS = "/api/monitoring/analytics"
+EVENTS = "/api/events"
+EXPLAIN = "/api/infrastructure/routes/explain"
 IMAGE = f"{CDN}/optimize-image"
 FORM = (
     b'--b\r\nContent-Disposition: form-data; name="tags"\r\n\r\na,b\r\n'
@@ -43,6 +45,8 @@ ROLES = {
     ("POST", "/api/monitoring/alerts/{rule}/silence"): "operator",
     ("DELETE", "/api/monitoring/alerts/{rule}/silence"): "operator",
     ("GET", "/api/monitoring/database"): "viewer",
+    ("GET", EVENTS): "viewer",
+    ("GET", EXPLAIN): "viewer",
     ("GET", "/api/monitoring/history"): "viewer",
     ("GET", "/api/monitoring/errors"): "viewer",
     ("DELETE", "/api/monitoring/errors/{id}"): "operator",
@@ -120,8 +124,10 @@ RIGHT = [
     *(
         Case("GET", path, path)
         for method, path in ROLES
-        if method == "GET" and "{" not in path and "why" not in path and "export" not in path
+        if method == "GET" and "{" not in path and not path.endswith(("/why", "/export", "/explain"))
     ),
+    Case("GET", EVENTS, f"{EVENTS}?topics=servers&of=pool:web"),
+    Case("GET", EXPLAIN, f"{EXPLAIN}?url=https://a.example/x&method=POST&headers=A:b"),
     Case("GET", "/api/config/why", "/api/config/why?path=pools.web"),
     Case("GET", f"{BALANCER}/next-server", f"{BALANCER}/next-server?pool=web&client=::1&path=/x&header=A:b"),
     Case("POST", f"{BALANCER}/health-check", f"{BALANCER}/health-check"),

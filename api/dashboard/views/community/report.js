@@ -98,7 +98,7 @@ function Groups({ summary }) {
 /** What somebody or something is called: its name where that is known and may be, else its short key. */
 function named(row) {
   const name = row.name ?? row.username ?? row.title;
-  const id = row.id ?? row.key;
+  const id = row.id ?? row.key ?? row.moderator_id;
   return name ? html`${name}${row.slug ? html` <span class="soft">${row.slug}</span>` : ""}` : id ? html`<code title="its key">${id}</code>` : html`<span class="soft">not known</span>`;
 }
 
@@ -109,12 +109,12 @@ function Rows({ name, table, rows, csv, wide }) {
   // What is not known of any row needs no column.
   const columns = Object.entries(table.columns).filter(([key]) => NAMES.has(key) || some.some((row) => row[key] !== null && row[key] !== undefined));
   return html`<${Card} title=${table.title} id="table-${name}" wide=${wide} aside=${html`<${Csv} href=${csv(name)} />`}>
-    <${Table} label=${table.title} rows=${some} id=${(row) => row.id ?? row.key ?? JSON.stringify(row)} most=${15} empty="Nothing in this time." columns=${columns.map(([key, title]) => ({
+    <${Table} label=${table.title} rows=${some} id=${(row) => row.id ?? row.key ?? row.moderator_id ?? JSON.stringify(row)} most=${15} empty="Nothing in this time." columns=${columns.map(([key, title]) => ({
       key,
       title,
       right: !NAMES.has(key) && key !== "key" && some.some((row) => typeof row[key] === "number"),
       sort: NAMES.has(key) ? undefined : (row) => row[key],
-      cell: (row) => (NAMES.has(key) || key === "key" ? named(row) : /_at$/.test(key) ? html`<${When} at=${row[key]} />` : /share|rate/.test(key) ? percent(row[key]) : typeof row[key] === "number" ? number(row[key]) : (row[key] ?? NONE)),
+      cell: (row) => (NAMES.has(key) || key === "key" ? named(row) : /_at$/.test(key) ? html`<${When} at=${row[key]} />` : /_s$/.test(key) ? shown(row[key], "seconds") : /share|rate/.test(key) ? percent(row[key]) : typeof row[key] === "number" ? number(row[key]) : (row[key] ?? NONE)),
     }))} />
   </${Card}>`;
 }

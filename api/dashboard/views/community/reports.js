@@ -79,7 +79,7 @@ export const REPORTS = {
     figures: ["actions", "removals", "removed_share_of_posts", "reversals", "reversal_rate", "automated_share"],
     charts: [{ title: "Actions", columns: { actions: "all", automated: "automated" } }],
     special: ["kinds"],
-    tables: { moderators: { title: "Moderators", columns: { username: "Moderator", actions: "Actions", reversed: "Undone", reversal_rate: "Share undone", last_action_at: "Last" } } },
+    tables: { moderators: { title: "Moderators", columns: { username: "Moderator", actions: "Actions", removals: "Removals", sanctions: "Sanctions", reports_handled: "Reports handled", median_response_s: "Answered in, median" } } },
   },
 };
 
