@@ -10,6 +10,11 @@ COPY requirements/build.lock requirements/run.lock requirements/
 RUN pip install --require-hashes -r requirements/build.lock
 RUN python -m venv --without-pip /opt/balancer \
     && pip --python /opt/balancer/bin/python install --require-hashes -r requirements/run.lock
+# What the dashboard is drawn with, pinned by its hashes; npm comes as a wheel, and stays behind.
+COPY requirements/node.lock requirements/
+COPY deploy/dashboard.py deploy/
+COPY api/dashboard/package.json api/dashboard/package-lock.json api/dashboard/
+RUN python -m deploy.dashboard
 COPY pyproject.toml README.md LICENSE balancer.yaml /src/
 COPY api/ api/
 COPY balancer/ balancer/

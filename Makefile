@@ -2,25 +2,34 @@
 # work in a fresh clone with nothing but Python 3.11 or newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test api-fuzz check fmt bench dashboard prism lock sbom licenses clean
+.PHONY: help run test test-browser screenshots api-fuzz check fmt bench dashboard prism lock sbom licenses clean
 
 BIN := .venv/bin
 PACKAGES := balancer api config examples bench deploy
 DRAWN := api/dashboard/vendor/LICENSES.txt
+JUDGED := build/dashboard/tools
 # More for the command behind a target: make test ARGS="-k reload -x", make lock ARGS=--upgrade
 ARGS :=
 COMPILE = @build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	--custom-compile-command 'make lock' $(ARGS)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/ready $(DRAWN) ## Start the demonstration: three sample servers, some traffic and the balancer
 	@exec $(BIN)/python -m examples.demo $(ARGS)
 
 # Three processes for two cores, as many tests wait. One file's tests stay in one process, which shares what is slow to start between them.
-test: .venv/ready $(DRAWN) ## Run every test
+test: .venv/ready $(JUDGED) ## Run every test
 	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+
+test-browser: .venv/ready $(JUDGED) ## Look at the dashboard with a browser, which is installed where that may be done
+	@.ci/install-browser
+	@$(BIN)/python -m pytest tests/browser $(ARGS)
+
+screenshots: .venv/ready $(JUDGED) ## Take the pictures of the dashboard in docs/img again, after some minutes of traffic
+	@.ci/install-browser
+	@exec $(BIN)/python -m tests.browser.screenshots $(ARGS)
 
 api-fuzz: .venv/ready ## Search long for answers of the admin API that its document does not have
 	@exec $(BIN)/python -m tests.api_fuzz $(ARGS)
@@ -45,6 +54,10 @@ dashboard: $(DRAWN) ## Fetch what the dashboard is drawn with (npm, or a wheel t
 $(DRAWN): .venv/ready api/dashboard/package-lock.json deploy/dashboard.py
 	@$(BIN)/python -m deploy.dashboard || true
 
+# Also what judges its pages.
+$(JUDGED): .venv/ready api/dashboard/package-lock.json deploy/dashboard.py
+	@$(BIN)/python -m deploy.dashboard --tools && touch $@ || true
+
 prism: build/prism/ready ## Install what answers as an OpenAPI document says, for tests of CDNs (needs Node.js)
 
 build/prism/ready: tests/cdn/prism/package.json tests/cdn/prism/package-lock.json
@@ -67,6 +80,7 @@ lock: ## Pin again what pyproject.toml asks for (ARGS=--upgrade: everything anew
 	@build/uv/bin/python -m pip install -qq --disable-pip-version-check uv
 	$(COMPILE) pyproject.toml --extra aws --extra compression -o requirements/run.lock
 	$(COMPILE) requirements/build.in -c requirements/run.lock -o requirements/build.lock
+	$(COMPILE) requirements/node.in -o requirements/node.lock
 	$(COMPILE) pyproject.toml --extra dev requirements/build.in -c requirements/run.lock -c requirements/build.lock -o requirements/dev.lock
 
 sbom: .venv/ready ## Write what an installation consists of to build/sbom.cdx.json (CycloneDX)

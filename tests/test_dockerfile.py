@@ -16,6 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from deploy.dashboard import FILES
 from tests.tree import ROOT, files
 
 
@@ -258,3 +259,10 @@ def test_the_image_can_make_every_coding(image: Image) -> None:
     asked = "from balancer.compression.packages import AVAILABLE; print(b' '.join(sorted(AVAILABLE)).decode())"
     said = image.run([str(image.path("/opt/balancer/bin/python")), "-c", asked])
     assert said.split() == ["br", "gzip", "zstd"]
+
+
+@pytest.mark.slow
+def test_the_image_has_what_the_dashboard_is_drawn_with_and_its_licences(image: Image) -> None:
+    asked = "from api import pages; print(*sorted(path.name for path in (pages.FOLDER / 'vendor').iterdir()))"
+    said = image.run([str(image.path("/opt/balancer/bin/python")), "-c", asked])
+    assert said.split() == sorted((*FILES, "LICENSES.txt"))

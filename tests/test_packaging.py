@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import balancer
+from deploy.dashboard import FILES, VENDOR
 from tests.tree import ROOT, files
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -26,7 +27,7 @@ LATER = {"compression"}
 NOT_SHIPPED = {"pyarrow", "pyvips", "pyvips-binary"}
 """What the extras `vips` and `parquet` ask for: imported where they are, and not in the image. The library of the one
 is LGPL, that of the other 150 MB."""
-LOCKS = ("run", "build", "dev")
+LOCKS = ("run", "build", "dev", "node")
 LOCK_LINE = re.compile(
     r"""
       (\ {4})?\#\ .*                                 # who asked for the package above
@@ -56,7 +57,9 @@ def asked_for(name: str) -> list[Requirement]:
     # The image has every extra that somebody who runs the balancer may want, and whose licence asks for nothing.
     run: list[str] = PROJECT["project"]["dependencies"] + extras["aws"] + extras["compression"]
     build: list[str] = PROJECT["build-system"]["requires"]
-    texts = {"run": run, "build": build, "dev": run + build + extras["parquet"] + extras["vips"] + extras["dev"]}[name]
+    lines = (ROOT / "requirements" / "node.in").read_text().splitlines()
+    node = [line for line in lines if not line.startswith("#")]
+    texts = {"node": node, "run": run, "build": build, "dev": run + build + extras["parquet"] + extras["vips"] + extras["dev"]}[name]
     wanted = [Requirement(text) for text in texts]
     own = {extra for one in wanted if one.name == "balancer" for extra in one.extras}
     assert own == ({"aws", "compression", "parquet", "vips"} if name == "dev" else set())
@@ -165,6 +168,15 @@ def test_the_wheel_holds_the_three_packages_typed_and_nothing_else(wheel: zipfil
 def test_the_wheel_holds_every_module_of_the_tree(wheel: zipfile.ZipFile) -> None:
     modules = {name for name in files() if name.endswith(".py") and name.split("/")[0] in PACKAGES}
     assert modules <= set(wheel.namelist())
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_the_page_and_what_it_is_drawn_with(wheel: zipfile.ZipFile) -> None:
+    if not VENDOR.is_dir():
+        pytest.skip("what the dashboard is drawn with is not there: make dashboard")
+    page = {name for name in files() if name.startswith("api/dashboard/")}
+    drawn = {f"api/dashboard/vendor/{name}" for name in (*FILES, "LICENSES.txt")}
+    assert page | drawn <= set(wheel.namelist())
 
 
 @pytest.mark.slow
