@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 import orjson
 
@@ -232,6 +232,7 @@ class Analytics:
         whole = bots + gathered.counted if gathered is not None else 0
         return StatusAnswer(
             configured=settings is not None,
+            sources=self._sources(),
             events=sorted(settings.events) if settings is not None else [],
             excluded=gathered.excluded if gathered is not None else {},
             bot_share=round(bots / whole, 4) if whole else None,
@@ -245,6 +246,16 @@ class Analytics:
             else None,
             stored=stored,
         )
+
+    def _sources(self) -> list[Literal["traffic", "database"]]:
+        """Where figures can come from."""
+        service = self._services.analytics
+        found: list[Literal["traffic", "database"]] = []
+        if service.desk is not None:
+            found.append("traffic")
+        if service.app is not None:
+            found.append("database")
+        return found
 
     async def suggest_events(self, call: Call) -> SuggestionsAnswer:
         """Rules for successful requests that no rule is about yet, ready to be written below `analytics.events`."""

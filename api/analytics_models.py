@@ -161,6 +161,8 @@ class StatusAnswer(Model):
     """How it goes with analytics."""
 
     configured: bool
+    sources: list[Literal["traffic", "database"]]
+    """Where reports can come from; none: there are no reports."""
     events: list[str]
     """Names that rules make."""
     excluded: dict[str, int]

@@ -59,7 +59,12 @@ def asked_for(name: str) -> list[Requirement]:
     build: list[str] = PROJECT["build-system"]["requires"]
     lines = (ROOT / "requirements" / "node.in").read_text().splitlines()
     node = [line for line in lines if not line.startswith("#")]
-    texts = {"node": node, "run": run, "build": build, "dev": run + build + extras["parquet"] + extras["vips"] + extras["dev"]}[name]
+    texts = {
+        "node": node,
+        "run": run,
+        "build": build,
+        "dev": run + build + extras["parquet"] + extras["vips"] + extras["dev"],
+    }[name]
     wanted = [Requirement(text) for text in texts]
     own = {extra for one in wanted if one.name == "balancer" for extra in one.extras}
     assert own == ({"aws", "compression", "parquet", "vips"} if name == "dev" else set())

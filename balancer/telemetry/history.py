@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from math import nan
+from math import isnan, nan
 from operator import sub
 from typing import Final, NamedTuple
 
@@ -82,11 +82,16 @@ class _Ring:
             self.heat[index * width : (index + 1) * width] = array("I", [0]) * width
 
 
+def _rings(key: Key) -> dict[int, _Ring]:
+    heat = not key or key[0] == "route"
+    return {step: _Ring(size, heat=heat and step > 1) for step, size in STEPS.items()}
+
+
 class History:
     """To be given a sample once a second. What has left the configuration goes when something new needs its place."""
 
     def __init__(self) -> None:
-        self._rings: dict[Key, dict[int, _Ring]] = {}
+        self._rings: dict[Key, dict[int, _Ring]] = {(): _rings(())}  # of everything there is always one
         self._times = {step: array("d", [nan]) * size for step, size in STEPS.items()}
         self._next = dict.fromkeys(STEPS, 0)
         self._last = dict.fromkeys(STEPS, 0.0)
@@ -137,11 +142,13 @@ class History:
         )
 
     def latest(self, key: Key) -> tuple[float, dict[str, float]] | None:
-        """The last second of a series: when, in seconds since 1970, and each of `COLUMNS`; None without one."""
+        """The last second of a series: when, in seconds since 1970, and each of `COLUMNS`; None before the first."""
         rings = self._rings.get(key)
         if rings is None:
             return None
         index = (self._next[1] - 1) % STEPS[1]
+        if isnan(self._times[1][index]):
+            return None
         columns = zip(COLUMNS, rings[1].columns, strict=True)
         return self._times[1][index], {name: column[index] for name, column in columns}
 
@@ -163,8 +170,7 @@ class History:
                     if gone is None:
                         continue
                     del self._rings[gone]
-                heat = not key or key[0] == "route"
-                self._rings[key] = {step: _Ring(size, heat=heat and step > 1) for step, size in STEPS.items()}
+                self._rings[key] = _rings(key)
         return [key for key in wanted if key in self._rings]
 
 

@@ -21,6 +21,9 @@ def main() -> None:
         await asyncio.sleep(options.delay)
         return web.Response(status=options.status, text=options.name, headers={"X-Served-By": options.name})
 
+    async def cached(request: web.Request) -> web.Response:
+        return web.Response(text=options.name, headers={"Cache-Control": "max-age=600"})
+
     async def health(request: web.Request) -> web.Response:
         return web.Response(status=options.health)
 
@@ -41,6 +44,7 @@ def main() -> None:
     app = web.Application()
     app.router.add_get("/health", health)
     app.router.add_get("/slow", slow)
+    app.router.add_get("/cached/{path:.*}", cached)
     app.router.add_get("/ws", websocket)
     app.router.add_route("*", "/{path:.*}", answer)
 

@@ -149,7 +149,7 @@ function Twin({ times, series, format, label }) {
   return html`<details class="twin"><summary>Figures</summary>
     <table>
       <caption>${label}, ${exactly(times[0] * 1000)} to ${exactly(times.at(-1) * 1000)}</caption>
-      <thead><tr><th scope="col"></th><th scope="col" class="right">last</th><th scope="col" class="right">lowest</th><th scope="col" class="right">mean</th><th scope="col" class="right">highest</th></tr></thead>
+      <thead><tr><td></td><th scope="col" class="right">last</th><th scope="col" class="right">lowest</th><th scope="col" class="right">mean</th><th scope="col" class="right">highest</th></tr></thead>
       <tbody>${series.map((one) => {
         const found = extremes(one.values);
         return html`<tr><th scope="row">${one.name}</th>${["last", "low", "mean", "high"].map((key) => html`<td class="right">${found ? format(found[key]) : NONE}</td>`)}</tr>`;
@@ -163,9 +163,9 @@ function Twin({ times, series, format, label }) {
  */
 export function Heat({ rows, columns, values, format = number, label, every = 1 }) {
   const top = Math.max(1e-9, ...values.flat().filter((value) => value !== null));
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}><table class="heat">
+  return html`<div class="scroll" tabindex="0" role="group" aria-label=${label}><table class="heat">
     <caption class="hidden">${label}</caption>
-    <thead><tr><td></td>${columns.map((name, i) => html`<th scope="col">${i % every ? "" : name}</th>`)}</tr></thead>
+    <thead><tr><td></td>${columns.map((name, i) => html`<th scope="col">${i % every ? html`<span class="hidden">${name}</span>` : name}</th>`)}</tr></thead>
     <tbody>${rows.map((name, i) => html`<tr><th scope="row">${name}</th>${columns.map((column, j) => {
       const value = values[i]?.[j] ?? null;
       const share = value === null ? 0 : Math.sqrt(value / top);

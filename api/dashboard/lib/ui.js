@@ -153,14 +153,14 @@ export function Table({ columns, rows, id, empty = "Nothing yet.", label, sorted
   }
   if (!shown.length) return html`<p class="empty">${empty}</p>`;
   const cut = most && !all && shown.length > most;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label=${label}>
+  return html`<div class="scroll" tabindex="0" role="group" aria-label=${label}>
       <table>
         <caption class="hidden">${label}</caption>
         <thead><tr>${columns.map((column) => {
           const own = order?.key === column.key;
           const turn = () => setOrder({ key: column.key, down: own ? !order.down : !!column.right });
           return html`<th scope="col" class=${column.right ? "right" : ""} aria-sort=${own ? (order.down ? "descending" : "ascending") : undefined}>
-            ${column.sort ? html`<button type="button" class="sort" onClick=${turn}>${column.title}<span aria-hidden="true">${own ? (order.down ? " ↓" : " ↑") : ""}</span></button>` : column.title}</th>`;
+            ${column.sort ? html`<button type="button" class="sort" onClick=${turn}>${column.title}<span aria-hidden="true">${own ? (order.down ? " ↓" : " ↑") : ""}</span></button>` : column.title || html`<span class="hidden">What can be done</span>`}</th>`;
         })}</tr></thead>
         <tbody>${(cut ? shown.slice(0, most) : shown).map((row, i) => html`<tr key=${id ? id(row) : i}>${columns.map(
           (column, j) => html`<${j === 0 ? "th" : "td"} scope=${j === 0 ? "row" : undefined} class=${column.right ? "right" : ""}>${column.cell ? column.cell(row) : (row[column.key] ?? NONE)}</${j === 0 ? "th" : "td"}>`,
@@ -214,6 +214,7 @@ export const May = ({ role, children }) => (session.may(role) ? children : null)
 export function Act({ children, onAct, kind = "", disabled, label }) {
   const [busy, setBusy] = useState(false);
   const act = async () => {
+    if (busy) return;
     setBusy(true);
     try {
       await onAct();
@@ -223,7 +224,8 @@ export function Act({ children, onAct, kind = "", disabled, label }) {
       setBusy(false);
     }
   };
-  return html`<button type="button" class=${kind} disabled=${busy || disabled} aria-busy=${busy} aria-label=${label} onClick=${act}>${children}</button>`;
+  // Not disabled while it is busy: a disabled button loses the focus, and whoever uses a keyboard their place.
+  return html`<button type="button" class=${kind} disabled=${disabled} aria-busy=${busy} aria-disabled=${busy || undefined} aria-label=${label} onClick=${act}>${children}</button>`;
 }
 
 let menus = 0;
@@ -236,6 +238,8 @@ export function Menu({ label, text = "More", items }) {
   const [busy, setBusy] = useState(false);
   const act = async (own) => {
     box.current.hidePopover();
+    button.current.focus();
+    if (busy) return;
     setBusy(true);
     try {
       await own();
@@ -251,7 +255,7 @@ export function Menu({ label, text = "More", items }) {
     box.current.style.top = `${Math.min(at.bottom + 4, innerHeight - 40 * items.length - 12)}px`;
     box.current.style.right = `${Math.max(8, document.documentElement.clientWidth - at.right)}px`;
   };
-  return html`<button ref=${button} type="button" class="small" popovertarget=${id} aria-label=${label} disabled=${busy}>${text} <span aria-hidden="true">▾</span></button>
+  return html`<button ref=${button} type="button" class="small" popovertarget=${id} aria-label=${label} aria-busy=${busy}>${text} <span aria-hidden="true">▾</span></button>
     <div ref=${box} id=${id} popover class="menu" onBeforeToggle=${put}>${items.filter(Boolean).map(([word, own, danger]) => html`<button type="button" class=${danger ? "quiet wrong" : "quiet"} onClick=${() => act(own)}>${word}</button>`)}</div>`;
 }
 

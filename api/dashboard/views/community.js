@@ -47,10 +47,11 @@ export default function Community({ rest }) {
     }),
     [name, range, from, to, interval, zone, compare, source, community, sort],
   );
-  const report = usePoll(() => get(`${PATH}/${name}`, query), 60000, [name, query]);
+  const status = usePoll(() => get(`${PATH}/status`), 30000);
+  const some = status.data?.sources.length > 0;
+  const report = usePoll(() => (some ? get(`${PATH}/${name}`, query) : undefined), 60000, [name, query, some]);
   const current = report.data?.name === name ? report.data : undefined;
   const csv = (table) => `${PATH}/${name}?${new URLSearchParams(Object.entries({ ...query, format: "csv", table: table ?? "" }).filter(([, value]) => value))}`;
-  const asked = report.error?.status === 501;
   return html`
     <${Head} title="Community" about=${current ? html`${SOURCES[current.source] ?? "nothing is known"} · made ${time(current.generated_at)} · ${current.timezone}` : html`<span> </span>`}>
       <${Select} label="days of" value=${zone} options=${[["", "the site"], ...(own && own !== "UTC" ? [[own, own]] : []), ["UTC", "UTC"]]} onChange=${setZone} />
@@ -67,25 +68,25 @@ export default function Community({ rest }) {
         ${name === "communities" && html`<${Select} label="by" value=${sort} options=${[["", "active users"], ["posts", "posts"], ["members", "members"], ["new_members", "new members"], ["reports", "reports"]]} onChange=${setSort} />`}
       </div>
     </div>
-    ${asked ? html`<${Start} />` : report.error && html`<${Problem} error=${report.error} retry=${report.refresh} />`}
-    ${current ? html`<${Report} key=${name} of=${current} shape=${REPORTS[name]} csv=${csv} compare=${compare} />` : !report.error && html`<${Waiting} rows=${10} />`}
-    ${current && html`<${Small} of=${current} />`}`;
+    <${Problem} error=${status.error ?? report.error} retry=${status.error ? status.refresh : report.refresh} />
+    ${status.data && !some && html`<${Start} configured=${status.data.configured} />`}
+    ${current ? html`<${Report} key=${name} of=${current} shape=${REPORTS[name]} csv=${csv} compare=${compare} />` : (some || !status.data) && !status.error && !report.error && html`<${Waiting} rows=${10} />`}
+    ${current && html`<${Small} of=${current} status=${status.data} />`}`;
 }
 
 /** What is not known, and why; what differs from what one might think. */
-function Small({ of }) {
-  const status = usePoll(() => get(`${PATH}/status`), 30000);
+function Small({ of, status }) {
   const reasons = {};
   for (const [name, { reason }] of Object.entries(of.metrics)) (reasons[reason] ??= []).push(name.split(".").slice(1).join(" ").replaceAll("_", " "));
   return html`
     ${of.warnings.map((text) => html`<${Notice} level="info">${text}</${Notice}>`)}
     ${Object.keys(reasons).length > 0 && html`<${Card} title="Not known" id="unknown"><ul class="dotted">${Object.entries(reasons).map(([reason, names]) => html`<li>${names.join(", ")}: <span class="soft">${reason}</span></li>`)}</ul></${Card}>`}
-    ${status.data?.stored && html`<p class="soft">${plural(status.data.stored.events, "event")} of the traffic since <${When} at=${status.data.stored.oldest} plain=${true} />, the last <${When} at=${status.data.stored.newest} />${status.data.queue.dropped + status.data.queue.lost > 0 ? html`; <strong>${plural(status.data.queue.dropped + status.data.queue.lost, "event")} lost</strong>` : ""}.${status.data.bot_share > 0 ? ` Bots were ${Math.round(status.data.bot_share * 100)} % and are left out.` : ""} Users are only known by keyed hashes.</p>`}`;
+    ${status?.stored && html`<p class="soft">${plural(status.stored.events, "event")} of the traffic since <${When} at=${status.stored.oldest} plain=${true} />, the last <${When} at=${status.stored.newest} />${status.queue.dropped + status.queue.lost > 0 ? html`; <strong>${plural(status.queue.dropped + status.queue.lost, "event")} lost</strong>` : ""}.${status.bot_share > 0 ? ` Bots were ${Math.round(status.bot_share * 100)} % and are left out.` : ""} Users are only known by keyed hashes.</p>`}`;
 }
 
 /** Nothing is configured: what the traffic itself suggests. */
-function Start() {
-  const found = usePoll(() => (session.may("operator") ? get(`${PATH}/suggestions`) : Promise.resolve({ suggestions: [] })), 10000);
+function Start({ configured }) {
+  const found = usePoll(() => (configured && session.may("operator") ? get(`${PATH}/suggestions`) : Promise.resolve({ suggestions: [] })), 10000);
   const some = found.data?.suggestions ?? [];
   const yaml = `analytics:\n  events:\n${some.map((one) => one.rule.trimEnd().replace(/^/gm, "    ")).join("\n")}\n`;
   return html`<${Card} title="No event is counted yet" id="start">
@@ -95,6 +96,6 @@ function Start() {
         <pre class="code" tabindex="0">${yaml}</pre>
         <div class="row"><${Act} onAct=${async () => { await navigator.clipboard.writeText(yaml); tell({ text: "Copied: paste it into the configuration." }); }}>Copy</${Act}>${session.may("admin") && html`<a class="button" href="#/config?tab=edit">To the configuration</a>`}</div>
         <ul class="dotted">${some.map((one) => html`<li><code>${one.method} ${one.path}</code>: ${one.why}</li>`)}</ul>`
-      : html`<p class="soft">${session.may("operator") ? "There was no traffic yet to suggest rules from: let some pass and look again, or see docs/analytics.md." : "An operator sees here what the traffic suggests."}</p>`}
+      : html`<p class="soft">${!configured ? html`Write <code>analytics: {}</code> into the configuration: then the traffic is looked at, and rules are suggested here.` : session.may("operator") ? "There was no traffic yet to suggest rules from: let some pass and look again, or see docs/analytics.md." : "An operator sees here what the traffic suggests."}</p>`}
   </${Card}>`;
 }

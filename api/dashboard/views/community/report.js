@@ -75,7 +75,7 @@ function Week({ rows, csv }) {
 function Retention({ rows, csv }) {
   const most = Math.max(0, ...(rows ?? []).map((row) => row.weeks.length));
   return html`<${Card} title="Who stays" id="retention" wide=${true} aside=${html`<${Csv} href=${csv("retention")} />`}>${most
-    ? html`<div class="scroll" tabindex="0" role="region" aria-label="Retention by week"><table class="triangle"><caption class="hidden">Share of new users of a week who were active so many weeks later</caption>
+    ? html`<div class="scroll" tabindex="0" role="group" aria-label="Retention by week"><table class="triangle"><caption class="hidden">Share of new users of a week who were active so many weeks later</caption>
       <thead><tr><th scope="col">Week of</th><th scope="col" class="right">New</th>${Array.from({ length: most }, (_, week) => html`<th scope="col" class="right">${week ? `+${week}` : "0"}</th>`)}</tr></thead>
       <tbody>${rows.map((row) => html`<tr><th scope="row">${row.cohort}</th><td class="right">${number(row.size)}</td>${Array.from({ length: most }, (_, week) => {
         const cell = row.weeks.find((one) => one.week === week);

@@ -21,8 +21,10 @@ export function Editor({ of, etag, refresh }) {
   const lines = text.split("\n").length;
   const marked = new Set((problems ?? []).map((one) => one.line));
 
-  const anew = () => {
-    const fresh = { text: toYaml(of.config), etag };
+  const anew = async () => {
+    const now = await ask("GET", "/api/config", { whole: true }); // what was polled may be older than the refusal
+    const fresh = { text: toYaml(now.data.config), etag: now.etag };
+    refresh();
     setBasis(fresh);
     setText(fresh.text);
     setProblems(null);
@@ -72,9 +74,9 @@ export function Editor({ of, etag, refresh }) {
     area.current.setSelectionRange(at, at + (text.split("\n")[line - 1]?.length ?? 0));
     area.current.scrollTop = Math.max(0, (line - 6) * 18.75);
   };
-  return html`<${Card} title="Change the configuration" id="edit" aside=${html`<button type="button" onClick=${anew} disabled=${text === toYaml(of.config) && basis.etag === etag}>What is in force</button><${Act} onAct=${check}>Check</${Act}><${Act} kind="primary" onAct=${apply} disabled=${!text.trim()}>Apply…</${Act}>`}>
+  return html`<${Card} title="Change the configuration" id="edit" aside=${html`<${Act} onAct=${anew} disabled=${text === toYaml(of.config) && basis.etag === etag}>What is in force</${Act}><${Act} onAct=${check}>Check</${Act}><${Act} kind="primary" onAct=${apply} disabled=${!text.trim()}>Apply…</${Act}>`}>
     <p class="soft">Edit what is in force, or paste a whole file. <code>***</code> means “as it is”. Nothing happens before you have seen what it would do.</p>
-    ${stale && html`<${Notice} level="warning"><strong>Somebody else has changed the configuration since you began.</strong> ${stale.message} Your text is still here: copy what you need of it, then <button type="button" onClick=${anew}>begin with what is in force now</button></${Notice}>`}
+    ${stale && html`<${Notice} level="warning"><strong>Somebody else has changed the configuration since you began.</strong> ${stale.message} Your text is still here: copy what you need of it, then <${Act} onAct=${anew}>begin with what is in force now</${Act}></${Notice}>`}
     <${Problem} error=${error} />
     ${problems?.length > 0 && html`<ul class="problems">${problems.map((one) => html`<li>${one.line ? html`<button type="button" class="small" onClick=${() => go(one.line)}>line ${one.line}</button>` : ""} <code>${one.path}</code> ${one.message}</li>`)}</ul>`}
     <div class="editor">

@@ -16,6 +16,7 @@ export function LatencyMap({ times, bounds, counts, step }) {
   const height = rows.length * ROW + FOOT;
 
   useEffect(() => {
+    if (!rows.length) return undefined; // there is nothing to draw on
     const draw = () => paint(canvas.current, box.current?.clientWidth, rows, times, counts, bounds);
     draw();
     const wide = new ResizeObserver(draw);
