@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.browser.sight import chromium, missing
+from bench.browser import chromium
+from tests.browser.sight import missing
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
+from bench.browser import browser_path
 from tests.tree import ROOT
 
 AXE: Final = ROOT / "build" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 VENDOR: Final = ROOT / "api" / "dashboard" / "vendor"
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 DESK: Final = (1360, 900)
 PHONE: Final = (360, 740)
 PATIENCE: Final = 20_000.0
@@ -40,11 +38,6 @@ WIDE: Final = """() => {
 }"""
 
 
-def browser_path() -> str | None:
-    """The browser to look with; None: there is none."""
-    return next(filter(None, map(shutil.which, filter(None, (os.environ.get("BALANCER_BROWSER"), *BROWSERS)))), None)
-
-
 def missing() -> str:
     """What is not there of what these tests need, and how it comes; nothing when all is."""
     if browser_path() is None:
@@ -52,19 +45,6 @@ def missing() -> str:
     if not VENDOR.is_dir() or not AXE.is_file():
         return "what the dashboard is drawn with is not there: `make dashboard` says why"
     return ""
-
-
-@asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    options = ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
-    if os.geteuid() == 0:
-        options.append("--no-sandbox")  # Chromium's sandbox refuses root
-    async with async_playwright() as play:
-        browser = await play.chromium.launch(executable_path=browser_path(), args=options)
-        try:
-            yield browser
-        finally:
-            await browser.close()
 
 
 class Sight:

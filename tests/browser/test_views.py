@@ -97,9 +97,7 @@ async def test_the_figures_are_those_of_the_api(sight: Sight, site: Sample) -> N
     rows = await sight.page.eval_on_selector_all("main tbody tr", "all => all.map((row) => row.innerText)")
     assert {name for name in servers if any(name in row for row in rows)} == set(servers)
     await sight.go("community?report=post-activity")
-    shown = int(
-        (await sight.page.inner_text(".figure:first-child .figure-value")).replace("\u202f", "").replace(",", "")
-    )
+    shown = int(re.sub(r"\D", "", await sight.page.inner_text(".figure:first-child .figure-value")))
     posts = (await site.call("GET", "/api/monitoring/analytics/post-activity"))["summary"]["posts"]["value"]
     assert 0 < shown <= posts
 
