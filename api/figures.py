@@ -101,6 +101,8 @@ async def vitals(services: Services) -> Vitals:
         config_trial_left=revisions.trial_left,
         config_changes=revisions.results,
         admin_requests=services.requests,
+        streams=len(services.streams),
+        streams_cut_off=services.streams.cut_off,
         audit_lines=services.trail.counts,
         log_lines_dropped=services.dropped(),
         redis_up=services.redis.state.ok,

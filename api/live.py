@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from math import isnan
 from typing import Annotated, Any, Final
@@ -28,6 +28,8 @@ BOOT: Final = secrets.token_hex(4)
 """Of this process: numbers of another one mean something else."""
 SERVERS_EVERY: Final = 2
 """Seconds between two looks at all servers, of which there may be hundreds."""
+SOON: Final = 14
+"""Days before its end from which a certificate is told of."""
 RETRY: Final = b"retry: 2000\n\n"
 ALWAYS: Final = frozenset(("second", "happening"))
 
@@ -93,7 +95,7 @@ class LiveViews:
             self._welcome(stream, heard)
         return Flow(self._pieces(stream, call), "text/event-stream", {"X-Accel-Buffering": "no"}, live=True)
 
-    def _pieces(self, stream: Stream, call: Call) -> AsyncIterator[bytes]:
+    def _pieces(self, stream: Stream, call: Call) -> AsyncGenerator[bytes]:
         return self._services.streams.read(stream, lambda: self._may_stay(call))
 
     def _welcome(self, stream: Stream, heard: str) -> None:
@@ -199,7 +201,15 @@ class LiveViews:
             "trial": services.control.revisions.trial_left,
             "lag": lag,
             "watched": len(services.streams),
+            "overlaid": not services.control.overlay.is_empty,
+            "certificates": self._ending(report),
         }
+
+    def _ending(self, report: Report) -> list[tuple[str, str, float]]:
+        """Certificates that end soon, or have ended: listener, name, and days that are left."""
+        now = self._services.wall()
+        left = [(one.listener, one.name, (one.not_after - now).total_seconds() / 86400) for one in report.certificates]
+        return [(listener, name, round(days, 1)) for listener, name, days in left if days < SOON]
 
     def _point(self, key: Key) -> dict[str, float | None]:
         """The last second of one series, as GET /api/monitoring/history has it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
@@ -59,7 +59,7 @@ class Text:
 class Flow:
     """An answer that comes in pieces, which are made as they are sent."""
 
-    pieces: AsyncIterator[bytes]
+    pieces: AsyncGenerator[bytes]
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
     live: bool = False
@@ -303,10 +303,10 @@ async def _flow(request: web.Request, flow: Flow) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": flow.content_type, **flow.headers})
     if request.method == "HEAD":
         return response
-    await response.prepare(request)
     if flow.live:
         await write(request, response, flow.pieces)
         return response
+    await response.prepare(request)
     try:
         async for piece in flow.pieces:
             await response.write(piece)

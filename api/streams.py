@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -88,7 +88,7 @@ class Streams:
                     self.cut_off += 1
                     self._streams.pop(stream, None)
 
-    async def read(self, stream: Stream, may_stay: Callable[[], bool]) -> AsyncIterator[bytes]:
+    async def read(self, stream: Stream, may_stay: Callable[[], bool]) -> AsyncGenerator[bytes]:
         """The bytes of an admitted stream, until it is over or its reader may not stay."""
         try:
             while True:
@@ -124,15 +124,20 @@ def frame(event: str, data: object, number: str | None = None) -> bytes:
     return f"{head}event: {event}\ndata: ".encode() + orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS) + b"\n\n"
 
 
-async def write(request: web.Request, response: web.StreamResponse, pieces: AsyncIterator[bytes]) -> None:
-    """Send them as they come. A reader who stops reading is not waited for."""
+async def write(request: web.Request, response: web.StreamResponse, pieces: AsyncGenerator[bytes]) -> None:
+    """Send them as they come. A reader who stops reading is not waited for, and one who has left is no failure."""
+    # The first is there at once. From then on they know of their end, also if the reader has left before the head.
+    first = await anext(pieces)
     with suppress(ConnectionError):
-        async for piece in pieces:
-            try:
-                async with asyncio.timeout(SLOW):
-                    await response.write(piece)
-            except TimeoutError:
-                if request.transport is not None:
-                    request.transport.abort()
-                return
-        await response.write_eof()
+        async with aclosing(pieces):
+            await response.prepare(request)
+            await response.write(first)
+            async for piece in pieces:
+                try:
+                    async with asyncio.timeout(SLOW):
+                        await response.write(piece)
+                except TimeoutError:
+                    if request.transport is not None:
+                        request.transport.abort()
+                    return
+            await response.write_eof()

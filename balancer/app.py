@@ -329,9 +329,11 @@ class App:
             "listening", listener="admin", address=_url(self._config.admin.listen, secure=self._admin_tls is not None)
         )
         if self._one_time_key is not None:
+            page = _page(self._config.admin.listen, secure=self._admin_tls is not None)
+            link = f"\nThe dashboard: {page}#login={self._one_time_key}" if page else ""
             print(
                 f"No admin key is configured. This one is valid until the balancer stops and is shown only here:\n"
-                f"  {self._one_time_key}",
+                f"  {self._one_time_key}{link}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -522,6 +524,15 @@ def _url(address: Address, *, secure: bool) -> str:
         return str(address)
     host = f"[{address.host}]" if ":" in address.host else address.host or "0.0.0.0"
     return f"{'https' if secure else 'http'}://{host}:{address.port}"
+
+
+def _page(address: Address, *, secure: bool) -> str:
+    """Where a browser on this machine finds the dashboard; nothing if it can not reach it."""
+    if address.path:
+        return ""
+    if address.host in ("", "0.0.0.0", "::"):
+        return f"{'https' if secure else 'http'}://localhost:{address.port}/"
+    return f"{_url(address, secure=secure)}/"
 
 
 def _secret(path: Path, environ: Mapping[str, str]) -> bytes:

@@ -144,7 +144,8 @@ class Demo:
         print(
             f"""
   Site      {self._url}     (load it a few times: the foot of the page says who answered)
-  Admin     {self._admin_url}     key for this run: {self._key}
+  Dashboard {self._admin_url}/#login={self._key}     (this link logs in; it holds for this run)
+  Admin     key for this run: {self._key}
             curl -H "Authorization: Bearer {self._key}" {self._admin_url}/{status}
   Metrics   {self._admin_url}/metrics
   Logs      {os.path.relpath(servers[0].log.parent)}

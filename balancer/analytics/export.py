@@ -6,7 +6,7 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -30,7 +30,7 @@ class NoParquet(Exception):
 
 async def exported(
     pages: Callable[[int, int, int, int], Any], since: int, until: int, form: Format
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """The events of a time (milliseconds), piece by piece; `pages` is the store's `page`.
 
     Raises NoParquet and StoreError.

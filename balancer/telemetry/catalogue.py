@@ -316,6 +316,12 @@ CATALOGUE: tuple[Family, ...] = (
         always=("sent", "failed", "dropped"),
     ),
     VITALS.counters("balancer_admin_requests", ("code",), lambda it: it.admin_requests, "Requests to the admin API."),
+    VITALS.gauge(
+        "balancer_admin_streams", lambda it: it.streams, "Streams of events that are open, one for a dashboard."
+    ),
+    VITALS.counter(
+        "balancer_admin_streams_cut_off", lambda it: it.streams_cut_off, "Streams ended as their reader was too slow."
+    ),
     VITALS.counters(
         "balancer_admin_audit_lines",
         ("result",),

@@ -46,6 +46,8 @@ class Vitals:
     """Changes of the whole over the API: "settled", "provisional", "confirmed", "undone"."""
     admin_requests: Mapping[int, int] = field(default_factory=dict)
     """By status."""
+    streams: int = 0
+    streams_cut_off: int = 0
     audit_lines: Mapping[str, int] = field(default_factory=dict)
     """Of the audit trail: "written", "failed", "unnoted"."""
     log_lines_dropped: Mapping[str, int] = field(default_factory=dict)

@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from aiohttp import ClientResponse
@@ -13,7 +17,9 @@ from api.live import BOOT, LiveViews
 from api.monitoring import Monitoring
 from api.sessions import IDLE
 from api.streams import MOST, MOST_WAITING, Stream, frame
+from balancer.telemetry.report import CertificateReport
 from tests.api.desk import Desk
+from tests.system.process import until
 
 EVENTS = "/api/events"
 
@@ -101,6 +107,26 @@ async def test_a_drained_server_is_told_at_the_next_second_with_an_id_to_resume_
             assert hello["resumed"] is True
 
 
+async def test_a_second_tells_of_certificates_that_end_soon_and_of_what_the_api_has_changed(desk: Desk) -> None:
+    now = desk.services.wall()
+    report = replace(
+        await desk.room.control.report(),
+        certificates=tuple(
+            CertificateReport("main", f"{days}.example", (), "", now, now + timedelta(days=days), "", now)
+            for days in (-1, 13, 15)
+        ),
+    )
+    live = LiveViews(desk.services)
+    async with following(desk) as heard:
+        live.look(report, {})
+        second = await heard.named("second")
+        assert second["certificates"] == [["main", "-1.example", -1.0], ["main", "13.example", 13.0]]
+        assert second["overlaid"] is False
+        await desk.ask("POST", "/api/infrastructure/load-balancer/pools/web/servers/a/drain")
+        live.look(report, {})
+        assert (await heard.named("second"))["overlaid"] is True
+
+
 @pytest.mark.parametrize("boot", ["00000000", BOOT], ids=["another process", "this process"])
 async def test_whoever_resumes_from_another_process_is_told_so(desk: Desk, boot: str) -> None:
     desk.services.happenings.add(0.0, "start", "info", "", "began")
@@ -183,3 +209,18 @@ async def test_a_head_of_it_is_answered_and_holds_no_stream(desk: Desk) -> None:
     answer = await desk.ask("HEAD", EVENTS)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
     assert len(desk.services.streams) == 0
+
+
+async def test_who_has_left_before_the_first_word_is_no_failure_and_holds_no_stream(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = f"GET {EVENTS} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {desk.keys.text['viewer']}\r\n\r\n".encode()
+    for _ in range(50):
+        with socket.create_connection((desk.client.host, desk.client.port)) as door:
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            door.sendall(question)
+        await asyncio.sleep(0)
+    assert (await desk.ask("GET", "/api/session")).status == 200
+    desk.services.streams.close()
+    await until(lambda: not len(desk.services.streams))
+    assert "fault" not in capsys.readouterr().out
