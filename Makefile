@@ -35,11 +35,12 @@ api-fuzz: .venv/ready ## Search long for answers of the admin API that its docum
 	@exec $(BIN)/python -m tests.api_fuzz $(ARGS)
 
 # --no-cache: with one, import-linter does not notice a module that was removed.
-check: .venv/ready ## Check style, types and layers
+check: .venv/ready $(JUDGED) ## Check style, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy $(PACKAGES)
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@if [ -e $(JUDGED) ]; then $(BIN)/python -m deploy.dashboard --check; else echo 'the scripts of the dashboard were not checked: make dashboard says why' >&2; fi
 
 fmt: .venv/ready ## Format the code and fix what can be fixed safely
 	@$(BIN)/ruff check --fix .

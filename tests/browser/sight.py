@@ -34,7 +34,8 @@ WIDE: Final = """() => {
   if (document.documentElement.scrollWidth <= wide) return [];
   const rolls = (one) => one && (getComputedStyle(one).overflowX !== "visible" || rolls(one.parentElement));
   const sticksOut = (one) => one.getBoundingClientRect().right > wide + 1 && !rolls(one.parentElement);
-  return [...document.querySelectorAll("body *")].filter(sticksOut).map((one) => one.outerHTML.slice(0, 160));
+  const all = [...document.querySelectorAll("body *")].filter(sticksOut).map((one) => one.outerHTML.slice(0, 160));
+  return [`the page is ${document.documentElement.scrollWidth} wide`, ...all];
 }"""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from PIL import Image
 from playwright.async_api import Browser
 
 from tests.browser.sight import Sight, looking
+from tests.fault_proxy import fault_proxy
 from tests.system.process import KEY, AppServer, Balancer, running, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -91,6 +94,19 @@ async def test_a_link_with_a_key_logs_in_and_keeps_it_nowhere(browser: Browser, 
         assert KEY not in sight.page.url
         await sight.page.go_back()
         assert KEY not in sight.page.url
+
+
+async def test_a_link_with_another_key_does_not_take_the_place_of_the_one_in_use(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """Or else what one does would be done in another's name, without one's knowledge."""
+    async with site(tmp_path) as (balancer, _), at(browser, balancer, "overview") as sight:
+        _, made = await balancer.call("POST", "/api/keys", {"id": "stranger", "role": "operator"})
+        await sight.page.goto(f"{sight.url}/#login={made['key']}")
+        await said(sight, "log out before you use the link's key")
+        assert await sight.page.inner_text(".who") == "admin"
+        await sight.page.reload()
+        assert await sight.page.inner_text(".who") == "admin"
 
 
 async def test_a_server_is_drained_once_it_is_confirmed_and_undone_with_a_click(
@@ -228,7 +244,66 @@ async def test_what_is_wrong_in_a_configuration_is_marked_at_its_line(browser: B
         assert await sight.page.inner_text(".gutter .marked") == "▶ 3\n"
 
 
-async def test_a_page_goes_on_by_itself_after_a_pause_and_after_a_restart_once_its_key_is_given(
+async def test_a_page_that_nobody_looks_at_follows_nothing_and_catches_up_when_it_is_looked_at(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with site(tmp_path) as (balancer, _), at(browser, balancer, "overview") as sight:
+        await sight.page.wait_for_selector(".pulse.on")
+        look = """hidden => {
+          Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+        await sight.page.evaluate(look, True)
+        await until(lambda: _streams(balancer, 0), balancer)
+        await balancer.call("POST", "/api/infrastructure/load-balancer/pools/web/servers/b/drain")
+        await until(lambda: _is(balancer, "b", "drained"), balancer)
+        assert "b of web is drained" not in await sight.text()
+        await sight.page.evaluate(look, False)
+        await sight.page.wait_for_selector(".pulse.on")
+        await sight.page.wait_for_selector(".events >> text=b of web is drained")
+
+
+async def _streams(balancer: Balancer, count: int) -> bool:
+    _, text = await balancer.call("GET", "/metrics")
+    return f"\nbalancer_admin_streams {count}\n" in text
+
+
+async def test_a_file_is_dropped_shown_and_deleted(browser: Browser, tmp_path: Path) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (300, 200), "teal").save(picture, "PNG")
+    cdn = {"url": "http://127.0.0.1:1", "local": {"directory": str(tmp_path / "cdn")}}
+    async with site(tmp_path, cdn=cdn) as (balancer, _), at(browser, balancer, "cdn") as sight:
+        drop = """async ([bytes, zone]) => {
+          const held = new DataTransfer();
+          held.items.add(new File([new Uint8Array(bytes)], "sea.png", { type: "image/png" }));
+          const how = { bubbles: true, cancelable: true, dataTransfer: held };
+          const there = document.querySelector(zone);
+          for (const kind of ["dragover", "drop"]) there.dispatchEvent(new DragEvent(kind, how));
+        }"""
+        await sight.page.evaluate(drop, [list(picture.getvalue()), ".drop"])
+        await sight.page.wait_for_selector("tbody >> text=sea.png")
+        _, files = await balancer.call("GET", "/api/infrastructure/cdn/files")
+        assert [(one["content_type"], one["size"]) for one in files["items"]] == [
+            ("image/png", len(picture.getvalue()))
+        ]
+        await sight.page.click("button:has-text('Delete…')")
+        await sight.page.click("dialog button[type=submit]")
+        await said(sight, "Deleted")
+        assert (await balancer.call("GET", "/api/infrastructure/cdn/files"))[1]["items"] == []
+        # The picture's address is another site's, and nobody is there.
+        sight.complaints = [word for word in sight.complaints if "ERR_" not in word]
+
+
+async def test_an_operation_is_tried_on_the_page_that_explains_it(browser: Browser, tmp_path: Path) -> None:
+    async with site(tmp_path) as (balancer, _), at(browser, balancer, "reference?op=get_server") as sight:
+        await sight.page.fill("form.try input >> nth=0", "web")
+        await sight.page.fill("form.try input >> nth=1", "a")
+        await sight.page.click("text=Send GET")
+        await sight.page.wait_for_selector("form.try [role=status] >> text=200")
+        assert json.loads(await sight.page.inner_text("form.try pre"))["name"] == "a"
+
+
+async def test_after_a_restart_a_page_asks_for_the_key_and_goes_on_where_it_was(
     browser: Browser, tmp_path: Path
 ) -> None:
     async with site(tmp_path) as (balancer, _), at(browser, balancer, "pools?pool=web") as sight:
@@ -250,6 +325,26 @@ async def test_a_page_goes_on_by_itself_after_a_pause_and_after_a_restart_once_i
         await sight.page.wait_for_selector("button[aria-label='Drain a']")
         await sight.page.wait_for_selector(".pulse.on")
         assert sight.page.url.endswith("#/pools?pool=web")
+
+
+async def test_a_page_whose_connection_breaks_comes_back_by_itself_with_what_it_missed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with site(tmp_path) as (balancer, _), fault_proxy(balancer.admin) as way:
+        async with looking(browser, f"http://127.0.0.1:{way.port}") as sight:
+            await sight.log_in(KEY, "overview")
+            await sight.page.wait_for_selector(".pulse.on")
+            way.refuse = True
+            way.cut()
+            await sight.page.wait_for_selector(".pulse.off")
+            await balancer.call("POST", "/api/infrastructure/load-balancer/pools/web/servers/a/drain")
+            await until(lambda: _is(balancer, "a", "drained"), balancer)
+            way.refuse = False
+            await sight.page.wait_for_selector(".pulse.on")
+            await sight.page.wait_for_selector(".events >> text=a of web is drained")
+            assert await sight.page.query_selector("input[name=key]") is None
+            assert [word for word in sight.complaints if "ERR_" not in word] == []
+            sight.complaints.clear()
 
 
 async def test_a_name_that_is_code_is_shown_as_it_is(browser: Browser, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ export class ApiError extends Error {
   constructor(status, problem) {
     super(problem?.detail || problem?.title || (status ? `the balancer answered ${status}` : "the balancer does not answer"));
     this.status = status;
-    /** @type {{pointer: string, message: string}[]} */
+    /** @type {{pointer: string, message: string, line?: number, column?: number}[]} */
     this.faults = problem?.errors ?? [];
   }
 }
@@ -84,14 +84,19 @@ export async function ask(method, path, { body, query, match, headers = {}, sign
 
 export const get = (path, query, options) => ask("GET", path, { query, ...options });
 
-export async function whoAmI() {
-  if (!mayBeThere()) return session.set(null);
+/** The session that there is already; null: none. */
+export async function present() {
+  if (!mayBeThere()) return null;
   try {
-    session.set(await get("/api/session"));
+    return await get("/api/session");
   } catch (error) {
-    if (error.status === 401 || error.status === 403) session.set(null);
-    else throw error;
+    if (error.status === 401 || error.status === 403) return null;
+    throw error;
   }
+}
+
+export async function whoAmI() {
+  session.set(await present());
 }
 
 export async function logIn(key) {

@@ -1,8 +1,11 @@
 /** Charts over time, each with a twin in text. */
 
-import uPlot from "../vendor/uplot.js";
+import script from "../vendor/uplot.js";
 import { exactly, NONE, number, time } from "./format.js";
 import { html, useEffect, useRef } from "./html.js";
+
+/** A script that has become a module: its types are not to be seen. @type {any} */
+const uPlot = script;
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -56,12 +59,12 @@ export function Chart({ times, series, format = number, height = 200, label, syn
         };
       });
       // Of a stack, each fills what is between it and the one below.
-      const bands = stacked ? lines.slice(1).map((one, i) => ({ series: [i + 2, i + 1], fill: faint(one.stroke, 0.85) })) : [];
+      const bands = stacked ? lines.slice(1).map((one, i) => ({ series: [i + 2, i + 1], fill: faint(one.stroke, 0.7) })) : [];
       plot.current = new uPlot(
         {
           width: box.current.clientWidth || 300,
           height,
-          padding: [8, 8, 0, 0],
+          padding: [8, 20, 0, 0], // room for half of the last time
           cursor: { sync: sync ? { key: sync } : undefined, drag: { x: !!onRange, y: false }, points: { size: 6 } },
           legend: { live: true },
           scales: { x: { time: true }, y: { range: (_plot, low, high) => [Math.min(0, low ?? 0), max ?? (high > 0 ? high * 1.08 : 1)] } },
@@ -70,14 +73,18 @@ export function Chart({ times, series, format = number, height = 200, label, syn
             { ...axis, size: 62, incrs: STEPS[unit], values: (_plot, values) => values.map((value) => given.current.format(value)) },
           ],
           bands,
-          series: [{ label: "at", value: (_plot, value) => (value === null ? "" : time(value * 1000)) }, ...lines],
-          hooks: onRange
-            ? { setSelect: [(own) => own.select.width > 4 && onRange(own.posToVal(own.select.left, "x"), own.posToVal(own.select.left + own.select.width, "x"))] }
-            : {},
+          series: [{ label: "at", value: (own, value) => (value === null ? "" : moment(own.data[0], value)) }, ...lines],
+          hooks: {
+            setLegend: [latest],
+            ...(onRange && {
+              setSelect: [(own) => own.select.width > 4 && onRange(own.posToVal(own.select.left, "x"), own.posToVal(own.select.left + own.select.width, "x"))],
+            }),
+          },
         },
         data(times, given.current.series, stacked),
         box.current,
       );
+      latest(plot.current);
     };
     make();
     const wide = new ResizeObserver(() => {
@@ -97,7 +104,9 @@ export function Chart({ times, series, format = number, height = 200, label, syn
   }, [shape]);
 
   useEffect(() => {
-    plot.current?.setData(data(times, series, stacked));
+    if (!plot.current) return;
+    plot.current.setData(data(times, series, stacked));
+    latest(plot.current);
   }, [times, series]);
 
   return html`<figure class="chart">
@@ -106,11 +115,23 @@ export function Chart({ times, series, format = number, height = 200, label, syn
   </figure>`;
 }
 
+/** While nobody points at a chart, its legend has the newest values. */
+function latest(plot) {
+  if (plot.cursor.idx === null || plot.cursor.idx === undefined) plot.setLegend({ idx: plot.data[0].length ? plot.data[0].length - 1 : null }, false);
+}
+
 function data(times, series, stacked) {
   if (!stacked) return [times, ...series.map((one) => one.values)];
   const sums = new Array(times.length).fill(0);
   const rows = series.map((one) => one.values.map((value, i) => (value === null || value === undefined ? (sums[i] || null) : (sums[i] += value))));
   return [times, ...rows];
+}
+
+/** A point's time, as exactly as points are apart. */
+function moment(times, at) {
+  const step = times.length > 1 ? times[1] - times[0] : 1;
+  const day = new Date(at * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+  return step >= 80000 ? day : step >= 3600 ? `${day}, ${time(at * 1000).slice(0, 5)}` : time(at * 1000);
 }
 
 /** Times of day as the rest of the page writes them, with the day where it begins. */
@@ -159,7 +180,7 @@ function Twin({ times, series, format, label }) {
 
 /**
  * Values as shades in a grid, such as hours by weekdays, with the numbers in the cells' names.
- * @param {{rows: string[], columns: string[], values: (number | null)[][], format?: (value: number) => string, label: string, square?: boolean}} props
+ * @param {{rows: string[], columns: string[], values: (number | null)[][], format?: (value: number) => string, label: string, every?: number}} props  `every`: of so many columns one has its name.
  */
 export function Heat({ rows, columns, values, format = number, label, every = 1 }) {
   const top = Math.max(1e-9, ...values.flat().filter((value) => value !== null));

@@ -12,11 +12,20 @@ export function number(value, digits) {
   return value.toLocaleString("en", { maximumFractionDigits: most });
 }
 
+/** @typedef {[unit: string, factor: number][]} Units  the largest first */
+
+/** @type {Units} */
+const LARGE = [["G", 1e9], ["M", 1e6], ["k", 1e3]];
+/** @type {Units} */
+const BYTES = [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
+/** @type {Units} */
+const SPANS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+
 /** Large figures in little room: 12345 → "12.3k". */
 export function short(value) {
   if (!known(value)) return NONE;
   const size = Math.abs(value);
-  for (const [unit, factor] of [["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
+  for (const [unit, factor] of LARGE) {
     if (size >= 10 * factor || (size >= factor && unit !== "k")) return `${number(value / factor, size >= 100 * factor ? 0 : 1)}${unit}`;
   }
   return number(value);
@@ -25,7 +34,7 @@ export function short(value) {
 export function bytes(value) {
   if (!known(value)) return NONE;
   const size = Math.abs(value);
-  for (const [unit, factor] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]]) {
+  for (const [unit, factor] of BYTES) {
     if (size >= factor) return `${number(value / factor, size >= 100 * factor ? 0 : 1)} ${unit}`;
   }
   return `${number(value, 0)} B`;
@@ -53,7 +62,7 @@ export function span(value) {
   if (!known(value)) return NONE;
   let left = Math.max(0, Math.round(value));
   const parts = [];
-  for (const [unit, factor] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
+  for (const [unit, factor] of SPANS) {
     const count = Math.floor(left / factor);
     if (count || (unit === "s" && !parts.length)) parts.push(`${count} ${unit}`);
     left -= count * factor;

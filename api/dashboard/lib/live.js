@@ -13,7 +13,7 @@ const SECONDS = 900;
 const SHORTEST = 1000; // ms of a pause before the next try
 const LONGEST = 30000;
 
-/** @typedef {{at: number, requests: number | null, errors_4xx: number | null, errors_5xx: number | null, bytes_in: number | null, bytes_out: number | null, in_flight: number, p50: number | null, p90: number | null, p99: number | null, connections: number, checks: Record<string, [string, string]>, pools: Record<string, any>, trial: number | null, lag: number | null}} Second */
+/** @typedef {{at: number, requests: number | null, errors_4xx: number | null, errors_5xx: number | null, bytes_in: number | null, bytes_out: number | null, in_flight: number, p50: number | null, p90: number | null, p99: number | null, connections: number, checks: Record<string, [string, string]>, pools: Record<string, any>, trial: number | null, lag: number | null, watched: number, overlaid: boolean, certificates: [listener: string, name: string, days: number][]}} Second */
 
 class Live {
   constructor() {

@@ -228,6 +228,13 @@ export function Act({ children, onAct, kind = "", disabled, label }) {
   return html`<button type="button" class=${kind} disabled=${disabled} aria-busy=${busy} aria-disabled=${busy || undefined} aria-label=${label} onClick=${act}>${children}</button>`;
 }
 
+/** Into the clipboard, which browsers give to pages over HTTPS and on localhost alone. */
+export async function copy(text, said = "Copied.") {
+  if (!navigator.clipboard) throw new Error("Browsers let pages copy only over HTTPS or on localhost: mark the text and copy it by hand.");
+  await navigator.clipboard.writeText(text);
+  tell({ text: said });
+}
+
 let menus = 0;
 
 /** Further things to do, behind one button. `items`: [[text, act, danger?]]; false ones are left out. */
@@ -266,7 +273,10 @@ let count = 0;
 const hearers = new Set();
 const told = () => hearers.forEach((hear) => hear());
 
-/** Say what was done. `undo`: takes it back. */
+/**
+ * Say what was done.
+ * @param {{level?: "good" | "bad", text: string, undo?: () => any}} said  `undo`: takes it back.
+ */
 export function tell({ level = "good", text, undo }) {
   const own = { id: ++count, level, text, undo };
   messages = [...messages.slice(-3), own];

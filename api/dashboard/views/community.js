@@ -3,7 +3,7 @@
 import { get, session } from "../lib/api.js";
 import { plural, time } from "../lib/format.js";
 import { html, useMemo } from "../lib/html.js";
-import { Act, Card, Choice, Head, Notice, Problem, Select, tell, usePoll, useQuery, Waiting, When } from "../lib/ui.js";
+import { Act, Card, Choice, copy, Head, Notice, Problem, Select, usePoll, useQuery, Waiting, When } from "../lib/ui.js";
 import { Report } from "./community/report.js";
 import { REPORTS } from "./community/reports.js";
 
@@ -94,7 +94,7 @@ function Start({ configured }) {
     ${some.length
       ? html`<p>The traffic so far suggests these:</p>
         <pre class="code" tabindex="0">${yaml}</pre>
-        <div class="row"><${Act} onAct=${async () => { await navigator.clipboard.writeText(yaml); tell({ text: "Copied: paste it into the configuration." }); }}>Copy</${Act}>${session.may("admin") && html`<a class="button" href="#/config?tab=edit">To the configuration</a>`}</div>
+        <div class="row"><${Act} onAct=${() => copy(yaml, "Copied: paste it into the configuration.")}>Copy</${Act}>${session.may("admin") && html`<a class="button" href="#/config?tab=edit">To the configuration</a>`}</div>
         <ul class="dotted">${some.map((one) => html`<li><code>${one.method} ${one.path}</code>: ${one.why}</li>`)}</ul>`
       : html`<p class="soft">${!configured ? html`Write <code>analytics: {}</code> into the configuration: then the traffic is looked at, and rules are suggested here.` : session.may("operator") ? "There was no traffic yet to suggest rules from: let some pass and look again, or see docs/analytics.md." : "An operator sees here what the traffic suggests."}</p>`}
   </${Card}>`;

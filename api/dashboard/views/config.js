@@ -4,7 +4,7 @@ import { ask, get, session } from "../lib/api.js";
 import { plural, span } from "../lib/format.js";
 import { html, useMemo, useState } from "../lib/html.js";
 import { useLive } from "../lib/live.js";
-import { Act, Badge, Card, Choice, confirm, Head, Loaded, May, Notice, Problem, Table, tell, usePoll, useQuery, When } from "../lib/ui.js";
+import { Act, Badge, Card, Choice, confirm, copy, Head, Loaded, May, Notice, Problem, Table, tell, usePoll, useQuery, When } from "../lib/ui.js";
 import { toYaml } from "../lib/yaml.js";
 import { Changes, Effects } from "./config/changes.js";
 import { Editor } from "./config/editor.js";
@@ -16,7 +16,7 @@ export default function Config() {
   const running = usePoll(() => get("/api/config", {}, { whole: true }), 10000);
   const tabs = session.may("admin") ? TABS : TABS.filter(([name]) => name !== "edit");
   return html`
-    <${Head} title="Configuration" about=${running.data ? html`revision ${running.data.data.revision ?? "–"} · ${running.data.data.file ?? "from the environment alone"}` : html`<span> </span>`}>
+    <${Head} title="Configuration" about=${running.data ? html`revision ${running.data.data.revision ?? "–"} · <span title=${running.data.data.file}>${running.data.data.file?.split("/").pop() ?? "from the environment alone"}</span>` : html`<span> </span>`}>
       <${May} role="operator"><${Act} onAct=${() => reload(running.refresh)}>Read the file anew</${Act}></${May}>
     </${Head}>
     <${Trial} refresh=${running.refresh} />
@@ -52,15 +52,9 @@ function Trial({ refresh }) {
 
 function Running({ of }) {
   const [wanted, setWanted] = useState("");
-  const [copied, setCopied] = useState(false);
   const whole = useMemo(() => toYaml(of.config), [of.config]);
   const shown = useMemo(() => found(whole, wanted.trim().toLowerCase()), [whole, wanted]);
-  const copy = async () => {
-    await navigator.clipboard.writeText(whole);
-    setCopied(true);
-    setTimeout(() => setCopied(false), 2000);
-  };
-  return html`<${Card} title="In force" id="running" aside=${html`<label class="select"><span>find</span><input type="search" value=${wanted} onInput=${(event) => setWanted(event.target.value)} /></label><button type="button" onClick=${copy}>${copied ? "Copied" : "Copy"}</button>`}>
+  return html`<${Card} title="In force" id="running" aside=${html`<label class="select"><span>find</span><input type="search" value=${wanted} onInput=${(event) => setWanted(event.target.value)} /></label><${Act} onAct=${() => copy(whole)}>Copy</${Act}>`}>
     <p class="soft">Defaults are written out; credentials are <code>***</code>.</p>
     ${shown.length ? html`<pre class="code" tabindex="0">${shown.join("\n")}</pre>` : html`<p class="empty">No line has “${wanted}”.</p>`}
   </${Card}>`;
@@ -147,7 +141,7 @@ function Why() {
   const [answer, setAnswer] = useState(null);
   const look = async (event) => {
     event.preventDefault();
-    const wanted = new FormData(event.target).get("path").trim();
+    const wanted = String(new FormData(event.target).get("path")).trim();
     setPath(wanted);
     setError(null);
     try {

@@ -8,6 +8,7 @@ import { useLive } from "../lib/live.js";
 import { Card, Figure, Head, Icon, Spark, usePoll, When } from "../lib/ui.js";
 
 const SHOWN = 300; // seconds
+const MANY = 24; // servers of a pool that are drawn one by one
 
 export default function Overview() {
   const { second, seconds, happenings } = useLive();
@@ -62,11 +63,14 @@ function Pools({ pools }) {
   return html`<div class="stack">${Object.entries(pools).map(([name, pool]) => {
     const total = Object.values(pool.states).reduce((a, b) => a + b, 0);
     const up = pool.states.up ?? 0;
-    const marks = ["up", "checking", "drained", "maintenance", "ejected", "down"].flatMap((state) => Array(pool.states[state] ?? 0).fill(state));
+    const states = ["down", "ejected", "maintenance", "drained", "checking", "up"].filter((state) => pool.states[state]).reverse();
+    const marks = states.flatMap((state) => Array(pool.states[state]).fill(state));
     const words = Object.entries(pool.states).map(([state, count]) => `${count} ${state}`).join(", ");
     return html`<a class="pool-line" href="#/pools?pool=${encodeURIComponent(name)}" key=${name}>
       <span class="pool-name">${name}</span>
-      <span class="strip ${total > 40 ? "many" : ""}" role="img" aria-label=${words}>${marks.slice(0, 400).map((state) => html`<i class=${state} title=${state}></i>`)}</span>
+      ${total > MANY
+        ? html`<span class="strip shares" role="img" aria-label=${words}>${states.map((state) => html`<i class=${state} title="${pool.states[state]} ${state}" style=${{ flexGrow: pool.states[state] }}></i>`)}</span>`
+        : html`<span class="strip" role="img" aria-label=${words}>${marks.map((state) => html`<i class=${state} title=${state}></i>`)}</span>`}
       <span class="pool-words ${up === total ? "" : "off"}">${up === total ? `all ${total} up` : words}</span>
       <span class="pool-rate">${number(pool.requests === null || pool.requests === undefined ? null : Number(pool.requests.toPrecision(3)))} /s${pool.queue > 0 ? html` · <strong>${pool.queue} waiting</strong>` : ""}</span>
     </a>`;
@@ -92,7 +96,7 @@ function Rest({ stats, second }) {
     <dt>CDN</dt><dd>${cdn ? html`<a href="#/cdn">${cdn.provider}</a>${cdn.ok === false ? `: ${cdn.reason}` : ""}` : "none"}</dd>
     <dt>Redis</dt><dd>${redis.ok === null ? "not configured" : redis.ok ? `answers in ${duration(redis.latency)}` : redis.reason}</dd>
     <dt>Sent</dt><dd>${bytes(sent === null ? null : Math.round(sent))}/s, ${bytes(volume.sent.total)} since the start</dd>
-    <dt>Configuration</dt><dd><a href="#/config">${configuration.file ?? "from the environment"}</a>${configuration.changed_by_api ? ", changed by the API" : ""}</dd>
+    <dt>Configuration</dt><dd><a href="#/config" title=${configuration.file}>${configuration.file?.split("/").pop() ?? "from the environment"}</a>${configuration.changed_by_api ? ", changed by the API" : ""}</dd>
     <dt>Process</dt><dd>${bytes(process.resident_bytes)}, ${process.loop} at worst ${second ? duration(second.lag) : "–"} late</dd>
   </dl>`;
 }

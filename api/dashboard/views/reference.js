@@ -7,6 +7,7 @@ import { Badge, Card, Head, Loaded, usePoll, useQuery } from "../lib/ui.js";
 import { example, Schema } from "./reference/schema.js";
 import { Try } from "./reference/try.js";
 
+/** @type {[title: string, paths: RegExp][]} */
 const GROUPS = [
   ["Monitoring", /^\/(?:api\/monitoring(?!\/analytics)|livez|readyz|metrics|api\/events)/],
   ["Analytics", /^\/api\/monitoring\/analytics/],
@@ -41,6 +42,7 @@ function Groups({ of, wanted }) {
 }
 
 function grouped(document) {
+  /** @type {[title: string, operations: any[]][]} */
   const groups = GROUPS.map(([title]) => [title, []]);
   for (const [path, methods] of Object.entries(document.paths))
     for (const [method, operation] of Object.entries(methods)) {

@@ -68,8 +68,8 @@ function Explain() {
     const given = new FormData(event.target);
     setError(null);
     try {
-      const url = given.get("url").trim();
-      const query = { method: given.get("method"), url: /^(https?:\/\/|\/)/.test(url) ? url : `http://${url}`, headers: given.get("headers").trim().replaceAll("\r", "") };
+      const url = String(given.get("url")).trim();
+      const query = { method: given.get("method"), url: /^(https?:\/\/|\/)/.test(url) ? url : `http://${url}`, headers: String(given.get("headers")).trim().replaceAll("\r", "") };
       const found = await get("/api/infrastructure/routes/explain", query);
       const target = query.url.replace(/^https?:\/\/[^/?#]*/, "").replace(/#.*/, "");
       const next = found.pool ? await get("/api/infrastructure/load-balancer/next-server", { pool: found.pool, path: target.startsWith("/") ? target : `/${target}` }).catch(() => null) : null;

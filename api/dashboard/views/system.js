@@ -51,6 +51,7 @@ function Health() {
       <dt>Dashboards</dt><dd>${plural(second?.watched ?? 0, "open page")}</dd>
       <dt>Requests to the API</dt><dd>${Object.entries(data.admin.requests).map(([status, count]) => `${status}: ${number(count)}`).join(", ")}</dd>
     </dl>`}</${Loaded}></${Card}>
+    <${Card} title="Shared with other balancers" id="cluster"><${Loaded} of=${stats}>${(data) => html`<${Cluster} data=${data} />`}</${Loaded}></${Card}>
     <${Card} title="Listeners" id="listeners" wide=${true}><${Loaded} of=${stats}>${(data) => html`<${Table} label="Listeners" rows=${Object.entries(data.listeners).map(([name, one]) => ({ name, ...one }))} id=${(row) => row.name} columns=${[
       { key: "name", title: "Listener", cell: (row) => html`<a href="#/traffic?of=${encodeURIComponent(`listener:${row.name}`)}">${row.name}</a>` },
       { key: "connections", title: "Connections", right: true, cell: (row) => number(row.connections) },
@@ -58,7 +59,6 @@ function Health() {
       { key: "tunnels", title: "Tunnels", right: true, cell: (row) => number(row.tunnels) },
       { key: "rejected", title: "Turned away", right: true, cell: (row) => number(Object.values(row.rejected).reduce((a, b) => a + b, 0)) },
     ]} />`}</${Loaded}></${Card}>
-    <${Card} title="Shared with other balancers" id="cluster"><${Loaded} of=${stats}>${(data) => html`<${Cluster} data=${data} />`}</${Loaded}></${Card}>
   </div>`;
 }
 

@@ -5,7 +5,7 @@ import { Chart } from "../lib/chart.js";
 import { bytes, number, percent, seconds as duration, short } from "../lib/format.js";
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
 import { live, useLive } from "../lib/live.js";
-import { Card, Choice, Figure, Head, Loaded, Select, usePoll, useQuery } from "../lib/ui.js";
+import { Card, Choice, Figure, Head, Loaded, usePoll, useQuery } from "../lib/ui.js";
 import { LatencyMap } from "./traffic/latency-map.js";
 
 const SPANS = [["5m", "5 min"], ["15m", "15 min"], ["1h", "1 h"], ["6h", "6 h"], ["24h", "24 h"]];

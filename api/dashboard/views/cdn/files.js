@@ -3,7 +3,7 @@
 import { ApiError, ask, get, session } from "../../lib/api.js";
 import { bytes, number, plural } from "../../lib/format.js";
 import { html, useRef, useState } from "../../lib/html.js";
-import { Act, Badge, Card, confirm, Loaded, May, Meter, Table, tell, usePoll, useQuery, When } from "../../lib/ui.js";
+import { Act, Badge, Card, confirm, copy, Loaded, May, Meter, Table, tell, usePoll, useQuery, When } from "../../lib/ui.js";
 
 const FILES = "/api/infrastructure/cdn/files";
 const SMALL = 512 * 1024; // bytes of a picture that may be its own thumbnail
@@ -34,7 +34,7 @@ export function Files({ status, refresh }) {
           { key: "size", title: "Size", right: true, sort: (row) => row.size, cell: (row) => bytes(row.size) },
           { key: "hits", title: "Requests", right: true, sort: (row) => row.hits, cell: (row) => number(row.hits) },
           { key: "at", title: "Stored", cell: (row) => html`<${When} at=${row.stored_at} />` },
-          { key: "act", title: html`<span class="hidden">Actions</span>`, cell: (row) => html`<span class="row nowrap-row"><${Act} kind="small" label="Copy the link of ${row.path}" onAct=${async () => { await navigator.clipboard.writeText(new URL(row.url, location.href).href); tell({ text: "The link is copied." }); }}>Copy link</${Act}><${May} role="operator"><${Act} kind="small" label="Delete ${row.path}" onAct=${() => remove(row)}>Delete…</${Act}></${May}></span>` },
+          { key: "act", title: html`<span class="hidden">Actions</span>`, cell: (row) => html`<span class="row nowrap-row"><${Act} kind="small" label="Copy the link of ${row.path}" onAct=${() => copy(new URL(row.url, location.href).href, "The link is copied.")}>Copy link</${Act}><${May} role="operator"><${Act} kind="small" label="Delete ${row.path}" onAct=${() => remove(row)}>Delete…</${Act}></${May}></span>` },
         ]} />
         <div class="row">${after.length > 0 && html`<button type="button" class="quiet" onClick=${() => setAfter(after.slice(0, -1))}>Back</button>`}${data.next && html`<button type="button" class="quiet" onClick=${() => setAfter([...after, data.next])}>Next</button>`}</div>`}</${Loaded}>
     </${Card}>`;
@@ -46,6 +46,8 @@ function Thumb({ of }) {
   return html`<span class="thumb">${shown ? html`<img src=${of.url} alt="" loading="lazy" width="44" height="44" onError=${() => setFailed(true)} />` : html`<span aria-hidden="true">${of.content_type.split("/")[1]?.slice(0, 4) ?? "?"}</span>`}</span>`;
 }
 
+let count = 0;
+
 /** Dropped or chosen, one after the other, each with its progress. */
 function Upload({ most, done }) {
   const [over, setOver] = useState(false);
@@ -53,7 +55,7 @@ function Upload({ most, done }) {
   const [tags, setTags] = useState("");
   const input = useRef(null);
   const start = async (files) => {
-    const fresh = [...files].map((file) => ({ id: crypto.randomUUID(), file, share: 0, state: "waits" }));
+    const fresh = [...files].map((file) => ({ id: ++count, file, share: 0, state: "waits" }));
     setJobs((old) => [...old.filter((one) => one.state !== "done"), ...fresh]);
     const put = (job, changes) => setJobs((all) => all.map((one) => (one.id === job.id ? { ...one, ...changes } : one)));
     for (const job of fresh) {

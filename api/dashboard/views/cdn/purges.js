@@ -58,7 +58,7 @@ function Order({ done }) {
     const form = event.target;
     const given = new FormData(form);
     const everything = event.submitter?.value === "everything";
-    const patterns = given.get("patterns").split("\n").map((one) => one.trim()).filter(Boolean);
+    const patterns = String(given.get("patterns")).split("\n").map((one) => one.trim()).filter(Boolean);
     if (!everything && !patterns.length) return;
     if (everything && !(await confirm({ title: "Purge everything, everywhere?", text: html`<p>The balancer's own cache and the whole CDN are empty then: every request goes to the servers for a while.</p>`, action: "Purge everything", danger: true, type: "everything" }))) return;
     setBusy(true);

@@ -24,7 +24,7 @@ export function Try({ method, path, operation, may, role, start, type }) {
     let url = path;
     const query = {};
     for (const one of fields) {
-      const value = given.get(`${one.in} ${one.name}`);
+      const value = String(given.get(`${one.in} ${one.name}`));
       if (one.in === "path") url = url.replace(`{${one.name}}`, encodeURIComponent(value));
       else if (one.in === "query" && value !== "") query[one.name] = value;
     }
@@ -33,7 +33,7 @@ export function Try({ method, path, operation, may, role, start, type }) {
     try {
       const body = given.get("body");
       const headers = body ? { "Content-Type": type } : {};
-      const found = await ask(method, url, { query, body: body || undefined, headers, match: given.get("header If-Match") || undefined, whole: true });
+      const found = await ask(method, url, { query, body: body || undefined, headers, match: String(given.get("header If-Match") ?? "") || undefined, whole: true });
       setAnswer({ status: found.status, etag: found.etag, text: shown(found.data), took: performance.now() - begun });
     } catch (error) {
       setAnswer({ status: error.status, text: `${error.message}\n${error.faults?.map((fault) => `${fault.pointer}  ${fault.message}`).join("\n") ?? ""}`, took: performance.now() - begun });

@@ -2,7 +2,7 @@
 
 import { ask, get } from "../../lib/api.js";
 import { html, useState } from "../../lib/html.js";
-import { Act, Badge, Card, confirm, Loaded, Notice, Table, tell, usePoll, When } from "../../lib/ui.js";
+import { Act, Badge, Card, confirm, copy, Loaded, Notice, Table, tell, usePoll, When } from "../../lib/ui.js";
 
 const SOURCES = { file: "the configuration file", environment: "ADMIN_API_KEY", api: "made here", process: "printed at the start" };
 
@@ -33,7 +33,7 @@ export function Keys() {
     keys.refresh();
   };
   return html`<${Card} title="Keys" id="keys" aside=${html`<${Act} kind="primary" onAct=${make}>Make a key…</${Act}>`}>
-    ${made && html`<${Notice} level="warning"><p><strong>The key ${made.entry.id}, shown only now:</strong></p><p><code class="secret">${made.key}</code></p><div class="row"><${Act} onAct=${async () => { await navigator.clipboard.writeText(made.key); tell({ text: "Copied." }); }}>Copy</${Act}><button type="button" onClick=${() => setMade(null)}>I have it</button></div></${Notice}>`}
+    ${made && html`<${Notice} level="warning"><p><strong>The key ${made.entry.id}, shown only now:</strong></p><p><code class="secret">${made.key}</code></p><div class="row"><${Act} onAct=${() => copy(made.key)}>Copy</${Act}><button type="button" onClick=${() => setMade(null)}>I have it</button></div></${Notice}>`}
     <${Loaded} of=${keys}>${(data) => html`<${Table} label="Keys to the admin API" rows=${data.items} id=${(row) => row.id} columns=${[
       { key: "id", title: "Name" },
       { key: "role", title: "Role" },
