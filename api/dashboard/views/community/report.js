@@ -11,6 +11,7 @@ export function Report({ of, shape, csv, compare }) {
   return html`
     <div class="figures">${figures.map((name) => html`<${Metric} key=${name} name=${name} of=${of.summary[name]} compare=${compare !== "none"} />`)}</div>
     ${of.active_definition && html`<p class="soft">Active is who did: ${of.active_definition}.</p>`}
+    ${Date.parse(of.to) > Date.parse(of.generated_at) && html`<p class="soft">The last day is not over: its figures, and how they compare, will still rise. Charts with more than that end before it.</p>`}
     <div class="grid charts">
       ${shape.charts.map((chart) => html`<${Over} key=${chart.title} of=${of} chart=${chart} csv=${csv} />`)}
       ${shape.special?.includes("retention") && html`<${Retention} rows=${of.tables.retention} csv=${csv} />`}
@@ -45,8 +46,16 @@ function Metric({ name, of, compare }) {
 
 const Csv = ({ href }) => html`<a class="csv" href=${href} download>CSV</a>`;
 
+/** Without the last time when it is not over, which would look like a fall; with it where there is nothing else. */
+function whole(rows, now) {
+  if (!rows || rows.length < 3) return rows;
+  const [before, last] = rows.slice(-2).map((row) => Date.parse(row.start));
+  const some = rows.slice(0, -1).some((row) => Object.entries(row).some(([name, value]) => name !== "start" && value));
+  return some && last + (last - before) > Date.parse(now) ? rows.slice(0, -1) : rows;
+}
+
 function Over({ of, chart, csv }) {
-  const rows = chart.of ? of.tables[chart.of] : of.series;
+  const rows = useMemo(() => whole(chart.of ? of.tables[chart.of] : of.series, of.generated_at), [of, chart]);
   const times = useMemo(() => (rows ?? []).map((row) => new Date(row.start).getTime() / 1000), [rows]);
   const series = useMemo(
     () => Object.entries(chart.columns).map(([name, words], i) => ({ name: words, values: (rows ?? []).map((row) => row[name] ?? null), colour: `chart-${i + 1}`, fill: Object.keys(chart.columns).length === 1 })),
@@ -107,7 +116,7 @@ const NAMES = new Set(["name", "username", "title"]);
 function Rows({ name, table, rows, csv, wide }) {
   const some = rows ?? [];
   // What is not known of any row needs no column.
-  const columns = Object.entries(table.columns).filter(([key]) => NAMES.has(key) || some.some((row) => row[key] !== null && row[key] !== undefined));
+  const columns = Object.entries(table.columns).filter(([key], i) => i === 0 || NAMES.has(key) || some.some((row) => row[key] !== null && row[key] !== undefined));
   return html`<${Card} title=${table.title} id="table-${name}" wide=${wide} aside=${html`<${Csv} href=${csv(name)} />`}>
     <${Table} label=${table.title} rows=${some} id=${(row) => row.id ?? row.key ?? row.moderator_id ?? JSON.stringify(row)} most=${15} empty="Nothing in this time." columns=${columns.map(([key, title]) => ({
       key,
