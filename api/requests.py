@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import Annotated, cast, get_args
 
@@ -29,6 +30,7 @@ STRATEGIES: tuple[str, ...] = get_args(StrategyName)
 _STRATEGY = rf"^(?:{'|'.join(STRATEGIES)}|[A-Za-z_][0-9A-Za-z_]*(\.[A-Za-z_][0-9A-Za-z_]*)*:[A-Za-z_][0-9A-Za-z_]*)$"
 URL = r"^(?:unix:/[^\x00]+|[Hh][Tt][Tt][Pp][Ss]?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(?::[0-9]+)?/?)$"
 """What every URL of a server looks like; the document says so beforehand, `server_address` has the last word."""
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*")
 _UP_TO_10M = (
     r"^(?:0*[1-5]?[0-9]{1,5}(?:\.[0-9]+)?ms|0*600000(?:\.0+)?ms|0*[1-5]?[0-9]{1,2}(?:\.[0-9]+)?s|0*600(?:\.0+)?s"
     r"|0*[0-9](?:\.[0-9]+)?m|0*10(?:\.0+)?m)$"
@@ -61,6 +63,13 @@ def _address(text: str) -> str:
         return str(ip_address(text))
     except ValueError:
         raise ValueError("must be an address such as 192.0.2.7") from None
+
+
+def _header_lines(text: str) -> str:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line and not _HEADER.fullmatch(line):
+            raise ValueError(f'must have a field in each line, such as "X-Beta: yes"; line {number} is none')
+    return text
 
 
 def _said(value: object) -> object:
@@ -233,7 +242,7 @@ class ExplainQuery(Model):
     ]
     """With the host, if routes ask for one; what follows # is no part of a request."""
     method: Annotated[str, Field(pattern=r"^[A-Z-]{1,40}$")] = "GET"
-    headers: Annotated[str, Field(pattern=r"^([!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*(\n|$))*$", max_length=8000)] = ""
+    headers: Annotated[str, AfterValidator(_header_lines), Field(pattern=r"^[\t\n -~]*$", max_length=8000)] = ""
     """One in a line: "X-Beta: yes". Others than those that routes ask for change nothing."""
 
 

@@ -23,6 +23,7 @@ WIDER: Final = {
     "analytics": "what a time and a time zone are, and that one time comes before the other",
     **dict.fromkeys((f"report_{name.replace('-', '_')}" for name in REPORTS), "as above, and which tables there are"),
     "export_events": "as above",
+    "explain_route": "what a field of a request looks like in each line",
     "cdn_stats": "what a time is, and that one comes before the other",
     "create_key": "which networks there are",
     "initialize": "as above; no two servers have one name; a strategy of one's own is one that the file names",
@@ -68,6 +69,10 @@ missing_required_header.expected-statuses = {refused}
 [[operations]]
 include-operation-id = {wider}
 checks.positive_data_acceptance.expected-statuses = {judged}
+
+[[operations]]
+include-operation-id = "events"
+enabled = false  # its answer has no end
 """
 _COUNTED = re.compile(r"^\s*(\d+) generated", re.MULTILINE)
 

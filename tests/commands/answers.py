@@ -122,6 +122,7 @@ def cache_stats(**changes: object) -> dict[str, object]:
         "entries": 1843,
         "bytes": 48 * 2**20,
         "limit": 64 * 2**20,
+        "history": [],
         "hit_ratio": HitRatio(now=0.94, five_minutes=0.931, hour=0.9991, since_start=None),
         "requests": {"miss": 6120, "hit": 91022, "bypass": 44},
         "routes": {},

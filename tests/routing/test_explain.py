@@ -55,7 +55,7 @@ def test_the_route_is_named_and_each_other_one_has_its_first_failing_condition()
     assert answer.reason == "the most specific of those that fit"
     assert reasons(answer) == {
         "all": "fits too, and is less specific",
-        "beta": "its X-Beta is not yes",
+        "beta": "its X-Beta is not the one asked for",
         "posts": "its method is GET, not POST",
         "shop": "its host is www.example.org, not shop.example.com",
         "any-shop": "its host is www.example.org, not *.example.com",

@@ -87,6 +87,10 @@ class Line:
         length = next(
             (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
         )
+        if b"\r\nContent-Type: text/event-stream" in head:  # has no end: what it says within a second is taken for all
+            while b"event: second\n" not in self._kept and self._more():
+                pass
+            length = len(self._kept)
         while len(self._kept) < length and self._more():
             pass
         body, self._kept = self._kept[:length], self._kept[length:]

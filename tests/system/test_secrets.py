@@ -190,6 +190,8 @@ def settings(planted: Planted, folder: Path) -> dict[str, Any]:
 QUERIES: Final = {
     "next-server": ("?pool=web", "?pool=web&header=Cookie:a=b"),
     "config": ("", "?source=file"),
+    "explain": ("?url=/", "?url=/gated&headers=Authorization:x"),
+    "/api/events": ("?topics=servers&of=pool:web",),
     "why": tuple(
         f"?path={path}"
         for path in (
@@ -217,7 +219,7 @@ QUERIES: Final = {
         )
     ),
 }
-"""Of operations that need one, by the end of their path; those that ask for the places of secrets."""
+"""Of operations that need one, by their path or its end; those that ask for the places of secrets."""
 
 
 class Drive:
@@ -439,7 +441,7 @@ class Drive:
                 if "{ticket}" in path:
                     path = path.replace("{ticket}", self.a_ticket())
                 assert "{" not in path, path
-                for query in QUERIES.get(path.rpartition("/")[2], ("",)):
+                for query in QUERIES.get(path) or QUERIES.get(path.rpartition("/")[2], ("",)):
                     answer = self.admin("GET", path + query)
                     assert answer.status in (200, 404, 502, 503), (path, answer)
 
