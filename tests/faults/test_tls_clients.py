@@ -283,7 +283,7 @@ def test_a_client_that_only_chatters_in_tls_is_not_kept(loop: str, begun: str, t
             await client.send(forge.record(DATA, line + b"\r\n" * (begun == "all asked")))
         reading = asyncio.ensure_future(client.rest()) if reads else None
         try:
-            while reading is None or not reading.done():
+            while not (client.writer.is_closing() or (reading is not None and reading.done())):
                 client.writer.write(b"".join(CHATTER[name](forge) for _ in range(20)))
                 await client.writer.drain()
                 await asyncio.sleep(0.01)

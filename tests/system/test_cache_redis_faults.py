@@ -83,6 +83,16 @@ async def level(balancer: Balancer) -> dict[str, Any]:
     return found
 
 
+async def purged(balancer: Balancer, said: dict[str, Any]) -> None:
+    """It holds for everybody: said again where Redis was too slow for a moment, as the 503 asks for."""
+
+    async def taken() -> bool:
+        status, _ = await balancer.call("POST", PURGE, said)
+        return bool(status == 200)
+
+    await until(taken, balancer)
+
+
 async def until_up(balancer: Balancer) -> None:
     """It uses Redis, hears of purges, and has told its own. A probe after long silence takes half a minute."""
     for _ in range(4):
@@ -152,8 +162,7 @@ async def test_a_purge_holds_for_a_balancer_that_was_cut_off_meanwhile(
         way.cut()
         await until(lambda: is_away(far), far)
         assert await metric(far, "balancer_cache_redis_up") == 0
-        status, receipt = await near.call("POST", PURGE, said)
-        assert status == 200, receipt
+        await purged(near, said)
         assert await number(near, path) == 2
         way.refuse = False
         await until_up(far)
@@ -230,8 +239,7 @@ async def test_nothing_that_was_purged_comes_back_whatever_redis_loses(
             way.refuse = True
             way.cut()
             await until(lambda: is_away(far), far)
-        status, receipt = await near.call("POST", PURGE, {"urls": paths[:2]})
-        assert status == 200, receipt
+        await purged(near, {"urls": paths[:2]})
         LOSSES[loss](redis_server)
         await near.call("POST", PURGE, {"urls": paths[2:4]})  # 503 where Redis is not back yet: it is told again
         way.refuse = False
@@ -266,8 +274,7 @@ async def test_a_full_redis_takes_purges(tmp_path: Path, redis_server: RedisServ
         redis_server.do("CONFIG", "SET", "maxmemory", "1mb")
         for balancer in (near, far):
             assert await number(balancer, "/written-in-vain") >= 1
-        status, receipt = await near.call("POST", PURGE, {"urls": ["/full"]})
-        assert status == 200, receipt
+        await purged(near, {"urls": ["/full"]})
         assert await number(near, "/full") == 2
         await until(lambda: _differs(far, "/full"), far)
         redis_server.do("CONFIG", "SET", "maxmemory", 0)
