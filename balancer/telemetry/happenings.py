@@ -85,11 +85,15 @@ class Happenings:
         return one
 
     def look(self, at: float, scene: Scene) -> list[Happening]:
-        """What has changed since the last look. The first one only begins."""
+        """What has changed since the last look. At the first one, the start, and what was not well from then on."""
         before, self._before = self._before, scene
+        begun = []
         if before is None:
-            return []
+            well = {key: "checking" if state == "checking" else "up" for key, state in scene.servers.items()}
+            before = Scene(well, {}, frozenset(), scene.configuration, {}, {})
+            begun = [self.add(at, "start", "info", "balancer", "the balancer has started")]
         return [
+            *begun,
             *self._configuration(at, before, scene),
             *self._servers(at, before, scene),
             *self._pools(at, before, scene),

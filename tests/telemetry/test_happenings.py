@@ -22,16 +22,36 @@ def scene(
 
 
 def told(*scenes: Scene) -> list[Happening]:
+    """All but the start."""
     happenings = Happenings()
-    return [one for at, each in enumerate(scenes) for one in happenings.look(float(at), each)]
+    found = [one for at, each in enumerate(scenes) for one in happenings.look(float(at), each)]
+    assert found[0].kind == "start"
+    return found[1:]
 
 
 def texts(*scenes: Scene) -> list[tuple[str, str]]:
     return [(one.level, one.text) for one in told(*scenes)]
 
 
-def test_the_first_look_only_begins_and_what_stays_is_not_told() -> None:
-    assert told(scene({A: "down", B: "up"}), scene({A: "down", B: "up"})) == []
+def test_what_is_well_at_the_start_is_not_told() -> None:
+    assert told(scene({A: "up", B: "checking"}, checks={"cdn": ("ok", None)})) == []
+
+
+def test_what_is_not_well_at_the_start_is_told_once() -> None:
+    ill = scene(
+        {A: "down", B: "drained"},
+        reasons={A: "connection refused"},
+        opened=frozenset({"web"}),
+        checks={"redis": ("degraded", "timed out")},
+        firing={"errors": "5 % of answers are 5xx"},
+    )
+    assert texts(ill, ill) == [
+        ("bad", "a of web is down: connection refused"),
+        ("info", "b of web is drained"),
+        ("bad", "web fails open: too few of its servers are well, so all have traffic"),
+        ("warning", "redis: timed out"),
+        ("bad", "alert errors: 5 % of answers are 5xx"),
+    ]
 
 
 def test_a_server_that_goes_is_told_with_the_reason_and_once() -> None:
@@ -84,10 +104,12 @@ def test_however_servers_change_each_change_is_told_and_numbers_have_no_gaps(sta
     count = 0
     for at, each in enumerate(states):
         found = happenings.look(float(at), scene(each))
-        before = states[at - 1] if at else each
-        assert len(found) == sum(each[key] != before[key] for key in (A, B))
+        if at:
+            assert len(found) == sum(each[key] != states[at - 1][key] for key in (A, B))
+        else:  # the start, and what was not well then
+            assert len(found) == 1 + sum(each[key] not in ("up", "checking") for key in (A, B))
         assert [one.number for one in found] == list(range(count + 1, count + len(found) + 1))
         count += len(found)
     assert happenings.last == count
     assert [one.number for one in happenings.after(0)] == list(range(max(count - KEPT, 0) + 1, count + 1))
-    assert len(happenings.after(count - 1)) == (1 if count else 0)
+    assert len(happenings.after(count - 1)) == 1
