@@ -18,7 +18,7 @@ const VIEWS = {
   community: ["Community", "M6 7.5a2.5 2.5 0 100-5 2.5 2.5 0 000 5zM1.5 13.5c0-3 2-4.5 4.5-4.5s4.5 1.5 4.5 4.5M11 3a2.3 2.3 0 010 4.5M12 9.3c1.7.6 2.5 2 2.5 4.2", () => import("./views/community.js")],
   errors: ["Errors", "M8 2.2L14.6 13.6H1.4zM8 6.4v3.4M8 11.6v.2", () => import("./views/errors.js")],
   config: ["Config", "M5 2.5h6.5v11h-9V5zM5 2.5V5H2.5M5 8h4M5 10.5h4", () => import("./views/config.js")],
-  system: ["System", "M8 5.5a2.5 2.5 0 100 5 2.5 2.5 0 000-5zM8 1.5v2M8 12.5v2M1.5 8h2M12.5 8h2M3.4 3.4l1.4 1.4M11.2 11.2l1.4 1.4M12.6 3.4l-1.4 1.4M4.8 11.2l-1.4 1.4", () => import("./views/system.js")],
+  system: ["System", "M4.5 4.5h7v7h-7zM6.5 1.8v2.7M9.5 1.8v2.7M6.5 11.5v2.7M9.5 11.5v2.7M1.8 6.5h2.7M1.8 9.5h2.7M11.5 6.5h2.7M11.5 9.5h2.7", () => import("./views/system.js")],
   reference: ["API", "M5.5 4L2 8l3.5 4M10.5 4L14 8l-3.5 4", () => import("./views/reference.js")],
 };
 
@@ -54,6 +54,11 @@ function Login() {
 
 const Brand = () => html`<span class="brand"><svg viewBox="0 0 32 32" width="24" height="24" aria-hidden="true"><rect width="32" height="32" rx="7" class="brand-box" /><path class="brand-lines" d="M5 16h7M12 16c5 0 5-8 10-8h4M12 16h14M12 16c5 0 5 8 10 8h4" /></svg>Balancer</span>`;
 
+const THEME_PATHS = {
+  system: "M8 2.2a5.8 5.8 0 100 11.6A5.8 5.8 0 008 2.2z",
+  light: "M8 5.2a2.8 2.8 0 100 5.6 2.8 2.8 0 000-5.6zM8 1.5v1.3M8 13.2v1.3M1.5 8h1.3M13.2 8h1.3M3.4 3.4l.9.9M11.7 11.7l.9.9M12.6 3.4l-.9.9M4.3 11.7l-.9.9",
+  dark: "M13 9.5A5.5 5.5 0 016.5 3 5.5 5.5 0 1013 9.5z",
+};
 const THEMES = { system: "as the system", light: "light", dark: "dark" };
 
 function Theme() {
@@ -72,7 +77,7 @@ function Theme() {
     dispatchEvent(new Event("themechange"));
   };
   return html`<button type="button" class="quiet" onClick=${turn} title="Colours: ${THEMES[theme]}" aria-label="Colours: ${THEMES[theme]}. Change">
-    <svg class="icon" viewBox="0 0 16 16" width="18" height="18" aria-hidden="true"><path d=${theme === "dark" ? "M13 9.5A5.5 5.5 0 016.5 3 5.5 5.5 0 1013 9.5z" : "M8 4.8a3.2 3.2 0 100 6.4 3.2 3.2 0 000-6.4zM8 1.5v1M8 13.5v1M1.5 8h1M13.5 8h1"} />${theme === "system" && html`<path d="M8 4.8v6.4" />`}</svg>
+    <svg class="icon" viewBox="0 0 16 16" width="18" height="18" aria-hidden="true"><path d=${THEME_PATHS[theme]} />${theme === "system" && html`<path fill="currentColor" d="M8 2.2a5.8 5.8 0 010 11.6z" />`}</svg>
   </button>`;
 }
 

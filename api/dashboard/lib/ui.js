@@ -84,6 +84,9 @@ const STATES = {
   maintenance: ["quiet", "tool", "maintenance"],
 };
 
+/** A text of the balancer's, in which names of settings and the like stand between backticks. */
+export const Prose = ({ text }) => (text ?? "").split(/`([^`\n]+)`/).map((part, i) => (i % 2 ? html`<code>${part}</code>` : part));
+
 /** A state in colour, picture and word. */
 export function State({ of, text }) {
   const [level, icon, word] = STATES[of] ?? ["quiet", "info", of];
@@ -140,9 +143,10 @@ export const When = ({ at, plain }) => (at ? html`<time datetime=${new Date(at).
 
 /**
  * A table. `columns`: [{key, title, cell?: row => content, right?: number-like, sort?: row => value}]
- * With `sort` columns can be clicked. `id`: row => key.
+ * With `sort` columns can be clicked. `id`: row => key. `cards`: on a phone each row is a card, so that what can be
+ * done about it is not off the screen.
  */
-export function Table({ columns, rows, id, empty = "Nothing yet.", label, sorted, most }) {
+export function Table({ columns, rows, id, empty = "Nothing yet.", label, sorted, most, cards }) {
   const [order, setOrder] = useState(sorted ?? null);
   const [all, setAll] = useState(false);
   const by = order && columns.find((column) => column.key === order.key);
@@ -154,16 +158,16 @@ export function Table({ columns, rows, id, empty = "Nothing yet.", label, sorted
   if (!shown.length) return html`<p class="empty">${empty}</p>`;
   const cut = most && !all && shown.length > most;
   return html`<div class="scroll" tabindex="0" role="group" aria-label=${label}>
-      <table>
+      <table class=${cards ? "cards" : ""} role="table">
         <caption class="hidden">${label}</caption>
-        <thead><tr>${columns.map((column) => {
+        <thead role="rowgroup"><tr role="row">${columns.map((column) => {
           const own = order?.key === column.key;
           const turn = () => setOrder({ key: column.key, down: own ? !order.down : !!column.right });
-          return html`<th scope="col" class=${column.right ? "right" : ""} aria-sort=${own ? (order.down ? "descending" : "ascending") : undefined}>
+          return html`<th scope="col" role="columnheader" class=${column.right ? "right" : ""} aria-sort=${own ? (order.down ? "descending" : "ascending") : undefined}>
             ${column.sort ? html`<button type="button" class="sort" onClick=${turn}>${column.title}<span aria-hidden="true">${own ? (order.down ? " ↓" : " ↑") : ""}</span></button>` : column.title || html`<span class="hidden">What can be done</span>`}</th>`;
         })}</tr></thead>
-        <tbody>${(cut ? shown.slice(0, most) : shown).map((row, i) => html`<tr key=${id ? id(row) : i}>${columns.map(
-          (column, j) => html`<${j === 0 ? "th" : "td"} scope=${j === 0 ? "row" : undefined} class=${column.right ? "right" : ""}>${column.cell ? column.cell(row) : (row[column.key] ?? NONE)}</${j === 0 ? "th" : "td"}>`,
+        <tbody role="rowgroup">${(cut ? shown.slice(0, most) : shown).map((row, i) => html`<tr role="row" key=${id ? id(row) : i}>${columns.map(
+          (column, j) => html`<${j === 0 ? "th" : "td"} scope=${j === 0 ? "row" : undefined} role=${j === 0 ? "rowheader" : "cell"} data-label=${typeof column.title === "string" ? column.title : undefined} class=${column.right ? "right" : ""}>${column.cell ? column.cell(row) : (row[column.key] ?? NONE)}</${j === 0 ? "th" : "td"}>`,
         )}</tr>`)}</tbody>
       </table>
     </div>

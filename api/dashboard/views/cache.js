@@ -18,7 +18,7 @@ const Off = () => html`<${Card} title="No route is cached" id="off"><p class="em
 
 const WORDS = {
   hit: "fresh, from the cache",
-  stale: "stale, from the cache, as allowed",
+  stale: "stale, from the cache",
   revalidated: "confirmed by a server",
   collapsed: "waited for another's answer",
   expired: "replaced by a newer answer",

@@ -3,12 +3,12 @@
 import { get, session } from "../lib/api.js";
 import { plural, time } from "../lib/format.js";
 import { html, useMemo } from "../lib/html.js";
-import { Act, Card, Choice, copy, Head, Notice, Problem, Select, usePoll, useQuery, Waiting, When } from "../lib/ui.js";
+import { Act, Card, Choice, copy, Head, Notice, Problem, Prose, Select, usePoll, useQuery, Waiting, When } from "../lib/ui.js";
 import { Report } from "./community/report.js";
 import { REPORTS } from "./community/reports.js";
 
 const PATH = "/api/monitoring/analytics";
-const RANGES = [["7", "7 days"], ["30", "30 days"], ["90", "90 days"], ["365", "a year"], ["own", "from … to"]];
+const RANGES = [["1", "today"], ["7", "7 days"], ["30", "30 days"], ["90", "90 days"], ["365", "a year"], ["own", "from … to"]];
 const INTERVALS = [["", "by itself"], ["hour", "hours"], ["day", "days"], ["week", "weeks"], ["month", "months"]];
 const SOURCES = { sql: "from the app's own database", events: "from the traffic", mixed: "from the database and the traffic" };
 
@@ -22,10 +22,14 @@ function day(ago, zone) {
   }
 }
 
+/** Whether there is less than two days to be told, of which a chart of days has nothing to show. */
+const young = (status) => !!status?.stored && !status.sources.includes("database") && Date.now() - Date.parse(status.stored.oldest) < 2 * 86400e3;
+
 export default function Community({ rest }) {
   const [chosen, choose] = useQuery("report", "user-growth");
   const name = REPORTS[rest[0]] ? rest[0] : REPORTS[chosen] ? chosen : "user-growth";
-  const [range, setRange] = useQuery("range", "30");
+  const status = usePoll(() => get(`${PATH}/status`), 30000);
+  const [range, setRange] = useQuery("range", young(status.data) ? "1" : "30");
   const [from, setFrom] = useQuery("from", "");
   const [to, setTo] = useQuery("to", "");
   const [interval, setInterval] = useQuery("interval", "");
@@ -47,7 +51,6 @@ export default function Community({ rest }) {
     }),
     [name, range, from, to, interval, zone, compare, source, community, sort],
   );
-  const status = usePoll(() => get(`${PATH}/status`), 30000);
   const some = status.data?.sources.length > 0;
   const report = usePoll(() => (some ? get(`${PATH}/${name}`, query) : undefined), 60000, [name, query, some]);
   const current = report.data?.name === name ? report.data : undefined;
@@ -80,7 +83,7 @@ function Small({ of, status }) {
   for (const [name, { reason }] of Object.entries(of.metrics)) (reasons[reason] ??= []).push(name.split(".").slice(1).join(" ").replaceAll("_", " "));
   return html`
     ${of.warnings.map((text) => html`<${Notice} level="info">${text}</${Notice}>`)}
-    ${Object.keys(reasons).length > 0 && html`<${Card} title="Not known" id="unknown"><ul class="dotted">${Object.entries(reasons).map(([reason, names]) => html`<li>${names.join(", ")}: <span class="soft">${reason}</span></li>`)}</ul></${Card}>`}
+    ${Object.keys(reasons).length > 0 && html`<${Card} title="Not known" id="unknown"><ul class="dotted">${Object.entries(reasons).map(([reason, names]) => html`<li>${names.join(", ")}: <span class="soft"><${Prose} text=${reason} /></span></li>`)}</ul></${Card}>`}
     ${status?.stored && html`<p class="soft">${plural(status.stored.events, "event")} of the traffic since <${When} at=${status.stored.oldest} plain=${true} />, the last <${When} at=${status.stored.newest} />${status.queue.dropped + status.queue.lost > 0 ? html`; <strong>${plural(status.queue.dropped + status.queue.lost, "event")} lost</strong>` : ""}.${status.bot_share > 0 ? ` Bots were ${Math.round(status.bot_share * 100)} % and are left out.` : ""} Users are only known by keyed hashes.</p>`}`;
 }
 

@@ -57,8 +57,8 @@ function Group({ group, refresh }) {
       </dl>
     </div>
     <div class="row">
-      <button type="button" class="quiet" aria-expanded=${open} onClick=${() => setOpen(!open)}>${open ? "Hide the sample" : "Look at one"}</button>
-      <${May} role="operator"><${Act} kind="quiet" onAct=${clear}>Mark as seen</${Act}></${May}>
+      <button type="button" class="small" aria-expanded=${open} onClick=${() => setOpen(!open)}>${open ? "Hide the sample" : "Look at one"}</button>
+      <${May} role="operator"><${Act} kind="small" onAct=${clear}>Mark as seen</${Act}></${May}>
     </div>
     ${open && html`<div class="grid"><${Sample} title="The latest" of=${group.sample} />${group.first_sample.request_id !== group.sample.request_id && html`<${Sample} title="The first" of=${group.first_sample} />`}</div>`}
   </${Card}>`;

@@ -31,10 +31,10 @@ export default function Overview() {
     <div class="grid">
       <${Card} title="Traffic" id="traffic-title" wide=${true} aside=${html`<span>last quarter of an hour · <a href="#/traffic">more</a></span>`}><${Traffic} seconds=${seconds} /></${Card}>
       <${Card} title="Pools" id="pools-title"><${Pools} pools=${second?.pools} /></${Card}>
-      <${Card} title="What happened" id="events-title" aside=${html`<span>since the start</span>`}>
+      <${Card} title="What happened" id="events-title">
         ${happenings.length
-          ? html`<ul class="events">${happenings.slice(0, 12).map((one) => html`<${Happened} key=${one.number} one=${one} />`)}</ul>`
-          : html`<p class="empty">Nothing since the start: no server has gone or come, nothing was changed.</p>`}
+          ? html`<ul class="events">${happenings.slice(0, 8).map((one) => html`<${Happened} key=${one.number} one=${one} />`)}</ul>`
+          : html`<p class="empty">Nothing yet.</p>`}
       </${Card}>
       <${Card} title="Beside it" id="rest-title"><${Rest} stats=${stats.data} second=${second} /></${Card}>
     </div>`;
@@ -60,14 +60,14 @@ export const Happened = ({ one }) => html`<li><span class=${one.level} title=${W
 
 function Pools({ pools }) {
   if (!pools) return html`<div class="waiting"><div class="bone" /><div class="bone" /></div>`;
-  return html`<div class="stack">${Object.entries(pools).map(([name, pool]) => {
+  return html`<div class="pool-lines">${Object.entries(pools).map(([name, pool]) => {
     const total = Object.values(pool.states).reduce((a, b) => a + b, 0);
     const up = pool.states.up ?? 0;
     const states = ["down", "ejected", "maintenance", "drained", "checking", "up"].filter((state) => pool.states[state]).reverse();
     const marks = states.flatMap((state) => Array(pool.states[state]).fill(state));
     const words = Object.entries(pool.states).map(([state, count]) => `${count} ${state}`).join(", ");
     return html`<a class="pool-line" href="#/pools?pool=${encodeURIComponent(name)}" key=${name}>
-      <span class="pool-name">${name}</span>
+      <span class="pool-name" title=${name}>${name}</span>
       ${total > MANY
         ? html`<span class="strip shares" role="img" aria-label=${words}>${states.map((state) => html`<i class=${state} title="${pool.states[state]} ${state}" style=${{ flexGrow: pool.states[state] }}></i>`)}</span>`
         : html`<span class="strip" role="img" aria-label=${words}>${marks.map((state) => html`<i class=${state} title=${state}></i>`)}</span>`}

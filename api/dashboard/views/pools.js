@@ -71,7 +71,7 @@ function Pool({ pool, alone, refresh }) {
 
 function Servers({ pool, servers, total, refresh, internal }) {
   const left = (one) => servers.filter((other) => other.in_rotation && other.name !== one.name).length;
-  return html`<${Table} label="Servers of ${pool.name}" rows=${servers} id=${(row) => row.name} most=${50} sorted=${servers.length > 8 ? { key: "state" } : undefined} empty="No server is like that." columns=${[
+  return html`<${Table} label="Servers of ${pool.name}" rows=${servers} cards=${true} id=${(row) => row.name} most=${50} sorted=${servers.length > 8 ? { key: "state" } : undefined} empty="No server is like that." columns=${[
     { key: "name", title: "Server", sort: (row) => row.name, cell: (row) => html`<a href="#/traffic?of=${encodeURIComponent(`server:${row.pool}/${row.name}`)}">${row.name}</a>${row.backup ? html` <${Badge}>backup</${Badge}>` : ""}${row.url !== `http://${row.name}` ? html`<span class="soft url" title=${row.url}>${row.url}</span>` : ""}` },
     { key: "state", title: "State", sort: (row) => RANK.indexOf(row.state), cell: (row) => html`<${State} of=${row.state} /><${Why} of=${row} />` },
     { key: "share", title: "Share", right: true, sort: (row) => row.rate, cell: (row) => html`<span class="slot">${total > 0 && row.rate !== null ? percent(row.rate / total, 0) : "–"}</span>` },

@@ -3,7 +3,7 @@
 import { get, session } from "../lib/api.js";
 import { plural } from "../lib/format.js";
 import { html, useMemo, useState } from "../lib/html.js";
-import { Badge, Card, Head, Loaded, usePoll, useQuery } from "../lib/ui.js";
+import { Badge, Card, Head, Loaded, Prose, usePoll, useQuery } from "../lib/ui.js";
 import { example, Schema } from "./reference/schema.js";
 import { Try } from "./reference/try.js";
 
@@ -64,12 +64,12 @@ function Operation({ of, document, open, onOpen }) {
   const body = operation.requestBody && Object.entries(operation.requestBody.content)[0];
   return html`<li>
     <button type="button" class="operation" aria-expanded=${open} onClick=${onOpen}>
-      <span class="method ${method.toLowerCase()}">${method}</span><code class="op-path">${path}</code><span class="op-summary">${operation.summary}</span>
+      <span class="method ${method.toLowerCase()}">${method}</span><code class="op-path">${path}</code><span class="op-summary"><${Prose} text=${operation.summary} /></span>
       <${Badge} icon=${may ? undefined : "pause"}>${role ?? "open"}</${Badge}>
     </button>
     ${open && html`<div class="op-body">
-      ${(operation.description || more.length > 0) && html`<p class="op-text">${operation.description}</p>`}
-      ${operation.parameters?.length > 0 && html`<h3>Parameters</h3><dl class="facts">${operation.parameters.map((one) => html`<dt><code>${one.name}</code>${one.required ? "" : "?"} <small>${one.in}</small></dt><dd>${one.description ?? ""} <${Schema} of=${one.schema} document=${document} inline=${true} /></dd>`)}</dl>`}
+      ${(operation.description || more.length > 0) && html`<p class="op-text"><${Prose} text=${operation.description} /></p>`}
+      ${operation.parameters?.length > 0 && html`<h3>Parameters</h3><dl class="facts">${operation.parameters.map((one) => html`<dt><code>${one.name}</code>${one.required ? "" : "?"} <small>${one.in}</small></dt><dd><${Prose} text=${one.description} /> <${Schema} of=${one.schema} document=${document} inline=${true} /></dd>`)}</dl>`}
       ${body && html`<h3>Body <small>${body[0]}</small></h3><${Schema} of=${body[1].schema} document=${document} />`}
       ${own.map(([status, answer]) => {
         const content = answer.content && Object.entries(answer.content)[0];

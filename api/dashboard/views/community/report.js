@@ -3,7 +3,7 @@
 import { Bars, Chart, Heat } from "../../lib/chart.js";
 import { NONE, number, percent, seconds as duration, short, span } from "../../lib/format.js";
 import { html, useMemo } from "../../lib/html.js";
-import { Card, Figure, Table, When } from "../../lib/ui.js";
+import { Card, Figure, Prose, Table, When } from "../../lib/ui.js";
 import { WORDS } from "./reports.js";
 
 export function Report({ of, shape, csv, compare }) {
@@ -35,7 +35,7 @@ function Metric({ name, of, compare }) {
   const change = of.change;
   const note =
     of.value === null
-      ? of.reason ?? "nothing to tell it from"
+      ? html`<${Prose} text=${of.reason ?? "nothing to tell it from"} />`
       : !compare
         ? ""
         : change === null

@@ -18,9 +18,10 @@ export function Spread({ pool, servers, total, open }) {
 
 function Now({ pool, servers, total }) {
   const next = usePoll(() => get("/api/infrastructure/load-balancer/next-server", { pool }), 3000, [pool]);
-  const busiest = [...servers].filter((one) => one.in_rotation || one.rate > 0).sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0)).slice(0, MOST);
+  const busiest = [...servers].filter((one) => one.in_rotation || one.rate > 0).sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0)).slice(0, MOST).map((one) => one.name);
+  const drawn = servers.filter((one) => busiest.includes(one.name)); // in the table's order: shares change places each second
   return html`<div class="grid">
-    <div class="stack"><h3>Share of the last ten seconds</h3><${Bars} label="Share of traffic by server" empty="No server has traffic." format=${(value) => percent(value, 0)} items=${busiest.map((one) => ({ name: one.name, value: total > 0 ? (one.rate ?? 0) / total : 0, note: `${number(one.rate, 1)}/s` }))} /></div>
+    <div class="stack"><h3>Share of the last ten seconds</h3><${Bars} label="Share of traffic by server" empty="No server has traffic." format=${(value) => percent(value, 0)} items=${drawn.map((one) => ({ name: one.name, value: total > 0 ? (one.rate ?? 0) / total : 0, note: `${number(one.rate, 1)}/s` }))} /></div>
     <div class="stack"><h3>The next request</h3><${Loaded} of=${next}>${(data) => html`<ul class="strategies">${data.strategies.map((one) => html`<li class=${one.strategy === data.strategy ? "own" : ""}>
       <div class="row"><strong>${one.strategy}</strong>${one.strategy === data.strategy && html`<${Badge} level="good" icon="ok">in use</${Badge}>`}<span>→ ${one.server ?? "nobody"}</span></div>
       <p class="soft">${one.reason}</p>

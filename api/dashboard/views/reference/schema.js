@@ -1,6 +1,7 @@
 /** The form of a value, as JSON Schema has it, in few words. */
 
 import { html } from "../../lib/html.js";
+import { Prose } from "../../lib/ui.js";
 
 const DEEPEST = 4;
 
@@ -35,9 +36,9 @@ export function Schema({ of, document, inline, depth = 0 }) {
   if (inline) return html`<span class="soft"><code>${kind(of, document)}</code>${limits(real) && `, ${limits(real)}`}</span>`;
   const inner = real.type === "array" ? named(real.items, document) : real;
   if (!inner?.properties) return html`<p><code>${kind(of, document)}</code></p>`;
-  return html`${depth === 0 && inner.description && html`<p class="soft">${inner.description}</p>`}<dl class="facts schema">${Object.entries(inner.properties).map(([name, one]) => {
+  return html`${depth === 0 && inner.description && html`<p class="soft"><${Prose} text=${inner.description} /></p>`}<dl class="facts schema">${Object.entries(inner.properties).map(([name, one]) => {
     const deeper = within(one, document);
-    return html`<dt><code>${name}</code>${inner.required?.includes(name) ? "" : "?"}</dt><dd><code class="soft">${kind(one, document)}</code> ${one.description ?? ""} ${limits(one) && html`<span class="soft">${limits(one)}</span>`}
+    return html`<dt><code>${name}</code>${inner.required?.includes(name) ? "" : "?"}</dt><dd><code class="soft">${kind(one, document)}</code> <${Prose} text=${one.description} /> ${limits(one) && html`<span class="soft">${limits(one)}</span>`}
       ${deeper && depth < DEEPEST && html`<details><summary>its fields</summary><${Schema} of=${deeper} document=${document} depth=${depth + 1} /></details>`}</dd>`;
   })}</dl>`;
 }

@@ -95,10 +95,11 @@ function paint(canvas, width, rows, times, counts, bounds) {
   pen.globalAlpha = 1;
   pen.fillStyle = soft;
   const marks = Math.min(times.length, Math.max(2, Math.floor((width - LEFT) / 110)));
+  const close = times.length > 1 && (times.at(-1) - times[0]) / (marks - 1) < 60; // minutes would come twice
   for (let i = 0; i < marks && marks > 1; i++) {
     const index = Math.round((i / (marks - 1)) * (times.length - 1));
     pen.textAlign = i === 0 ? "left" : i === marks - 1 ? "right" : "center";
     const when = new Date(times[index] * 1000);
-    pen.fillText(when.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }), LEFT + (i === 0 ? 0 : i === marks - 1 ? times.length : index + 0.5) * step, height - FOOT / 2);
+    pen.fillText(when.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: close ? "2-digit" : undefined }), LEFT + (i === 0 ? 0 : i === marks - 1 ? times.length : index + 0.5) * step, height - FOOT / 2);
   }
 }
