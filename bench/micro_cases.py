@@ -397,7 +397,7 @@ def _event_rules() -> Collector:
     things = ("posts", "comments", "communities", "users", "reports", "messages", "files", "tags", "votes", "pages")
     events = {
         f"{thing}_{number}": EventRule(
-            match=(EventMatch(method=("POST",), path=f"/api/{thing}/{{post}}/things"),),
+            match=(EventMatch(method=("POST",), path=f"/api/{thing}/{{post}}/things{number}"),),
             take={"community": "response-header:X-Community-Id"},
         )
         for number in range(2)
@@ -426,7 +426,7 @@ def _event_no_method() -> Call:
 @case("event rules: a match, and its event")
 def _event_match() -> Call:
     collector = _event_rules()
-    head = parse_request(b"POST /api/comments/17/things HTTP/1.1\r\nHost: a.example", 100, 8192)
+    head = parse_request(b"POST /api/comments/17/things1 HTTP/1.1\r\nHost: a.example", 100, 8192)
     answer = parse_response(b"HTTP/1.1 201 Created\r\nX-User-Id: 42\r\nX-Community-Id: 7\r\nContent-Length: 0", 100)
     decision = Decision("main", "192.0.2.1", 1.0)
     decision.method, decision.status, decision.outcome = "POST", 201, "ok"

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from ipaddress import ip_address
+from itertools import repeat
 from time import time as wall_time  # noqa: TID251  # when something happened is what the wall clock said
 from typing import Any, Final
 
@@ -90,7 +91,8 @@ class Collector:
         visitor: int | None = None
         name: bytes | None = None
         known = False
-        for rule, found in _pairs(watched):
+        more = watched.more is not None
+        for rule, found in _pairs(watched) if more else zip(watched.rules, repeat(watched.found)):
             if not rule.counts(status, asked, answered) or (rule.hosts and _host(head.host) not in rule.hosts):
                 continue
             if not known:

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from balancer.cache.rules import Rule
+from balancer.http1.octets import PERCENT, QUESTION_MARK
 
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BROKEN: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -26,9 +27,9 @@ def url_key(scheme: bytes, host: bytes, target: bytes, rule: Rule | None = None)
     start = _memory.get((scheme, host))
     if start is None:
         start = _start(scheme, host)
-    if b"%" in target:
+    if PERCENT in target:
         target = normal(target)
-    if rule is not None and rule.ignores and b"?" in target:
+    if rule is not None and rule.ignores and QUESTION_MARK in target:
         path, _, query = target.partition(b"?")
         target = path + rule.ignored(b"?" + query)
     return start + target

@@ -10,6 +10,7 @@ from balancer.compression.entity_tags import answering, coded, original
 from balancer.compression.packages import AVAILABLE
 from balancer.http1.fields import Field, parse_line
 from balancer.http1.head import NO_LENGTH, RequestFields, RequestHead, ResponseHead
+from balancer.http1.octets import TILDE
 from config.cache import Compress
 
 EVENTS: Final = b"text/event-stream"
@@ -155,7 +156,7 @@ class Compression:
         """The request with the entity tags that the server, or the store, knows: see `entity_tags`."""
         fields = request.common.fields
         for field in fields:
-            if field[0] in _CONDITIONS and b"~" in field[1] and original(field[1]) != field[1]:
+            if field[0] in _CONDITIONS and TILDE in field[1] and original(field[1]) != field[1]:
                 return _asking(request)
         return request
 

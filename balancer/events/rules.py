@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote
 
 from balancer.events.watched import Watched
 from balancer.http1.head import RequestHead
+from balancer.http1.octets import PERCENT, QUESTION_MARK
 from balancer.http1.paths import match_path
 from config.schema import EventMatch, EventRule
 
@@ -91,6 +92,10 @@ class _Group(NamedTuple):
 
     length: int
     """Segments, the empty one before the first slash included; of a path that ends in /**, those before that."""
+    telling: int
+    """The place at which words differ most: a look at it ends the search for nearly all paths that no rule fits."""
+    told: frozenset[bytes]
+    """What may stand there."""
     words: Callable[[list[bytes]], Key]
     """What stands at the places of words."""
     names: Callable[[list[bytes]], tuple[bytes, ...]]
@@ -101,30 +106,41 @@ class _Group(NamedTuple):
 class _Table:
     """All rules for one method."""
 
-    __slots__ = ("_groups", "below", "exact")
+    __slots__ = ("below", "exact")
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Iterable[Rule]) -> None:
         self.exact: dict[int, list[_Group]] = {}
         """By the number of segments."""
         self.below: list[_Group] = []
         """Of paths that end in /**."""
-        self._groups: dict[tuple[tuple[int, ...], tuple[int, ...], bool], _Group] = {}
-
-    def add(self, rule: Rule) -> None:
-        segments = rule.path.encode().split(b"/")
-        below = segments[-1] == b"**"
-        if below:
-            segments.pop()
-        names = tuple(place for place, segment in enumerate(segments) if is_capture(segment.decode()))
-        words = tuple(place for place in range(len(segments)) if place not in names)
-        group = self._groups.get((words, names, below))
-        if group is None:
-            group = self._groups[words, names, below] = _Group(len(segments), itemgetter(*words), _names(names), {})
+        alike: dict[tuple[tuple[int, ...], tuple[int, ...], bool], list[tuple[list[bytes], Rule]]] = {}
+        for rule in rules:
+            segments = rule.path.encode().split(b"/")
+            below = segments[-1] == b"**"
+            if below:
+                segments.pop()
+            names = tuple(place for place, segment in enumerate(segments) if is_capture(segment.decode()))
+            words = tuple(place for place in range(len(segments)) if place not in names)
+            alike.setdefault((words, names, below), []).append((segments, rule))
+        for (words, names, below), some in alike.items():
+            group = _group(words, names, some)
             if below:
                 self.below.append(group)
             else:
-                self.exact.setdefault(len(segments), []).append(group)
-        group.rules.setdefault(group.words(segments), []).append(rule)
+                self.exact.setdefault(group.length, []).append(group)
+
+
+def _group(words: tuple[int, ...], names: tuple[int, ...], some: Sequence[tuple[list[bytes], Rule]]) -> _Group:
+    told = {place: frozenset(segments[place] for segments, _ in some) for place in words}
+    telling = max(words, key=lambda place: len(told[place]))  # there is one: what stands before the first slash
+    found: Callable[[list[bytes]], Key] = itemgetter(*words)
+    rules: dict[Key, list[Rule]] = {}
+    for segments, rule in some:
+        rules.setdefault(found(segments), []).append(rule)
+    return _Group(len(words) + len(names), telling, told[telling], found, _names(names), rules)
+
+
+_NO_GROUPS: Final[tuple[_Group, ...]] = ()
 
 
 def _names(places: tuple[int, ...]) -> Callable[[list[bytes]], tuple[bytes, ...]]:
@@ -142,7 +158,7 @@ class Rules:
     """All rules of a configuration; a request asks `watch` once."""
 
     def __init__(self, events: Mapping[str, EventRule]) -> None:
-        self._methods: dict[bytes, _Table] = {}
+        methods: dict[bytes, list[Rule]] = {}
         every: list[Rule] = []
         self.all: list[Rule] = []
         for name, settings in events.items():
@@ -152,13 +168,9 @@ class Rules:
                 if not match.method:
                     every.append(rule)
                 for method in rule.methods:
-                    self._methods.setdefault(method, _Table()).add(rule)
-        self._others: _Table | None = None
-        if every:
-            self._others = _Table()
-            for table in (*self._methods.values(), self._others):
-                for rule in every:
-                    table.add(rule)
+                    methods.setdefault(method, []).append(rule)
+        self._methods = {method: _Table([*own, *every]) for method, own in methods.items()}
+        self._others = _Table(every) if every else None
         sources = [source for one in events.values() for source in (*one.take.values(), *one.when)]
         self.request_fields = _named_fields(sources, "request-header:")
         """That some rule asks for."""
@@ -170,21 +182,21 @@ class Rules:
         if table is None:
             return None
         path = head.target
-        end = path.find(b"?")
-        if end >= 0:
-            path = path[:end]
-        if b"%" in path or b"//" in path:
-            path = match_path(path)
+        if QUESTION_MARK in path:
+            path = path.partition(b"?")[0]
         segments = path.split(b"/")
+        if PERCENT in path or segments.count(b"") > 1:  # the one before the first slash; else there may be two slashes
+            segments = match_path(path).split(b"/")
         watched: Watched | None = None
-        for group in table.exact.get(len(segments), ()):
-            if (fit := group.rules.get(group.words(segments))) is not None:
-                found = group.names(segments)
+        length = len(segments)
+        for _, telling, told, words, names, rules in table.exact.get(length, _NO_GROUPS):
+            if segments[telling] in told and (fit := rules.get(words(segments))) is not None:
+                found = names(segments)
                 if b"" not in found:  # a name stands for something
                     watched = Watched(head, fit, found, watched)
-        for group in table.below:
-            if group.length <= len(segments) and (fit := group.rules.get(group.words(segments))) is not None:
-                found = group.names(segments)
+        for least, telling, told, words, names, rules in table.below:
+            if least <= length and segments[telling] in told and (fit := rules.get(words(segments))) is not None:
+                found = names(segments)
                 if b"" not in found:
                     watched = Watched(head, fit, found, watched)
         return watched

@@ -11,7 +11,7 @@ from balancer.guards.limiter import Step
 from balancer.guards.verdict import Refusal, Verdict
 from balancer.http1.head import RequestHead
 from balancer.http1.outgoing import Client
-from balancer.http1.paths import match_path, other_readings
+from balancer.http1.paths import is_doubtful, match_path, other_readings
 from config.protection import RequestBody, Scanners
 
 METHOD: Final = "method"
@@ -134,7 +134,7 @@ def scanner_step(settings: Scanners) -> Step:
         path = match_path(target)
         if looks_so(path):
             return refusal
-        if b"%" in target or b"/." in target or b"//" in target or b"\\" in target or b";" in target:
+        if is_doubtful(target):
             for reading in other_readings(target, path):
                 if looks_so(reading):
                     return refusal

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from balancer.http1.octets import BACKSLASH, PERCENT, SEMICOLON
+
 _SLASHES: Final = re.compile(rb"/{2,}")
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -21,11 +23,22 @@ def match_path(target: bytes) -> bytes:
     "/%61dmin" nor "//admin" is a way around a rule for "/admin".
     """
     path = target.partition(b"?")[0]
-    if b"//" in path:
+    if path.find(b"//") >= 0:  # `in` takes twice as long
         path = _SLASHES.sub(b"/", path)
-    if b"%" in path:
+    if PERCENT in path:
         path = _PERCENT.sub(_decode_unreserved, path)
     return path if path[:1] == b"/" else b"/"
+
+
+def is_doubtful(target: bytes) -> bool:
+    """Whether there may be `other_readings`: quickly, and rather too often than not often enough."""
+    return (
+        PERCENT in target
+        or SEMICOLON in target
+        or BACKSLASH in target
+        or target.find(b"/.") >= 0
+        or target.find(b"//") >= 0
+    )
 
 
 def other_readings(target: bytes, first: bytes) -> set[bytes]:

@@ -11,7 +11,7 @@ from balancer.compression import Compression
 from balancer.guards.guard import Guard
 from balancer.http1.edits import Edits
 from balancer.http1.head import RequestHead
-from balancer.http1.paths import climbs, match_path, other_readings
+from balancer.http1.paths import climbs, is_doubtful, match_path, other_readings
 from balancer.http1.tag_fields import TagFields
 from balancer.pool import Pool
 from balancer.routing.answers import FixedAnswer, rewriter
@@ -217,7 +217,7 @@ class RouteTable:
         path = match_path(target)
         route = self._find(path, head)
         readings: Sequence[bytes] = ()
-        if b"%" in target or b"/." in target or b"//" in target or b"\\" in target or b";" in target:
+        if is_doubtful(target):
             readings = tuple(other_readings(target, path))
             for reading in readings:
                 if self._find(reading, head) is not route:
