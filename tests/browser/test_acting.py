@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from PIL import Image
 from playwright.async_api import Browser
+from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from tests.browser.sight import Sight, looking
 from tests.fault_proxy import fault_proxy
@@ -57,7 +58,11 @@ async def state(balancer: Balancer, server: str) -> str:
 
 
 async def said(sight: Sight, text: str) -> None:
-    await sight.page.wait_for_selector(f".message >> text={text}")
+    try:
+        await sight.page.wait_for_selector(f".message >> text={text}")
+    except PlaywrightTimeout:
+        shown = await sight.page.eval_on_selector_all("dialog, .message", "all => all.map((one) => one.outerHTML)")
+        raise AssertionError(f"{text!r} was not said; there is: {shown}") from None
 
 
 async def test_a_wrong_key_is_told_and_a_right_one_leads_where_one_was_going(browser: Browser, tmp_path: Path) -> None:
