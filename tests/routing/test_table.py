@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.http1.head import parse_request
-from balancer.http1.paths import match_path, other_readings
+from balancer.http1.paths import is_doubtful, match_path, other_readings
 from balancer.pool import Pool
 from balancer.routing import RouteTable, TwoWays, build_table
 from balancer.routing.answers import FixedAnswer, captures_of, rewriter
@@ -135,6 +135,12 @@ def test_readings_have_no_dot_segments_but_the_literal_ones_and_end(target: str)
         assert reading.startswith(b"/")
         assert b"//" not in reading
         assert len(reading) <= len(target) + 1
+
+
+@given(st.text("/.%2eEfFcC5\\;a?", max_size=30).map(lambda text: "/" + text))
+def test_a_target_that_is_not_doubtful_has_no_other_readings(text: str) -> None:
+    target = text.encode()
+    assert is_doubtful(target) or not other_readings(target, match_path(target))
 
 
 def test_with_one_route_every_path_is_taken_as_it_is() -> None:

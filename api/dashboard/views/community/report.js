@@ -46,8 +46,9 @@ function Metric({ name, of, compare }) {
 
 const Csv = ({ href }) => html`<a class="csv" href=${href} download>CSV</a>`;
 
-/** Without the last time when it is not over, which would look like a fall; with it where there is nothing else. */
-function whole(rows, now) {
+/** Without what is to come, nor the last time when it is not over, which would look like a fall; with it where there is nothing else. */
+function whole(all, now) {
+  const rows = all?.filter((row) => Date.parse(row.start) <= Date.parse(now));
   if (!rows || rows.length < 3) return rows;
   const [before, last] = rows.slice(-2).map((row) => Date.parse(row.start));
   const some = rows.slice(0, -1).some((row) => Object.entries(row).some(([name, value]) => name !== "start" && value));
