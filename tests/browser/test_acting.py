@@ -151,6 +151,30 @@ async def test_the_last_server_goes_only_when_its_pool_is_typed(browser: Browser
         await said(sight, "a is drained.")
 
 
+async def test_what_is_being_typed_stays_while_figures_come(browser: Browser, tmp_path: Path) -> None:
+    """The page is drawn again each second; who types takes longer than that."""
+    left = []
+    async with site(tmp_path) as (balancer, _), at(browser, balancer, "pools?pool=web") as sight:
+
+        async def typed(view: str, field: str, text: str) -> None:
+            await sight.page.fill(field, text)
+            await sight.page.wait_for_timeout(2500)  # of figures, which come by the clock of the balancer
+            left.append((view, text, await sight.page.input_value(field)))
+
+        await sight.page.click("text=Add a server")
+        await typed("pools", "dialog input[name=url]", "http://127.0.0.1:9")
+        await sight.page.click("dialog >> text=Cancel")
+        for view, field, text in (
+            ("routes", "main input[name=url]", "/a"),
+            ("cache", "main textarea", "/posts/7"),
+            ("config?tab=why", "main input[name=path]", "pools.web"),
+            ("reference?op=explain_route", "main .try input >> nth=0", "/b"),
+        ):
+            await sight.go(view)
+            await typed(view, field, text)
+    assert [one for one in left if one[1] != one[2]] == []
+
+
 async def test_a_server_is_added_weighed_checked_and_removed(browser: Browser, tmp_path: Path) -> None:
     third = AppServer("c")
     async with running(third), site(tmp_path) as (balancer, _), at(browser, balancer, "pools?pool=web") as sight:

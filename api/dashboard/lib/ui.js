@@ -306,7 +306,8 @@ export function Messages() {
     <button type="button" class="quiet close" aria-label="Dismiss" onClick=${() => dismiss(one.id)}>×</button></div>`)}</div>`;
 }
 
-// Questions before something is done.
+// Questions before something is done. Their fields have a defaultValue: a value would be put back at each drawing, of
+// which there is one a second, over what is being typed.
 
 let question = null;
 
@@ -360,7 +361,7 @@ export function Questions() {
           ? html`<select name=${field.name}>${field.options.map(([own, word]) => html`<option value=${own} selected=${own === field.value}>${word}</option>`)}</select>`
           : field.type === "textarea"
             ? html`<textarea name=${field.name} rows="4" required=${field.required}>${field.value ?? ""}</textarea>`
-            : html`<input name=${field.name} type=${field.type ?? "text"} value=${field.value ?? ""} required=${field.required} min=${field.min} max=${field.max} autocomplete="off" spellcheck=${false} />`
+            : html`<input name=${field.name} type=${field.type ?? "text"} defaultValue=${field.value ?? ""} required=${field.required} min=${field.min} max=${field.max} autocomplete="off" spellcheck=${false} />`
       }${field.help && html`<small>${field.help}</small>`}</label>`)}
       ${type && html`<label class="field"><span>Type <code>${type}</code> to go on</span><input value=${typed} onInput=${(event) => setTyped(event.target.value)} autocomplete="off" spellcheck=${false} /></label>`}
       <div class="dialog-actions">

@@ -64,10 +64,10 @@ export default function Community({ rest }) {
       <${Choice} label="Report" value=${name} options=${Object.entries(REPORTS).map(([key, one]) => [key, one.title])} onChange=${choose} />
       <div class="row">
         <${Choice} label="Period" value=${range} options=${RANGES} onChange=${setRange} />
-        ${range === "own" && html`<label class="select"><span>from</span><input type="date" value=${from} onChange=${(event) => setFrom(event.target.value)} /></label><label class="select"><span>to</span><input type="date" value=${to} onChange=${(event) => setTo(event.target.value)} /></label>`}
+        ${range === "own" && html`<label class="select"><span>from</span><input type="date" defaultValue=${from} onChange=${(event) => setFrom(event.target.value)} /></label><label class="select"><span>to</span><input type="date" defaultValue=${to} onChange=${(event) => setTo(event.target.value)} /></label>`}
         <${Select} label="in" value=${interval} options=${INTERVALS} onChange=${setInterval} />
         <label class="check"><input type="checkbox" checked=${compare === "previous"} onChange=${(event) => setCompare(event.target.checked ? "previous" : "none")} /> beside the period before</label>
-        ${REPORTS[name].community && html`<label class="select"><span>community</span><input value=${community} placeholder="all" size="8" onChange=${(event) => setCommunity(event.target.value.trim())} /></label>`}
+        ${REPORTS[name].community && html`<label class="select"><span>community</span><input defaultValue=${community} placeholder="all" size="8" onChange=${(event) => setCommunity(event.target.value.trim())} /></label>`}
         ${name === "communities" && html`<${Select} label="by" value=${sort} options=${[["", "active users"], ["posts", "posts"], ["members", "members"], ["new_members", "new members"], ["reports", "reports"]]} onChange=${setSort} />`}
       </div>
     </div>

@@ -152,7 +152,7 @@ function Why() {
     }
   };
   return html`<${Card} title="Where a setting comes from" id="why">
-    <form class="row" onSubmit=${look}><label class="field grow"><span class="hidden">Path of a setting</span><input name="path" value=${path} placeholder="pools.default.strategy, or a part: listeners" required spellcheck=${false} /></label><button type="submit" class="primary">Look</button></form>
+    <form class="row" onSubmit=${look}><label class="field grow"><span class="hidden">Path of a setting</span><input name="path" defaultValue=${path} placeholder="pools.default.strategy, or a part: listeners" required spellcheck=${false} /></label><button type="submit" class="primary">Look</button></form>
     <${Problem} error=${error} />
     ${answer && html`<${Table} label="Where settings come from" rows=${answer.items} id=${(row) => row.path} most=${60} columns=${[
       { key: "path", title: "Setting", cell: (row) => html`<code>${row.path}</code>` },

@@ -25,7 +25,7 @@ export function Files({ status, refresh }) {
   };
   return html`
     <${May} role="operator"><${Upload} most=${status.max_upload} done=${again} /></${May}>
-    <${Card} title="Files" id="files" aside=${html`<label class="select"><span>begin with</span><input type="search" value=${prefix} placeholder="image/2026/" onChange=${(event) => { setAfter([]); setPrefix(event.target.value.trim()); }} /></label>`}>
+    <${Card} title="Files" id="files" aside=${html`<label class="select"><span>begin with</span><input type="search" defaultValue=${prefix} placeholder="image/2026/" onChange=${(event) => { setAfter([]); setPrefix(event.target.value.trim()); }} /></label>`}>
       <${Loaded} of=${files}>${(data) => html`
         <${Table} label="Files of the CDN" rows=${data.items} id=${(row) => row.path} empty=${prefix ? `No path begins with “${prefix}”.` : "No file yet. Drop some above, or send them with balancer cdn upload."} columns=${[
           { key: "thumb", title: html`<span class="hidden">Picture</span>`, cell: (row) => html`<${Thumb} of=${row} />` },

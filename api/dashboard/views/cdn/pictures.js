@@ -33,7 +33,7 @@ export function Pictures({ status }) {
     <${Loaded} of=${files}>${(data) => (data.items.length
       ? html`<form class="playground" onSubmit=${make}>
         <label class="field wide"><span>File</span><select name="url">${data.items.map((one) => html`<option value=${one.path}>${one.path} (${bytes(one.size)})</option>`)}</select></label>
-        <label class="field"><span>Width</span><input name="width" type="number" min="1" max="16383" value="640" /></label>
+        <label class="field"><span>Width</span><input name="width" type="number" min="1" max="16383" defaultValue="640" /></label>
         <label class="field"><span>Height</span><input name="height" type="number" min="1" max="16383" placeholder="follows" /></label>
         <label class="field"><span>Quality</span><input name="quality" type="number" min="1" max="100" placeholder="usual" /></label>
         <label class="field"><span>Format</span><select name="format">${["auto", "webp", "avif", "jpeg", "png"].map((one) => html`<option>${one}</option>`)}</select></label>
